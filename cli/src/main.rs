@@ -1,0 +1,2 @@
+//! monarch
+fn main() {}

@@ -1,0 +1,105 @@
+//! Time, in the one place that may ask the machine for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::model::{Epoch, NodeId};
+
+/// The wall clock, as the time since 1970.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the place")]
+pub fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// The wall clock in milliseconds since 1970.
+#[must_use]
+pub fn wall_ms() -> u64 {
+    u64::try_from(wall().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A clock that follows the wall clock, never goes back, and is never below what it was shown.
+///
+/// Epochs come from it, so that a sign-in is later than every sign-in its node has heard of, whatever the
+/// machines' clocks say. (Kulkarni et al., "Logical Physical Clocks", 2014, with microseconds as the one counter.)
+#[derive(Debug, Default)]
+pub struct HybridClock {
+    last: AtomicU64,
+}
+
+/// An epoch that is further ahead of the own clock than [`HybridClock::MAX_AHEAD`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an epoch {0} µs ahead of this node's clock")]
+pub struct TooFarAhead(u64);
+
+impl HybridClock {
+    /// How far ahead of the own clock an epoch may be.
+    pub const MAX_AHEAD: Duration = Duration::from_secs(10);
+
+    /// A new epoch, greater than every one made or seen before.
+    pub fn tick(&self) -> Epoch {
+        self.tick_at(wall())
+    }
+
+    fn tick_at(&self, wall: Duration) -> Epoch {
+        let wall = micros(wall);
+        let next = |last: u64| Some(wall.max(last + 1));
+        let last = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).unwrap_or_default();
+        Epoch(wall.max(last + 1))
+    }
+
+    /// Takes note of an epoch made elsewhere.
+    ///
+    /// # Errors
+    /// [`TooFarAhead`], and nothing is noted: one node with a wrong clock must not drag the others along.
+    pub fn observe(&self, epoch: Epoch) -> Result<(), TooFarAhead> {
+        self.observe_at(epoch, wall())
+    }
+
+    fn observe_at(&self, epoch: Epoch, wall: Duration) -> Result<(), TooFarAhead> {
+        let ahead = epoch.0.saturating_sub(micros(wall));
+        if ahead > micros(Self::MAX_AHEAD) {
+            return Err(TooFarAhead(ahead));
+        }
+        self.last.fetch_max(epoch.0, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// The greatest epoch made or seen.
+    pub fn highest(&self) -> Epoch {
+        Epoch(self.last.load(Ordering::Acquire))
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Whether a sign-in at (`a`, `node_a`) is later than one at (`b`, `node_b`).
+#[must_use]
+pub fn is_later(a: Epoch, node_a: &NodeId, b: Epoch, node_b: &NodeId) -> bool {
+    (a, node_a) > (b, node_b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rises_when_the_wall_clock_steps_back() {
+        let clock = HybridClock::default();
+        let first = clock.tick_at(Duration::from_secs(100));
+        assert_eq!(first, Epoch(100_000_000));
+        assert_eq!(clock.tick_at(Duration::from_secs(40)), Epoch(100_000_001));
+    }
+
+    #[test]
+    fn is_never_below_what_it_was_shown_but_refuses_nonsense() {
+        let clock = HybridClock::default();
+        let now = Duration::from_secs(100);
+        clock.observe_at(Epoch(109_000_000), now).unwrap();
+        assert_eq!(clock.tick_at(now), Epoch(109_000_001));
+        assert!(clock.observe_at(Epoch(110_000_001), now).is_err());
+        assert_eq!(clock.highest(), Epoch(109_000_001));
+    }
+}

@@ -1,0 +1,107 @@
+//! Nodes as gossip shows them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::model::{Epoch, Generation, NodeId};
+
+/// Which tier a node belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// DNS, login redirect, HTTP sign-in.
+    Dispatch,
+    /// Long-lived sessions.
+    Notification,
+    /// Conversations.
+    Switchboard,
+}
+
+impl Role {
+    /// The word in gossip, logs and configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dispatch => "dispatch",
+            Self::Notification => "notification",
+            Self::Switchboard => "switchboard",
+        }
+    }
+}
+
+/// What a node says of its own burden, at most once a gossip round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Load {
+    /// Sessions (notification), participants (switchboard) or connections (dispatch) at this moment.
+    pub load: u64,
+    /// As many it is meant to carry; never 0.
+    pub capacity: u64,
+    /// Sign-ins (notification) or new conversations (switchboard) per second that it admits; 0: no bound.
+    pub admits_per_second: u64,
+    /// It takes nothing new and ends when it is empty.
+    pub draining: bool,
+}
+
+/// A live node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub id: NodeId,
+    /// Which start of it.
+    pub generation: Generation,
+    /// Its tier.
+    pub role: Role,
+    /// Where clients reach it. Never IPv6 for notification and switchboard: old clients can't read it.
+    pub client_addr: SocketAddr,
+    /// Where the other nodes' peer links reach it.
+    pub peer_addr: SocketAddr,
+    /// Its burden at its last report.
+    pub load: Load,
+    /// Rises by one with each report of `load`, so that estimates made since can be dropped.
+    pub report: u64,
+    /// The highest epoch it has seen.
+    pub highest_epoch: Epoch,
+    /// Its listeners are open and its store answers.
+    pub ready: bool,
+}
+
+/// All live nodes, the own one included, at one moment. Immutable; a change makes a new one.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    nodes: BTreeMap<NodeId, Node>,
+}
+
+impl View {
+    /// A view of these nodes. Of two lives of one node the later counts.
+    #[must_use]
+    pub fn new(all: impl IntoIterator<Item = Node>) -> Self {
+        let mut nodes: BTreeMap<NodeId, Node> = BTreeMap::new();
+        for node in all {
+            if nodes.get(&node.id).is_none_or(|known| known.generation < node.generation) {
+                nodes.insert(node.id.clone(), node);
+            }
+        }
+        Self { nodes }
+    }
+
+    /// The nodes of a tier, in the order of their names.
+    pub fn of(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(move |node| node.role == role)
+    }
+
+    /// All nodes, in the order of their names.
+    pub fn all(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// The node of that name.
+    #[must_use]
+    pub fn node(&self, id: &NodeId) -> Option<&Node> {
+        self.nodes.get(id)
+    }
+
+    /// Whether that very life of a node is alive.
+    #[must_use]
+    pub fn has(&self, id: &NodeId, generation: Generation) -> bool {
+        self.nodes.get(id).is_some_and(|node| node.generation == generation)
+    }
+}

@@ -1,0 +1,142 @@
+//! What happened to one principal that another should hear of.
+//!
+//! Never an encoded line: the recipient's session writes it in its own dialect, if its roster and privacy let it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{
+    ConversationId, Endpoint, Epoch, Generation, NodeId, ParticipationId, Passport, Presence, Property,
+};
+
+/// The place of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Location {
+    /// The notification node that holds it.
+    pub node: NodeId,
+    /// In which of its lives.
+    pub generation: Generation,
+    /// When it signed in.
+    pub epoch: Epoch,
+    /// Which place of its principal it is.
+    pub endpoint: Endpoint,
+}
+
+/// The age of what a session says of itself: greater is newer, first by sign-in, then by count.
+///
+/// `node` decides between equal epochs, which two nodes may make in the same microsecond.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The session's epoch.
+    pub epoch: Epoch,
+    /// The session's node.
+    pub node: NodeId,
+    /// Rises with everything the session says.
+    pub count: u64,
+}
+
+/// An invitation to a conversation (`RNG`). The invited session makes the cookie itself: it alone knows its dialect
+/// and capabilities.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The number by which clients know it: decimal, from 100,000 to below 2³¹.
+    pub session: u32,
+    /// The switchboard.
+    pub switchboard: NodeId,
+    /// In which of its lives.
+    pub generation: Generation,
+    /// Its client address.
+    pub addr: SocketAddr,
+    /// Who invites.
+    pub caller: Passport,
+    /// The caller's friendly name, decoded.
+    pub caller_name: Arc<str>,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// `from` looks like this now; nothing: signed out, or hidden from the recipient.
+    Presence {
+        /// Whose presence.
+        from: Passport,
+        /// How old this is.
+        stamp: Stamp,
+        /// What may be seen.
+        presence: Option<Presence>,
+    },
+    /// `from` asks how the recipient looks. The answer is a [`Notice::Presence`] sent straight to `reply_to`, or
+    /// nothing if `from` may not see it.
+    Probe {
+        /// Who asks.
+        from: Passport,
+        /// Where the answer goes.
+        reply_to: Location,
+    },
+    /// `by` has put the recipient on its forward list.
+    Added {
+        /// Who.
+        by: Passport,
+        /// Its friendly name, decoded.
+        name: Arc<str>,
+    },
+    /// `by` has taken the recipient off its forward list.
+    Removed {
+        /// Who.
+        by: Passport,
+    },
+    /// A property of `of` has changed.
+    Property {
+        /// Whose.
+        of: Passport,
+        /// Which.
+        property: Property,
+        /// Its value, decoded; empty when cleared.
+        value: Arc<str>,
+    },
+    /// The recipient is invited to a conversation. Answered: [`Outcome::Refused`] if it is hidden, takes no
+    /// invitations, or does not allow the caller.
+    Invite(Invitation),
+    /// A participation of the recipient has been closed with something outstanding.
+    Outstanding {
+        /// Which.
+        participation: ParticipationId,
+    },
+}
+
+/// What became of a notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A session has taken it.
+    Accepted,
+    /// A session has declined it.
+    Refused,
+    /// The principal is signed in nowhere.
+    NotHere,
+    /// Nobody could say in time.
+    Unknown,
+}
+
+/// The sessions of this node, as the router sees them. Implemented by the notification tier's hub.
+#[async_trait::async_trait]
+pub trait Deliver: Send + Sync + 'static {
+    /// Hands a notice to the principal's sessions here; only to that of `epoch`, if one is named.
+    ///
+    /// Returns [`Outcome::NotHere`] if there is none, [`Outcome::Accepted`] once it is in the session's queue;
+    /// for [`Notice::Invite`] the session's own answer.
+    async fn deliver(&self, to: &Passport, epoch: Option<Epoch>, notice: Notice) -> Outcome;
+
+    /// A greater epoch of the same principal and endpoint has registered elsewhere: tell the session of `epoch`
+    /// or of any lesser one `OUT OTH` and end it.
+    fn displaced(&self, who: &Passport, endpoint: Endpoint, by: Epoch);
+
+    /// All sessions of this node: what the directory is rebuilt from when owners change.
+    fn sessions(&self) -> Vec<(Passport, Endpoint, Epoch)>;
+
+    /// The directory had lost this session and has it again: it should announce itself anew.
+    fn reannounce(&self, who: &Passport, epoch: Epoch);
+}

@@ -1,0 +1,368 @@
+//! The sections of the configuration, their keys and defaults.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::model::Limits;
+
+/// The whole configuration. Every process reads all of it and uses its part.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Logs.
+    pub log: LogConfig,
+    /// What the nodes of a deployment have in common.
+    pub cluster: ClusterConfig,
+    /// Durable data.
+    pub store: StoreConfig,
+    /// Passwords.
+    pub accounts: AccountsConfig,
+    /// Bounds on what users may make grow.
+    pub limits: Limits,
+    /// The tier that clients meet first.
+    pub dispatch: DispatchConfig,
+    /// The tier of long connections.
+    pub notification: NotificationConfig,
+    /// The tier of conversations.
+    pub switchboard: SwitchboardConfig,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// What is logged, as `tracing` filters are written: `info`, `info,notification=debug`.
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// `[cluster]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ClusterConfig {
+    /// The file of cluster secrets, one a line: the first signs, all verify.
+    pub secrets: PathBuf,
+    /// Gossip addresses of nodes to ask at start, `host:port`. One's own may be among them.
+    pub seeds: Vec<String>,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self { secrets: "data/cluster.secrets".into(), seeds: vec!["127.0.0.1:1873".into()] }
+    }
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreConfig {
+    /// Which store.
+    pub kind: StoreKind,
+    /// The directory of `accounts.db` and `history.db`.
+    pub path: PathBuf,
+}
+
+/// Which store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// Files on this host, shared by its processes.
+    Sqlite,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { kind: StoreKind::Sqlite, path: "data".into() }
+    }
+}
+
+/// `[accounts]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AccountsConfig {
+    /// The file of the key that seals passwords for MD5 sign-in. Without that file MD5 sign-in is off.
+    pub md5_key: PathBuf,
+    /// Wrong passwords for one account in `wrong_password_window_secs` before strange addresses are refused unchecked.
+    pub wrong_passwords: u32,
+    /// See `wrong_passwords`.
+    pub wrong_password_window_secs: u64,
+    /// argon2id memory in KiB.
+    pub argon2_memory_kib: u32,
+    /// argon2id passes.
+    pub argon2_passes: u32,
+    /// Hashes computed at once; 0: as many as there are cores.
+    pub argon2_parallel: usize,
+    /// Sign-ins that may wait for a hash; one more is told that the service is busy.
+    pub argon2_waiting: usize,
+}
+
+impl Default for AccountsConfig {
+    fn default() -> Self {
+        Self {
+            md5_key: "data/md5.key".into(),
+            wrong_passwords: 10,
+            wrong_password_window_secs: 600,
+            argon2_memory_kib: 19 * 1024,
+            argon2_passes: 2,
+            argon2_parallel: 0,
+            argon2_waiting: 256,
+        }
+    }
+}
+
+/// Where one process listens and how others reach it: the keys that every tier's section has.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The node's name, unique in the deployment.
+    pub id: String,
+    /// Gossip, UDP.
+    pub gossip: SocketAddr,
+    /// The gossip address that others use, if not `gossip`.
+    #[serde(default)]
+    pub gossip_advertise: Option<SocketAddr>,
+    /// Peer links, TCP.
+    pub peer: SocketAddr,
+    /// The peer address that others use, if not `peer`.
+    #[serde(default)]
+    pub peer_advertise: Option<SocketAddr>,
+    /// `/healthz`, `/readyz`, `/metrics`.
+    pub admin: SocketAddr,
+}
+
+/// `[dispatch]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DispatchConfig {
+    /// Clients, TCP.
+    pub listen: SocketAddr,
+    /// The client address that others are told, if not `listen`.
+    pub advertise: Option<SocketAddr>,
+    /// `[dispatch.node]`
+    pub node: NodeConfig,
+    /// `[dispatch.http]`
+    pub http: HttpConfig,
+    /// `[dispatch.dns]`
+    pub dns: DnsConfig,
+    /// Connections at once from one address.
+    pub connections_per_address: usize,
+    /// Connections at once.
+    pub connections: usize,
+}
+
+impl Default for DispatchConfig {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 1863).into(),
+            advertise: None,
+            node: NodeConfig {
+                id: "dispatch-1".into(),
+                gossip: ([127, 0, 0, 1], 1873).into(),
+                gossip_advertise: None,
+                peer: ([127, 0, 0, 1], 1883).into(),
+                peer_advertise: None,
+                admin: ([127, 0, 0, 1], 1893).into(),
+            },
+            http: HttpConfig::default(),
+            dns: DnsConfig::default(),
+            connections_per_address: 256,
+            connections: 8192,
+        }
+    }
+}
+
+/// `[dispatch.http]`: sign-in for clients from MSN Messenger 5 on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpConfig {
+    /// Plain HTTP.
+    pub listen: SocketAddr,
+    /// Passwords in the clear may cross a network. Without it `listen` must be a loopback address.
+    pub allow_plain_beyond_loopback: bool,
+    /// What follows `DALogin=` in the nexus' answer; without it `http://LISTEN/login2.srf?lc=1033,`.
+    pub da_login: Option<String>,
+    /// How long a sign-in ticket opens a notification server.
+    pub ticket_secs: u64,
+    /// Connections at once from one address.
+    pub connections_per_address: usize,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 8080).into(),
+            allow_plain_beyond_loopback: false,
+            da_login: None,
+            ticket_secs: 3600,
+            connections_per_address: 256,
+        }
+    }
+}
+
+/// `[dispatch.dns]`: the authority for the login host.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DnsConfig {
+    /// UDP and TCP.
+    pub listen: SocketAddr,
+    /// The zone; its apex answers with the live dispatch nodes.
+    pub domain: String,
+    /// Further names of that zone that answer the same.
+    pub names: Vec<String>,
+    /// The name servers of the zone: the first is the primary one of the SOA record.
+    pub nameservers: Vec<String>,
+    /// The mailbox of the SOA record, as a domain name.
+    pub hostmaster: String,
+    /// Seconds that an answer may be kept.
+    pub ttl_secs: u32,
+}
+
+impl Default for DnsConfig {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 5300).into(),
+            domain: "messenger.hotmail.com".into(),
+            names: Vec::new(),
+            nameservers: vec!["ns1.messenger.hotmail.com".into()],
+            hostmaster: "hostmaster.messenger.hotmail.com".into(),
+            ttl_secs: 10,
+        }
+    }
+}
+
+/// `[notification]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NotificationConfig {
+    /// Clients, TCP, IPv4.
+    pub listen: SocketAddr,
+    /// The client address that others are told, if not `listen`.
+    pub advertise: Option<SocketAddr>,
+    /// `[notification.node]`
+    pub node: NodeConfig,
+    /// Sessions it is meant to carry.
+    pub capacity: u64,
+    /// Sign-ins per second it admits; 0: no bound.
+    pub sign_ins_per_second: u64,
+    /// Connections at once from one address.
+    pub connections_per_address: usize,
+    /// Seconds from the connection to `USR … I`.
+    pub identify_secs: u64,
+    /// Seconds from the connection to `USR … OK`.
+    pub sign_in_secs: u64,
+    /// Seconds that contacts do not see an abrupt disconnect.
+    pub grace_secs: u64,
+    /// Seconds that `QNG` tells the client to wait until its next `PNG`.
+    pub ping_secs: u64,
+    /// Seconds between challenges; 0: none is sent.
+    pub challenge_interval_secs: u64,
+    /// Seconds to answer a challenge.
+    pub challenge_secs: u64,
+    /// An unanswered challenge ends the session; otherwise it is only logged.
+    pub challenge_close_unanswered: bool,
+    /// A wrong answer is 540 and the end; otherwise it is only logged.
+    pub challenge_close_wrong: bool,
+    /// Seconds that a cookie for a switchboard opens it; at most 120.
+    pub cookie_secs: u64,
+    /// `RMG` of a group with contacts in it is 226; otherwise they leave the group.
+    pub keep_populated_groups: bool,
+    /// The web address that `CVR` names for a download.
+    pub download_url: String,
+    /// The web address that `CVR` names for information.
+    pub info_url: String,
+}
+
+impl Default for NotificationConfig {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 1864).into(),
+            advertise: None,
+            node: NodeConfig {
+                id: "notification-1".into(),
+                gossip: ([127, 0, 0, 1], 1874).into(),
+                gossip_advertise: None,
+                peer: ([127, 0, 0, 1], 1884).into(),
+                peer_advertise: None,
+                admin: ([127, 0, 0, 1], 1894).into(),
+            },
+            capacity: 15_000,
+            sign_ins_per_second: 0,
+            connections_per_address: 256,
+            identify_secs: 15,
+            sign_in_secs: 60,
+            grace_secs: 10,
+            ping_secs: 50,
+            challenge_interval_secs: 1800,
+            challenge_secs: 50,
+            challenge_close_unanswered: false,
+            challenge_close_wrong: true,
+            cookie_secs: 120,
+            keep_populated_groups: false,
+            download_url: "http://127.0.0.1:8080/".into(),
+            info_url: "http://127.0.0.1:8080/".into(),
+        }
+    }
+}
+
+/// `[switchboard]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SwitchboardConfig {
+    /// Clients, TCP, IPv4.
+    pub listen: SocketAddr,
+    /// The client address that others are told, if not `listen`.
+    pub advertise: Option<SocketAddr>,
+    /// `[switchboard.node]`
+    pub node: NodeConfig,
+    /// Participants it is meant to carry.
+    pub capacity: u64,
+    /// Connections at once from one address.
+    pub connections_per_address: usize,
+    /// Seconds from the connection to `USR` or `ANS`.
+    pub authenticate_secs: u64,
+    /// Seconds without a byte from any participant after which a conversation ends; 0: never.
+    pub idle_secs: u64,
+    /// Seconds that an invitation's cookie opens the conversation; at most 120.
+    pub cookie_secs: u64,
+}
+
+impl Default for SwitchboardConfig {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 1865).into(),
+            advertise: None,
+            node: NodeConfig {
+                id: "switchboard-1".into(),
+                gossip: ([127, 0, 0, 1], 1875).into(),
+                gossip_advertise: None,
+                peer: ([127, 0, 0, 1], 1885).into(),
+                peer_advertise: None,
+                admin: ([127, 0, 0, 1], 1895).into(),
+            },
+            capacity: 15_000,
+            connections_per_address: 256,
+            authenticate_secs: 60,
+            idle_secs: 300,
+            cookie_secs: 120,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What an account keeps about its owner's wishes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `BLP`: how people on neither the allow nor the block list are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum StrangerPolicy {
+    /// `AL`: as allowed.
+    #[default]
+    Allow,
+    /// `BL`: as blocked.
+    Block,
+}
+
+/// `GTC`: whether the client asks its user when someone adds them. Advisory; only stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AddPrompt {
+    /// `A`
+    #[default]
+    Ask,
+    /// `N`
+    Never,
+}
+
+/// A property of a principal that contacts may see (`PRP`, `BPR`, protocol reference §6.12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Property {
+    /// `PHH`
+    HomePhone,
+    /// `PHW`
+    WorkPhone,
+    /// `PHM`
+    MobilePhone,
+    /// `MOB`: contacts may page my mobile.
+    MobilePaging,
+    /// `MBE`: the mobile device is enabled.
+    MobileEnabled,
+    /// `WWE`: "direct device" state.
+    DirectDevice,
+    /// `HSB`: has a blog.
+    HasBlog,
+}
+
+impl Property {
+    /// All of them, in the order in which SYN sends them.
+    pub const ALL: [(Self, &'static str); 7] = [
+        (Self::HomePhone, "PHH"),
+        (Self::WorkPhone, "PHW"),
+        (Self::MobilePhone, "PHM"),
+        (Self::MobilePaging, "MOB"),
+        (Self::MobileEnabled, "MBE"),
+        (Self::DirectDevice, "WWE"),
+        (Self::HasBlog, "HSB"),
+    ];
+
+    /// The three letters on the wire.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        Self::ALL[self as usize].1
+    }
+
+    /// Reads the three letters.
+    #[must_use]
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|(_, c)| *c == code).map(|(property, _)| property)
+    }
+}
+
+/// Properties that are set, with their decoded values.
+pub type Properties = BTreeMap<Property, String>;
+
+/// The settings of an account, all changed by its own session only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The name that contacts see, decoded.
+    pub friendly_name: String,
+    /// `BLP`
+    pub strangers: StrangerPolicy,
+    /// `GTC`
+    pub add_prompt: AddPrompt,
+    /// Phones and the like.
+    pub properties: Properties,
+    /// Rises by one with each edit of a list or setting; starts at 1 (protocol reference §6.5).
+    pub list_version: u64,
+    /// Milliseconds since 1970 of the last edit of a list.
+    pub lists_changed: u64,
+    /// Milliseconds since 1970 of the last edit of a setting.
+    pub settings_changed: u64,
+    /// A digest of the reverse list when its owner's session last stamped it: what others changed while the owner
+    /// was away shows as a difference at sign-in, and raises the version then.
+    pub reverse_digest: u64,
+}

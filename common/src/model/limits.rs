@@ -1,0 +1,55 @@
+//! Bounds on everything that users can make grow (protocol reference §11). All configurable.
+
+use serde::Deserialize;
+
+/// What a principal may store and send. Lengths are in bytes, of the encoded form where it says so.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Contacts on the forward list; one more is 210.
+    pub forward_list: usize,
+    /// Entries on the allow list.
+    pub allow_list: usize,
+    /// Entries on the block list.
+    pub block_list: usize,
+    /// Entries on the reverse list; adding somebody whose list is full is 210 for the adder.
+    pub reverse_list: usize,
+    /// Groups, without group 0; one more is 223.
+    pub groups: usize,
+    /// A group's name, encoded; longer is 229.
+    pub group_name: usize,
+    /// A friendly name, in characters.
+    pub friendly_name_chars: usize,
+    /// A friendly name, encoded; longer is 209.
+    pub friendly_name: usize,
+    /// The payload of `UUX`.
+    pub personal_message: usize,
+    /// A phone number, encoded.
+    pub phone: usize,
+    /// An MSNObject, encoded.
+    pub object: usize,
+    /// The payload of a switchboard `MSG`; longer closes the connection.
+    pub message: usize,
+    /// Members of one conversation; one more is 712.
+    pub participants: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            forward_list: 1000,
+            allow_list: 1500,
+            block_list: 1200,
+            reverse_list: 1000,
+            groups: 30,
+            group_name: 61,
+            friendly_name_chars: 129,
+            friendly_name: 387,
+            personal_message: 4096,
+            phone: 95,
+            object: 2048,
+            message: 1664,
+            participants: 50,
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The nouns of the service, without any I/O: no tokio, clock, store or randomness in here.
+
+mod account;
+mod ids;
+mod limits;
+mod lists;
+mod passport;
+mod presence;
+mod roster;
+
+pub use account::{AddPrompt, Properties, Property, Settings, StrangerPolicy};
+pub use ids::{
+    ChannelId, ClaimId, ContactId, ConversationId, Endpoint, Epoch, Generation, GroupId, MessageId, NodeId,
+    ParticipationId,
+};
+pub use limits::Limits;
+pub use lists::{List, Lists};
+pub use passport::{Passport, PassportError};
+pub use presence::{PersonalMessage, Presence, Status};
+pub use roster::{Contact, Group, Roster};

@@ -1,0 +1,102 @@
+//! Numeric error replies (protocol reference §10).
+
+use std::fmt;
+
+macro_rules! error_codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// A three-digit error reply.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u16)]
+        pub enum ErrorCode {
+            $($(#[$doc])* $name = $code,)*
+        }
+
+        impl ErrorCode {
+            /// All codes that the suite ever sends.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+error_codes! {
+    /// Unknown status, malformed handle, bad value.
+    InvalidParameter = 201,
+    /// `ADD` of a well-formed but unknown account, dialects up to 9.
+    InvalidUser = 205,
+    /// `USR` with a handle that has no domain.
+    DomainMissing = 206,
+    /// `USR` after a successful `USR`.
+    AlreadySignedIn = 207,
+    /// `CAL` with a malformed handle; `ADC` of an unknown account.
+    InvalidUserName = 208,
+    /// A friendly name that is too long or not allowed.
+    InvalidFriendlyName = 209,
+    /// The list is full.
+    ListFull = 210,
+    /// Already on the list, in the group, or in the conversation.
+    AlreadyThere = 215,
+    /// Not on the list.
+    NotOnList = 216,
+    /// `CAL` of somebody who can't be reached.
+    NotOnline = 217,
+    /// `GTC` or `BLP` without a change, dialects up to 9.
+    AlreadyInMode = 218,
+    /// On the opposite list.
+    OnOppositeList = 219,
+    /// No more groups.
+    TooManyGroups = 223,
+    /// No such group.
+    InvalidGroup = 224,
+    /// The contact is not in that group.
+    NotInGroup = 225,
+    /// The group holds contacts, and a setting keeps it.
+    GroupNotEmpty = 226,
+    /// A group of that name exists.
+    GroupNameTaken = 228,
+    /// The group's name is too long.
+    GroupNameTooLong = 229,
+    /// Group 0 can't be renamed or removed.
+    GroupZero = 230,
+    /// No switchboard can be had.
+    SwitchboardFailed = 280,
+    /// A required parameter is missing.
+    RequiredFieldMissing = 300,
+    /// Something unexpected inside the server.
+    Internal = 500,
+    /// The store failed.
+    StoreFailed = 501,
+    /// A command that is switched off.
+    CommandDisabled = 502,
+    /// Bad `SND` arguments.
+    ServiceUnavailable = 503,
+    /// Wrong answer to a challenge.
+    ChallengeFailed = 540,
+    /// Too busy to sign anybody in.
+    ServerBusy = 600,
+    /// No server that could take the client.
+    ServerUnavailable = 601,
+    /// The server is being drained.
+    GoingDown = 604,
+    /// No paging.
+    PagingUnavailable = 606,
+    /// Bad `CVR` parameters.
+    BadCvr = 710,
+    /// The conversation is full.
+    SessionOverload = 712,
+    /// Too many `CAL` or `XFR SB` in a row.
+    TooActive = 713,
+    /// A command out of order.
+    NotExpected = 715,
+    /// Changes too fast.
+    TooFast = 800,
+    /// Wrong password, ticket or cookie.
+    AuthenticationFailed = 911,
+    /// Not while hidden or before the first `CHG`.
+    NotWhileHidden = 913,
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:03}", *self as u16)
+    }
+}

@@ -1,0 +1,334 @@
+//! Framing: bytes to commands (protocol reference §2).
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::ParseError;
+use super::verbs::{Service, Verb};
+
+/// A transaction id: chosen by the client, echoed by the reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct TrId(pub u32);
+
+impl fmt::Display for TrId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A framed command: its line split at single spaces, and its payload. Points into the bytes that were read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Command {
+    line: Bytes,
+    /// The arguments behind the verb, as ranges of `line`. A line is shorter than 64 KiB.
+    args: Vec<Range<u16>>,
+    payload: Option<Bytes>,
+}
+
+impl Command {
+    /// The verb as it came; it may be one that nobody knows.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        let text = self.line.get(..3).unwrap_or_default();
+        Verb(text.try_into().unwrap_or_default())
+    }
+
+    /// How many arguments follow the verb; the transaction id and the payload's length count.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.args.len()
+    }
+
+    /// Whether the verb stands alone.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.args.is_empty()
+    }
+
+    /// Argument `index`; 0 is the one behind the verb: the transaction id, where there is one.
+    #[must_use]
+    pub fn arg(&self, index: usize) -> Option<&str> {
+        let range = self.args.get(index)?;
+        let bytes = self.line.get(usize::from(range.start)..usize::from(range.end))?;
+        // The decoder has checked the whole line, and splits at ASCII only.
+        std::str::from_utf8(bytes).ok()
+    }
+
+    /// The arguments from `index` on.
+    pub fn args_from(&self, index: usize) -> impl Iterator<Item = &str> {
+        (index..self.len()).filter_map(|index| self.arg(index))
+    }
+
+    /// Argument `index` as the bytes that came, to be echoed without a copy.
+    #[must_use]
+    pub fn raw(&self, index: usize) -> Option<Bytes> {
+        let range = self.args.get(index)?;
+        Some(self.line.slice(usize::from(range.start)..usize::from(range.end)))
+    }
+
+    /// The transaction id: the first argument.
+    ///
+    /// # Errors
+    /// When there is none, or it is no decimal number below 2³².
+    pub fn trid(&self) -> Result<TrId, ParseError> {
+        let text = self.arg(0).ok_or(ParseError::ArgumentCount)?;
+        parse_decimal(text).map(TrId).ok_or(ParseError::BadTrId)
+    }
+
+    /// The payload, if the verb has one.
+    #[must_use]
+    pub fn payload(&self) -> Option<&Bytes> {
+        self.payload.as_ref()
+    }
+}
+
+impl fmt::Debug for Command {
+    /// The verb and the transaction id only: arguments may be passwords and tickets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb(), self.arg(0).filter(|text| text.len() <= 10).unwrap_or("-"))
+    }
+}
+
+/// Digits only: no sign, no space; leading zeros are harmless.
+#[must_use]
+pub(super) fn parse_decimal(text: &str) -> Option<u32> {
+    let digits = !text.is_empty() && text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// Why bytes are no command. The connection is closed: there is no place to read on from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// The line has no end within the bound.
+    #[error("line too long")]
+    LineTooLong,
+    /// An empty line, an empty argument, or no verb of three letters.
+    #[error("malformed line")]
+    Malformed,
+    /// A control character or a NUL within the line.
+    #[error("control character in a line")]
+    ControlCharacter,
+    /// The line is not UTF-8.
+    #[error("line is not UTF-8")]
+    NotUtf8,
+    /// The payload's length is no number, or beyond the bound of its verb.
+    #[error("bad payload length")]
+    BadLength,
+}
+
+/// Reads commands of the clients of one kind of server.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    service: Service,
+    max_message: usize,
+    /// So many bytes at the front hold no line end: they are not searched again.
+    searched: usize,
+    /// A line that waits for its payload of so many bytes.
+    waiting: Option<(Bytes, usize)>,
+}
+
+impl Decoder {
+    /// A decoder for clients of `service`. `max_message` bounds the payload of a switchboard `MSG`, in bytes;
+    /// the other bounds are the service's and the verb's own.
+    #[must_use]
+    pub fn new(service: Service, max_message: usize) -> Self {
+        Self { service, max_message, searched: 0, waiting: None }
+    }
+
+    /// Takes the next command off the front of `input`, or nothing until more has been read.
+    ///
+    /// # Errors
+    /// [`FrameError`]; the connection is then to be closed.
+    pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Command>, FrameError> {
+        if self.waiting.is_none() {
+            let Some(line) = self.take_line(input)? else { return Ok(None) };
+            let len = self.payload_len(&line)?;
+            let Some(len) = len else { return command(line, None).map(Some) };
+            self.waiting = Some((line, len));
+        }
+        match self.waiting.take() {
+            Some((line, len)) if input.len() >= len => {
+                let payload = input.split_to(len).freeze();
+                command(line, Some(payload)).map(Some)
+            }
+            waiting => {
+                self.waiting = waiting;
+                Ok(None)
+            }
+        }
+    }
+
+    /// A line without its end: CRLF, or a bare LF, which aMSN sends (`CLIENTS` 23).
+    fn take_line(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        let max = self.service.max_line();
+        let end = input[self.searched..].iter().position(|b| *b == b'\n').map(|at| at + self.searched);
+        let Some(end) = end else {
+            self.searched = input.len();
+            return if self.searched > max { Err(FrameError::LineTooLong) } else { Ok(None) };
+        };
+        self.searched = 0;
+        if end > max {
+            return Err(FrameError::LineTooLong);
+        }
+        let mut line = input.split_to(end);
+        input.advance(1);
+        if line.last() == Some(&b'\r') {
+            line.truncate(end - 1);
+        }
+        check_text(&line)?;
+        Ok(Some(line.freeze()))
+    }
+
+    /// The payload's length, if the verb has a payload: the last argument.
+    fn payload_len(&self, line: &[u8]) -> Result<Option<usize>, FrameError> {
+        let verb = Verb(line.get(..3).and_then(|verb| verb.try_into().ok()).ok_or(FrameError::Malformed)?);
+        let Some(max) = verb.max_payload(self.service, self.max_message) else { return Ok(None) };
+        let line = line.trim_ascii_end();
+        let last = line.rsplit(|b| *b == b' ').next().and_then(|last| std::str::from_utf8(last).ok());
+        let len = last.and_then(parse_decimal).ok_or(FrameError::BadLength)?;
+        match usize::try_from(len) {
+            Ok(len) if len <= max => Ok(Some(len)),
+            _ => Err(FrameError::BadLength),
+        }
+    }
+}
+
+fn check_text(line: &[u8]) -> Result<(), FrameError> {
+    if line.iter().any(u8::is_ascii_control) {
+        return Err(FrameError::ControlCharacter);
+    }
+    std::str::from_utf8(line).map(drop).map_err(|_| FrameError::NotUtf8)
+}
+
+/// Splits a line at single spaces. Trailing spaces are tolerated: aMSN sends `INF 2 `.
+fn command(line: Bytes, payload: Option<Bytes>) -> Result<Command, FrameError> {
+    let text = line.trim_ascii_end();
+    let mut args = Vec::new();
+    let mut start = 0;
+    for part in text.split(|b| *b == b' ') {
+        if part.is_empty() {
+            return Err(FrameError::Malformed);
+        }
+        let end = start + part.len();
+        if start > 0 {
+            let bound = |at: usize| u16::try_from(at).map_err(|_| FrameError::LineTooLong);
+            args.push(bound(start)?..bound(end)?);
+        } else if part.len() != 3 || !part.iter().all(u8::is_ascii_uppercase) {
+            return Err(FrameError::Malformed);
+        }
+        start = end + 1;
+    }
+    Ok(Command { line, args, payload })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// All commands of `bytes`, arriving in pieces that end at `cuts`, as text; and the error that ended it.
+    fn decode(service: Service, bytes: &[u8], cuts: &[usize]) -> (Vec<String>, Option<FrameError>) {
+        let mut decoder = Decoder::new(service, 1664);
+        let mut input = BytesMut::new();
+        let mut seen = Vec::new();
+        let mut from = 0;
+        for cut in cuts.iter().copied().chain([bytes.len()]) {
+            input.extend_from_slice(&bytes[from..cut]);
+            from = cut;
+            loop {
+                match decoder.decode(&mut input) {
+                    Ok(Some(command)) => {
+                        let args: Vec<_> = command.args_from(0).collect();
+                        seen.push(format!("{} {args:?} {:?}", command.verb(), command.payload()));
+                    }
+                    Ok(None) => break,
+                    Err(error) => return (seen, Some(error)),
+                }
+            }
+        }
+        (seen, None)
+    }
+
+    #[track_caller]
+    fn refused(service: Service, bytes: &[u8], error: FrameError) {
+        assert_eq!(decode(service, bytes, &[]).1, Some(error), "{:?}", Bytes::copy_from_slice(bytes));
+    }
+
+    const TALK: &[u8] = b"INF 2 \r\nMSG 3 U 5\r\na\r\n\0bMSG 4 N 0\r\nOUT\nUSR 5 a@b caf\xc3\xa9\r\n";
+
+    #[test]
+    fn reads_lines_and_payloads() {
+        let (seen, error) = decode(Service::Switchboard, TALK, &[]);
+        assert_eq!(error, None);
+        assert_eq!(
+            seen,
+            [
+                r#"INF ["2"] None"#,
+                r#"MSG ["3", "U", "5"] Some(b"a\r\n\0b")"#,
+                r#"MSG ["4", "N", "0"] Some(b"")"#,
+                r#"OUT [] None"#,
+                r#"USR ["5", "a@b", "café"] None"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn reads_the_same_split_at_every_byte() {
+        let whole = decode(Service::Switchboard, TALK, &[]);
+        for cut in 0..TALK.len() {
+            assert_eq!(decode(Service::Switchboard, TALK, &[cut]), whole, "cut at {cut}");
+        }
+        let every: Vec<_> = (0..TALK.len()).collect();
+        assert_eq!(decode(Service::Switchboard, TALK, &every), whole);
+    }
+
+    #[test]
+    fn refuses_what_is_no_command() {
+        use FrameError::{BadLength, ControlCharacter, LineTooLong, Malformed, NotUtf8};
+        for (bytes, error) in [
+            (&b"\r\n"[..], Malformed),
+            (b" VER 1\r\n", Malformed),
+            (b"VER  1\r\n", Malformed),
+            (b"ver 1\r\n", Malformed),
+            (b"VERY 1\r\n", Malformed),
+            (b"V\r\n", Malformed),
+            (b"VER 1\0\r\n", ControlCharacter),
+            (b"VER\t1\r\n", ControlCharacter),
+            (b"VER \xff\r\n", NotUtf8),
+            (b"MSG 1 N 1665\r\n", BadLength),
+            (b"MSG 1 N 99999999999999999999\r\n", BadLength),
+            (b"MSG 1 N -1\r\n", BadLength),
+            (b"MSG 1 N +1\r\n", BadLength),
+            (b"MSG 1 N x\r\n", BadLength),
+            (b"MSG\r\n", BadLength),
+        ] {
+            refused(Service::Switchboard, bytes, error);
+        }
+        for service in [Service::Dispatch, Service::Notification, Service::Switchboard] {
+            refused(service, &vec![b'A'; service.max_line() + 2], LineTooLong);
+        }
+    }
+
+    #[test]
+    fn a_debug_print_shows_no_argument_but_the_transaction_id() {
+        let mut input = BytesMut::from(&b"USR 7 TWN S t=secret&p=\r\n"[..]);
+        let command = Decoder::new(Service::Notification, 0).decode(&mut input).unwrap().unwrap();
+        assert_eq!(format!("{command:?}"), "USR 7");
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics_and_never_cares_for_segments(
+            bytes in proptest::collection::vec(prop_oneof![
+                Just(b' '), Just(b'\r'), Just(b'\n'), Just(b'1'), Just(b'M'), Just(b'S'), Just(b'G'), any::<u8>()
+            ], 0..300),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let whole = decode(Service::Switchboard, &bytes, &[]);
+            let cut = cut.index(bytes.len() + 1);
+            prop_assert_eq!(decode(Service::Switchboard, &bytes, &[cut]), whole);
+        }
+    }
+}

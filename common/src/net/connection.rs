@@ -1,0 +1,226 @@
+//! A client's connection: commands in, bytes out.
+
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::buffers::BufferPool;
+use super::outbox::{Outbox, Overflow};
+use super::transport::{Ready, Transport};
+use crate::msnp::{Command, Decoder, FrameError};
+
+/// A connection to one client. Only its own task uses it.
+///
+/// While nothing is to be read or written it holds no buffer.
+pub struct Connection<T> {
+    transport: T,
+    decoder: Decoder,
+    pool: Arc<BufferPool>,
+    input: Option<BytesMut>,
+    /// The other side has said that nothing more comes; what is in `input` may still hold commands.
+    ended: Option<Ended>,
+    outbox: Outbox,
+    bytes_in: u64,
+}
+
+/// What [`Connection::event`] reports.
+#[derive(Debug)]
+pub enum Event {
+    /// A whole command has arrived.
+    Command(Command),
+    /// Bytes have been written: [`Connection::written`] has risen.
+    Written,
+    /// The connection is over; nothing more comes.
+    Ended(Ended),
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The other side closed in order (FIN).
+    Closed,
+    /// It was reset, timed out, or failed otherwise.
+    Broken(io::ErrorKind),
+    /// The other side sent what is no command.
+    Malformed(FrameError),
+}
+
+impl<T: Transport> Connection<T> {
+    /// A connection over `transport` whose input `decoder` reads.
+    pub fn new(transport: T, decoder: Decoder, pool: Arc<BufferPool>) -> Self {
+        let outbox = Outbox::default();
+        Self { transport, decoder, pool, input: None, ended: None, outbox, bytes_in: 0 }
+    }
+
+    /// Waits for the next thing to happen: a command, progress of what is being written, or the end. Safe to
+    /// cancel: nothing is lost.
+    pub async fn event(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.decode() {
+                return event;
+            }
+            let write = !self.outbox.is_empty();
+            let ready = match poll_fn(|cx| self.transport.poll_ready(cx, write)).await {
+                Ok(ready) => ready,
+                Err(error) => Ready { readable: self.end(Ended::Broken(error.kind())), writable: false },
+            };
+            if ready.readable {
+                self.fill();
+            }
+            if ready.writable && self.flush() {
+                return Event::Written;
+            }
+        }
+    }
+
+    /// Waits until everything queued is written, or the connection is over. Input stays unread.
+    pub async fn drain(&mut self) {
+        while !self.outbox.is_empty() && self.can_write() {
+            match poll_fn(|cx| self.transport.poll_ready(cx, true)).await {
+                Ok(Ready { writable: true, .. }) => {
+                    self.flush();
+                }
+                // Readable only: a transport that stays so would turn this into a busy loop.
+                Ok(_) => {
+                    self.fill();
+                    if self.input.as_ref().is_some_and(|input| input.len() > Self::UNREAD) {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.end(Ended::Broken(error.kind()));
+                }
+            }
+        }
+    }
+
+    /// How much input may pile up unread while the last lines are written.
+    const UNREAD: usize = 16 * 1024;
+
+    /// Queues whole commands and writes what the socket takes at once. Returns where they end, in bytes from the
+    /// beginning of the connection.
+    ///
+    /// # Errors
+    /// [`Overflow`]: the client can't keep up, close the connection.
+    pub fn send(&mut self, lines: Bytes) -> Result<u64, Overflow> {
+        self.outbox.push(lines)
+    }
+
+    /// What waits to be written.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Writes what the socket takes without waiting. Call it once after a burst of [`Connection::send`], so that
+    /// several lines leave in one write. Returns whether anything was written.
+    pub fn flush(&mut self) -> bool {
+        let mut wrote = false;
+        while !self.outbox.is_empty() && self.can_write() {
+            let mut pieces = self.outbox.pieces().peekable();
+            if pieces.peek().is_none() {
+                break;
+            }
+            match self.transport.try_write(&mut pieces) {
+                Ok(count) => {
+                    drop(pieces);
+                    self.outbox.advance(count);
+                    wrote = true;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    drop(pieces);
+                    // Reading may still find commands that were sent before the end.
+                    tracing::debug!(%error, "write failed");
+                    self.end(Ended::Broken(error.kind()));
+                }
+            }
+        }
+        wrote
+    }
+
+    /// A client that has closed its side, or sent nonsense, may still read what it is owed.
+    fn can_write(&self) -> bool {
+        !matches!(self.ended, Some(Ended::Broken(_)))
+    }
+
+    fn fill(&mut self) {
+        let input = self.input.get_or_insert_with(|| self.pool.take());
+        if input.capacity() == input.len() {
+            input.reserve(Self::UNREAD.min(input.len().max(1024)));
+        }
+        match self.transport.try_read(input) {
+            Ok(0) => {
+                self.end(Ended::Closed);
+            }
+            Ok(count) => self.bytes_in += count as u64,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(error) => {
+                self.end(Ended::Broken(error.kind()));
+            }
+        }
+        self.release();
+    }
+
+    fn decode(&mut self) -> Option<Event> {
+        if let Some(input) = &mut self.input {
+            match self.decoder.decode(input) {
+                Ok(Some(command)) => {
+                    self.release();
+                    return Some(Event::Command(command));
+                }
+                Ok(None) => self.release(),
+                Err(error) => {
+                    self.ended = Some(Ended::Malformed(error));
+                    self.input = None;
+                }
+            }
+        }
+        self.ended.clone().map(Event::Ended)
+    }
+
+    /// Gives the buffer back once nothing is left in it.
+    fn release(&mut self) {
+        if let Some(input) = self.input.take_if(|input| input.is_empty()) {
+            self.pool.give_back(input);
+        }
+    }
+
+    /// The first reason counts. Always false, for the caller's convenience.
+    fn end(&mut self, how: Ended) -> bool {
+        self.ended.get_or_insert(how);
+        false
+    }
+
+    /// Bytes written to the transport since the connection began.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.outbox.written()
+    }
+
+    /// Bytes that the other side has confirmed.
+    #[must_use]
+    pub fn confirmed(&self) -> u64 {
+        self.transport.confirmed()
+    }
+
+    /// Bytes read since the connection began: it rises while the other side is alive and talking.
+    #[must_use]
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in
+    }
+
+    /// No more will be written; reading goes on.
+    pub fn close_write(&mut self) {
+        self.transport.close_write();
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.transport.peer()
+    }
+}

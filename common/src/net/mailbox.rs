@@ -1,0 +1,190 @@
+//! A queue into one task, bounded in bytes, that holds no memory while it is empty.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+struct Shared<T> {
+    queue: Mutex<Queue<T>>,
+    arrived: Notify,
+    budget: usize,
+}
+
+struct Queue<T> {
+    items: VecDeque<(usize, T)>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// The end that puts in. Clones put into the same mailbox.
+pub struct Sender<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// The end that takes out. Dropping it closes the mailbox.
+pub struct Mailbox<T> {
+    shared: Arc<Shared<T>>,
+}
+
+/// Why an item was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Full {
+    /// The task has ended.
+    #[error("the mailbox is closed")]
+    Closed,
+    /// The budget is used up; the mailbox is now closed, since order with a hole in it would be worse.
+    #[error("the mailbox is full")]
+    Overflow,
+}
+
+/// A mailbox for up to `budget` bytes.
+#[must_use]
+pub fn mailbox<T>(budget: usize) -> (Sender<T>, Mailbox<T>) {
+    let queue = Mutex::new(Queue { items: VecDeque::new(), bytes: 0, closed: false });
+    let shared = Arc::new(Shared { queue, arrived: Notify::new(), budget });
+    (Sender { shared: Arc::clone(&shared) }, Mailbox { shared })
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, Queue<T>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Sender<T> {
+    /// Puts an item in that counts `bytes` against the budget.
+    ///
+    /// # Errors
+    /// [`Full`]; on [`Full::Overflow`] the task at the other end is told by [`Mailbox::recv`] that nothing more
+    /// comes, after what was taken before.
+    pub fn send(&self, item: T, bytes: usize) -> Result<(), Full> {
+        let mut queue = self.shared.lock();
+        if queue.closed {
+            return Err(Full::Closed);
+        }
+        if queue.bytes + bytes > self.shared.budget {
+            queue.closed = true;
+            drop(queue);
+            self.shared.arrived.notify_one();
+            return Err(Full::Overflow);
+        }
+        queue.bytes += bytes;
+        queue.items.push_back((bytes, item));
+        drop(queue);
+        self.shared.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Whether the other end is gone or has overflowed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().closed
+    }
+
+    /// Whether both put into the same mailbox.
+    #[must_use]
+    pub fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+}
+
+impl<T> Mailbox<T> {
+    /// The next item; nothing once the mailbox has overflowed and what was taken before is out. Safe to cancel.
+    pub async fn recv(&mut self) -> Option<T> {
+        loop {
+            match self.try_recv() {
+                Ok(item) => return Some(item),
+                Err(Empty::Closed) => return None,
+                Err(Empty::Yet) => self.shared.arrived.notified().await,
+            }
+        }
+    }
+
+    /// The next item that is there already.
+    pub fn now(&mut self) -> Option<T> {
+        self.try_recv().ok()
+    }
+
+    fn try_recv(&mut self) -> Result<T, Empty> {
+        let mut queue = self.shared.lock();
+        let Some((bytes, item)) = queue.items.pop_front() else {
+            return Err(if queue.closed { Empty::Closed } else { Empty::Yet });
+        };
+        queue.bytes -= bytes;
+        if queue.items.is_empty() {
+            queue.items = VecDeque::new();
+        }
+        Ok(item)
+    }
+}
+
+enum Empty {
+    Yet,
+    Closed,
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> Drop for Mailbox<T> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock();
+        queue.closed = true;
+        // What is left is dropped outside the lock: an item may hold senders of its own.
+        let left = std::mem::take(&mut queue.items);
+        drop(queue);
+        drop(left);
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sender")
+    }
+}
+
+impl<T> fmt::Debug for Mailbox<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mailbox")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keeps_order_and_counts_bytes() {
+        let (sender, mut mailbox) = mailbox(10);
+        sender.send('a', 6).unwrap();
+        sender.send('b', 4).unwrap();
+        assert_eq!(mailbox.recv().await, Some('a'));
+        sender.send('c', 6).unwrap();
+        assert_eq!((mailbox.recv().await, mailbox.now(), mailbox.now()), (Some('b'), Some('c'), None));
+    }
+
+    #[tokio::test]
+    async fn an_overflow_closes_it_behind_what_was_taken() {
+        let (sender, mut mailbox) = mailbox(10);
+        sender.send('a', 10).unwrap();
+        assert_eq!(sender.send('b', 1), Err(Full::Overflow));
+        assert_eq!(sender.send('c', 0), Err(Full::Closed));
+        assert_eq!(mailbox.recv().await, Some('a'));
+        assert_eq!(mailbox.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn wakes_the_one_that_waits() {
+        let (sender, mut mailbox) = mailbox(10);
+        let waits = tokio::spawn(async move { mailbox.recv().await });
+        tokio::task::yield_now().await;
+        sender.send(7, 1).unwrap();
+        assert_eq!(waits.await.unwrap(), Some(7));
+        assert_eq!(sender.send(8, 1), Err(Full::Closed));
+    }
+}

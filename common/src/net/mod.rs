@@ -1,0 +1,24 @@
+//! Sockets, queues and the way out. Sessions see a [`Connection`]: commands in, bytes out, and how many bytes the
+//! other side has confirmed.
+
+mod buffers;
+mod connection;
+mod limiter;
+mod listener;
+mod mailbox;
+mod open_files;
+mod outbox;
+mod shutdown;
+mod tcp;
+mod transport;
+
+pub use buffers::BufferPool;
+pub use connection::{Connection, Ended, Event};
+pub use limiter::{AddressLimiter, Admission};
+pub use listener::{Accepted, Listener};
+pub use mailbox::{Full, Mailbox, Sender, mailbox};
+pub use open_files::raise_open_files;
+pub use outbox::{Outbox, Overflow};
+pub use shutdown::Shutdown;
+pub use tcp::TcpTransport;
+pub use transport::{Ready, Transport};

@@ -1,0 +1,267 @@
+//! What is to be written to one client: bounded in bytes, unallocated when drained.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+
+use bytes::{Buf, Bytes};
+
+/// Lines that are produced as the socket drains: the answer to SYN.
+type Source = Box<dyn Iterator<Item = Bytes> + Send>;
+
+enum Item {
+    Line(Bytes),
+    Source(Source),
+}
+
+/// The queue towards one client.
+///
+/// Bytes are counted from the beginning of the connection, so that the end of a message can be compared with what
+/// the other side has confirmed.
+#[derive(Default)]
+pub struct Outbox {
+    /// Lines of the source that is being written; they go first and don't count against the budget.
+    pulled: VecDeque<Bytes>,
+    /// The source that is being written.
+    source: Option<Source>,
+    items: VecDeque<Item>,
+    /// Bytes of the lines in `items`.
+    queued: usize,
+    /// Items taken from the front of `items` since everything was last drained.
+    popped: u64,
+    /// The first of `items` is partly written.
+    cut: bool,
+    /// Where the newest line of a key stands: its index in `items`, plus `popped`.
+    keyed: HashMap<u64, u64>,
+    written: u64,
+}
+
+/// The client can't keep up: its connection is to be closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {} bytes wait for the client", Outbox::BUDGET)]
+pub struct Overflow;
+
+impl Outbox {
+    /// The most bytes that may wait.
+    pub const BUDGET: usize = 256 * 1024;
+    /// A source is asked for more when less than this waits in front of it.
+    const LOW_WATER: usize = 8 * 1024;
+
+    /// Queues whole commands. Returns where they end, counted in bytes from the connection's beginning; of
+    /// meaning only to connections that use neither keys nor sources.
+    ///
+    /// # Errors
+    /// [`Overflow`], and nothing is queued.
+    pub fn push(&mut self, line: Bytes) -> Result<u64, Overflow> {
+        if self.queued + line.len() > Self::BUDGET {
+            return Err(Overflow);
+        }
+        if !line.is_empty() {
+            self.queued += line.len();
+            self.items.push_back(Item::Line(line));
+        }
+        Ok(self.written + self.queued as u64)
+    }
+
+    /// Queues a line that replaces an older one of the same key, if that is still queued whole: a newer presence
+    /// of the same contact.
+    ///
+    /// # Errors
+    /// [`Overflow`], and nothing is queued.
+    pub fn push_keyed(&mut self, key: u64, line: Bytes) -> Result<(), Overflow> {
+        if let Some(old) = self.replaceable(key) {
+            let (before, after) = (old.len(), line.len());
+            *old = line;
+            self.queued = self.queued - before + after;
+            return Ok(());
+        }
+        let place = self.popped + self.items.len() as u64;
+        self.push(line)?;
+        self.keyed.insert(key, place);
+        Ok(())
+    }
+
+    fn replaceable(&mut self, key: u64) -> Option<&mut Bytes> {
+        let index = self.keyed.get(&key)?.checked_sub(self.popped)?;
+        if index == 0 && self.cut {
+            return None;
+        }
+        match self.items.get_mut(usize::try_from(index).ok()?)? {
+            Item::Line(line) => Some(line),
+            Item::Source(_) => None,
+        }
+    }
+
+    /// Queues lines that are made as the socket drains, and don't count against the budget. What is queued behind
+    /// them stays behind the last of them.
+    pub fn push_source(&mut self, lines: impl Iterator<Item = Bytes> + Send + 'static) {
+        self.items.push_back(Item::Source(Box::new(lines)));
+    }
+
+    /// Whether nothing waits. A source counts as something until it has been found empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.pulled.is_empty() && self.source.is_none()
+    }
+
+    /// Bytes written to the transport since the connection began.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The pieces to write next, in order; asks a source that has come to the front for more. None are left when
+    /// everything is written.
+    pub fn pieces(&mut self) -> impl Iterator<Item = &Bytes> {
+        self.pull();
+        let lines = if self.pulled.is_empty() { usize::MAX } else { 0 };
+        self.pulled.iter().chain(self.items.iter().take(lines).map_while(|item| match item {
+            Item::Line(line) => Some(line),
+            Item::Source(_) => None,
+        }))
+    }
+
+    /// Makes sure that lines of a source which stands at the front are in `pulled`.
+    fn pull(&mut self) {
+        loop {
+            if self.source.is_none()
+                && self.pulled.is_empty()
+                && matches!(self.items.front(), Some(Item::Source(_)))
+                && let Some(Item::Source(source)) = self.pop()
+            {
+                self.source = Some(source);
+            }
+            let Some(source) = &mut self.source else { break };
+            let mut waiting: usize = self.pulled.iter().map(Bytes::len).sum();
+            while waiting < Self::LOW_WATER {
+                match source.next() {
+                    Some(line) if line.is_empty() => {}
+                    Some(line) => {
+                        waiting += line.len();
+                        self.pulled.push_back(line);
+                    }
+                    None => {
+                        self.source = None;
+                        break;
+                    }
+                }
+            }
+            if !self.pulled.is_empty() {
+                break;
+            }
+        }
+        self.forget_if_drained();
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        self.popped += 1;
+        self.cut = false;
+        self.items.pop_front()
+    }
+
+    /// Takes note that `count` bytes at the front of [`Outbox::pieces`] are written.
+    pub fn advance(&mut self, mut count: usize) {
+        self.written += count as u64;
+        while count > 0
+            && let Some(line) = self.pulled.front_mut()
+        {
+            let part = count.min(line.len());
+            line.advance(part);
+            count -= part;
+            if line.is_empty() {
+                self.pulled.pop_front();
+            }
+        }
+        self.queued -= count;
+        while count > 0
+            && let Some(Item::Line(line)) = self.items.front_mut()
+        {
+            let part = count.min(line.len());
+            line.advance(part);
+            count -= part;
+            if line.is_empty() {
+                self.pop();
+            } else {
+                self.cut = true;
+            }
+        }
+        self.forget_if_drained();
+    }
+
+    fn forget_if_drained(&mut self) {
+        if self.is_empty() {
+            *self = Self { written: self.written, ..Self::default() };
+        }
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outbox")
+            .field("queued", &self.queued)
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Bytes {
+        Bytes::copy_from_slice(text.as_bytes())
+    }
+
+    /// Writes `step` bytes at a time until nothing is left.
+    fn drain(outbox: &mut Outbox, step: usize) -> String {
+        let mut out = Vec::new();
+        loop {
+            let ready: Vec<u8> = outbox.pieces().flatten().copied().take(step).collect();
+            if ready.is_empty() {
+                break;
+            }
+            outbox.advance(ready.len());
+            out.extend(ready);
+        }
+        assert!(outbox.is_empty());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn keeps_order_whatever_the_socket_takes_at_a_time() {
+        for step in 1..20 {
+            let mut outbox = Outbox::default();
+            outbox.push(line("one ")).unwrap();
+            outbox.push_source(["two ", "three "].into_iter().map(line));
+            outbox.push_source(std::iter::empty());
+            assert_eq!(outbox.push(line("four ")), Ok(9));
+            outbox.push_source(["five"].into_iter().map(line));
+            assert_eq!(drain(&mut outbox, step), "one two three four five", "{step} at a time");
+            assert_eq!(outbox.written(), 23);
+            assert_eq!(outbox.push(line("six")), Ok(26));
+        }
+    }
+
+    #[test]
+    fn a_newer_line_of_a_key_replaces_one_that_waits_whole() {
+        let mut outbox = Outbox::default();
+        outbox.push_keyed(1, line("A ")).unwrap();
+        outbox.push(line("b ")).unwrap();
+        outbox.push_keyed(2, line("C ")).unwrap();
+        outbox.push_keyed(1, line("a2 ")).unwrap();
+        assert_eq!(outbox.pieces().count(), 3);
+        outbox.advance(1);
+        outbox.push_keyed(1, line("a3 ")).unwrap();
+        outbox.push_keyed(2, line("c2 ")).unwrap();
+        assert_eq!(drain(&mut outbox, 3), "2 b c2 a3 ");
+        assert_eq!(outbox.queued, 0);
+    }
+
+    #[test]
+    fn overflows_by_bytes_and_counts_no_source() {
+        let mut outbox = Outbox::default();
+        outbox.push(Bytes::from(vec![b'x'; Outbox::BUDGET])).unwrap();
+        assert_eq!(outbox.push(line("y")), Err(Overflow));
+        outbox.push_source(std::iter::repeat_n(line("z"), 2 * Outbox::BUDGET));
+        assert_eq!(drain(&mut outbox, 4096).len(), 3 * Outbox::BUDGET);
+    }
+}

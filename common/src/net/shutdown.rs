@@ -1,0 +1,67 @@
+//! The way out: stop accepting, tell every task, wait for them, and not for ever.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A process's shutdown. Clones are the same one.
+#[derive(Debug, Clone, Default)]
+pub struct Shutdown {
+    token: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Shutdown {
+    /// Runs a task that shutdown waits for. The task itself must watch [`Shutdown::begun`].
+    pub fn spawn<F>(&self, task: F) -> tokio::task::JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.tasks.spawn(task)
+    }
+
+    /// Begins the shutdown.
+    pub fn begin(&self) {
+        self.token.cancel();
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Waits until it begins. Safe to cancel.
+    pub async fn begun(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Waits until all tasks have ended, at most `patience`. Returns how many had not.
+    pub async fn finish(&self, patience: Duration) -> usize {
+        self.tasks.close();
+        let _ = tokio::time::timeout(patience, self.tasks.wait()).await;
+        self.tasks.len()
+    }
+
+    /// Begins the shutdown at SIGINT or SIGTERM.
+    ///
+    /// # Errors
+    /// When the signals can't be listened for.
+    pub fn on_signals(&self) -> std::io::Result<()> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let shutdown = self.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tracing::info!("shutting down");
+            shutdown.begin();
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! What a session needs of whatever carries its bytes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+
+/// What a transport can do without waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ready {
+    /// A read would give bytes, the end, or an error.
+    pub readable: bool,
+    /// A write would take bytes, or give an error.
+    pub writable: bool,
+}
+
+/// Bytes in, bytes out, and how many bytes the other side has confirmed.
+///
+/// TCP today; an HTTP gateway or a WebSocket later. Like a socket, it does nothing by itself: a connection waits
+/// for readiness and then tries, so that waiting needs no buffer.
+pub trait Transport: Send + 'static {
+    /// Waits until it is readable, or, if `write` is set, writable. May be ready in error.
+    fn poll_ready(&mut self, cx: &mut Context<'_>, write: bool) -> Poll<io::Result<Ready>>;
+
+    /// Reads into the spare room of `buffer`. 0 is the end; [`io::ErrorKind::WouldBlock`] means wait.
+    ///
+    /// # Errors
+    /// As sockets do.
+    fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize>;
+
+    /// Writes as much as it takes of several pieces; [`io::ErrorKind::WouldBlock`] means wait.
+    ///
+    /// # Errors
+    /// As sockets do.
+    fn try_write(&mut self, pieces: &mut dyn Iterator<Item = &Bytes>) -> io::Result<usize>;
+
+    /// How many of the bytes written the other side has confirmed. Never falls; also known after a reset.
+    fn confirmed(&self) -> u64;
+
+    /// No more will be written; reading goes on.
+    fn close_write(&mut self);
+
+    /// The other side's address.
+    fn peer(&self) -> SocketAddr;
+}

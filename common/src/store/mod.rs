@@ -1,0 +1,141 @@
+//! Durable data: accounts, rosters, history and who still waits for which part of it.
+//!
+//! One trait, several implementations, one [battery](battery) of tests that each must pass, so that callers see
+//! the same behaviour whichever an operator chose. The store knows no verbs and no sockets.
+//!
+//! Every write here is idempotent: repeating it after an unknown outcome changes nothing more. No write on the
+//! message path reads first.
+
+mod account;
+pub mod battery;
+mod history;
+mod open;
+mod roster;
+pub mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use uuid::Uuid;
+
+pub use account::{Account, AccountSummary, Claimed, Credentials, NewAccount};
+pub use history::{
+    ChannelMember, ChannelOf, Cursor, HistoryWrite, MessageKind, Page, Participation, ParticipationUse,
+    StoredMessage,
+};
+pub use open::open;
+pub use roster::Edit;
+
+use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};
+
+/// A store that tasks share.
+pub type SharedStore = Arc<dyn Store>;
+
+/// Why the store did not do what it was asked. Nothing here is the caller's fault.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// The store can't be reached, is full, or did not answer in time; the write may or may not have happened.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The store answered something that the suite never wrote.
+    #[error("the store holds what it should not: {0}")]
+    Corrupt(String),
+}
+
+/// What the store's calls return.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// Durable data. All calls may be made by many tasks at once; none holds a lock across an await.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// The random id that this store got when it was created. Nodes on another store are refused by their peers.
+    async fn id(&self) -> Result<Uuid>;
+
+    /// Whether the store answers reads and takes writes at this moment.
+    async fn check(&self) -> Result<()>;
+
+    // Accounts.
+
+    /// Claims a passport. Of several claims at once exactly one wins; one's own claim, repeated, wins again.
+    async fn create_account(&self, new: NewAccount) -> Result<Claimed>;
+
+    /// The account of that passport, without its roster.
+    async fn account(&self, who: &Passport) -> Result<Option<Account>>;
+
+    /// Replaces the credentials of the account that `claim` won. False if there is none such.
+    async fn set_credentials(&self, who: &Passport, claim: ClaimId, credentials: Credentials) -> Result<bool>;
+
+    /// Up to `limit` accounts in the order of their passports, from the one behind `after`.
+    async fn accounts(&self, after: Option<&Passport>, limit: usize) -> Result<Vec<AccountSummary>>;
+
+    /// Notes when principals were last signed in, in milliseconds since 1970. May be lost in a crash.
+    async fn touch(&self, seen: Vec<(Passport, u64)>) -> Result<()>;
+
+    // Rosters.
+
+    /// Settings, contacts and groups of an account; nothing if there is no such account.
+    async fn roster(&self, owner: &Passport) -> Result<Option<Roster>>;
+
+    /// Applies all of `edits` or none. Called by the owner's session only.
+    ///
+    /// An edit of the forward list also edits the other side's reverse list, in the same transaction.
+    async fn edit(&self, owner: &Passport, edits: Vec<Edit>) -> Result<()>;
+
+    // History.
+
+    /// Makes one message durable, with every participation and membership that it needs. When this returns,
+    /// a crash or a power cut loses nothing of it.
+    async fn append(&self, write: HistoryWrite) -> Result<()>;
+
+    /// Up to `limit` messages of a channel, oldest first, from the beginning or from behind a cursor.
+    ///
+    /// Reading on from a cursor is exact: whatever is written later, by any switchboard whose write is confirmed
+    /// within 5 s of the making of its id, comes exactly once on some later page.
+    async fn read(&self, channel: ChannelId, after: Option<&Cursor>, limit: usize) -> Result<Page>;
+
+    /// The last `limit` messages before `before` (or of all), oldest first.
+    async fn read_back(
+        &self,
+        channel: ChannelId,
+        before: Option<MessageId>,
+        limit: usize,
+    ) -> Result<Vec<StoredMessage>>;
+
+    /// The channels that a principal may read.
+    async fn channels_of(&self, who: &Passport) -> Result<Vec<ChannelOf>>;
+
+    /// Who may read a channel.
+    async fn members(&self, channel: ChannelId) -> Result<Vec<ChannelMember>>;
+
+    /// Notes up to which message a principal has read a channel.
+    async fn set_last_read(&self, who: &Passport, channel: ChannelId, message: MessageId) -> Result<()>;
+
+    // Participations: what each admission to a conversation still waits for.
+
+    /// The participations of a principal that are recorded.
+    async fn participations(&self, who: &Passport) -> Result<Vec<Participation>>;
+
+    /// Moves live cursors; only the switchboard of the participation calls it, and only forwards or, on a reset,
+    /// back to what was confirmed before. A participation that is not recorded is passed over.
+    async fn set_live_cursors(&self, cursors: Vec<(Passport, ParticipationId, Option<MessageId>)>) -> Result<()>;
+
+    /// Moves the offline cursor; only the principal's session calls it.
+    async fn set_offline_cursor(
+        &self,
+        who: &Passport,
+        participation: ParticipationId,
+        message: MessageId,
+    ) -> Result<()>;
+
+    /// Marks a participation closed, with the final place of its live cursor: its principal has left, something
+    /// is outstanding.
+    async fn close_participation(
+        &self,
+        who: &Passport,
+        participation: ParticipationId,
+        live_cursor: Option<MessageId>,
+    ) -> Result<()>;
+
+    /// Removes a participation that waits for nothing more.
+    async fn remove_participation(&self, who: &Passport, participation: ParticipationId) -> Result<()>;
+}

@@ -1,0 +1,13 @@
+//! What operators see of a running process: logs, metrics, health.
+
+mod admin;
+mod announce;
+mod logs;
+mod readiness;
+
+pub use admin::Admin;
+pub use announce::announce;
+pub use logs::init_logs;
+pub use prometheus_client::metrics as metric;
+pub use prometheus_client::registry::Registry;
+pub use readiness::{Condition, Readiness};
