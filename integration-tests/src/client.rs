@@ -1,0 +1,189 @@
+//! A client for tests that play no transcript: kill tests and benchmarks. It speaks MSNP7 and believes nothing.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail};
+use bytes::BytesMut;
+use common::msnp::challenge::md5_answer;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// The verbs that servers send with a payload, in the dialect that this client speaks.
+const WITH_PAYLOAD: &[&str] = &["MSG", "NOT", "IPG"];
+
+/// A command from the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// Its tokens, the verb first.
+    pub tokens: Vec<String>,
+    /// Its payload, or nothing.
+    pub payload: Vec<u8>,
+}
+
+impl Received {
+    /// The verb, or the error's number.
+    #[must_use]
+    pub fn verb(&self) -> &str {
+        self.token(0)
+    }
+
+    /// A token; empty if there are not so many.
+    #[must_use]
+    pub fn token(&self, index: usize) -> &str {
+        self.tokens.get(index).map_or("", String::as_str)
+    }
+}
+
+/// A connection to a notification server or a switchboard.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    input: BytesMut,
+    trid: u32,
+}
+
+impl Client {
+    /// Connects, and does nothing else.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn connect(addr: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect(addr).await.with_context(|| format!("connecting to {addr}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, input: BytesMut::new(), trid: 0 })
+    }
+
+    /// Signs in at a notification server by MD5 and goes online.
+    ///
+    /// # Errors
+    /// When the server does not do what the protocol says.
+    pub async fn sign_in(addr: SocketAddr, passport: &str, password: &str) -> Result<Self> {
+        let mut client = Self::connect(addr).await?;
+        client.request("VER", "MSNP7 CVR0").await?;
+        client.request("INF", "").await?;
+        let salt = client.request("USR", &format!("MD5 I {passport}")).await?.token(4).to_owned();
+        let ok = client.request("USR", &format!("MD5 S {}", md5_answer(&salt, password))).await?;
+        if ok.token(2) != "OK" {
+            bail!("{passport} could not sign in: {:?}", ok.tokens);
+        }
+        client.request("CHG", "NLN").await?;
+        Ok(client)
+    }
+
+    /// Sends a request and waits for the answer to it; what comes in between is passed over.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub async fn request(&mut self, verb: &str, arguments: &str) -> Result<Received> {
+        let trid = self.send(verb, arguments).await?.to_string();
+        loop {
+            let received = self.receive().await?;
+            if received.token(1) == trid {
+                return Ok(received);
+            }
+        }
+    }
+
+    /// Sends a request without waiting; returns its transaction id.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn send(&mut self, verb: &str, arguments: &str) -> Result<u32> {
+        self.trid += 1;
+        let space = if arguments.is_empty() { "" } else { " " };
+        let line = format!("{verb} {}{space}{arguments}\r\n", self.trid);
+        self.stream.write_all(line.as_bytes()).await?;
+        Ok(self.trid)
+    }
+
+    /// Sends a `MSG` without waiting; returns its transaction id.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn message(&mut self, ack: &str, payload: &[u8]) -> Result<u32> {
+        self.trid += 1;
+        let mut bytes = format!("MSG {} {ack} {}\r\n", self.trid, payload.len()).into_bytes();
+        bytes.extend_from_slice(payload);
+        self.stream.write_all(&bytes).await?;
+        Ok(self.trid)
+    }
+
+    /// The next command from the server.
+    ///
+    /// # Errors
+    /// When the connection ends, or the server sends what is no command.
+    pub async fn receive(&mut self) -> Result<Received> {
+        loop {
+            if let Some(received) = self.parse()? {
+                return Ok(received);
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                bail!("the server closed the connection");
+            }
+        }
+    }
+
+    /// Waits for a command of that verb; what comes before it is passed over.
+    ///
+    /// # Errors
+    /// When the connection ends.
+    pub async fn expect(&mut self, verb: &str) -> Result<Received> {
+        loop {
+            let received = self.receive().await?;
+            if received.verb() == verb {
+                return Ok(received);
+            }
+        }
+    }
+
+    fn parse(&mut self) -> Result<Option<Received>> {
+        let Some(end) = self.input.windows(2).position(|two| two == b"\r\n") else { return Ok(None) };
+        let line = std::str::from_utf8(&self.input[..end])?;
+        let tokens: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let mut len = 0;
+        if WITH_PAYLOAD.contains(&tokens[0].as_str()) {
+            len = tokens.last().context("a length")?.parse()?;
+        }
+        if self.input.len() < end + 2 + len {
+            return Ok(None);
+        }
+        let payload = self.input[end + 2..end + 2 + len].to_vec();
+        let _ = self.input.split_to(end + 2 + len);
+        Ok(Some(Received { tokens, payload }))
+    }
+}
+
+/// Opens a conversation between two who are signed in, and returns their switchboard connections.
+///
+/// # Errors
+/// When any step fails.
+pub async fn open_chat(
+    (caller, caller_name): (&mut Client, &str),
+    (callee, callee_name): (&mut Client, &str),
+) -> Result<(Client, Client)> {
+    let xfr = caller.request("XFR", "SB").await?;
+    let mut at_caller = Client::connect(xfr.token(3).parse().context("a switchboard's address")?).await?;
+    at_caller.request("USR", &format!("{caller_name} {}", xfr.token(5))).await?;
+    let ringing = at_caller.request("CAL", callee_name).await?;
+    if ringing.token(2) != "RINGING" {
+        bail!("{callee_name} could not be rung: {:?}", ringing.tokens);
+    }
+    let rng = callee.expect("RNG").await?;
+    let mut at_callee = Client::connect(rng.token(2).parse().context("a switchboard's address")?).await?;
+    let answer = format!("{callee_name} {} {}", rng.token(4), rng.token(1));
+    let trid = at_callee.send("ANS", &answer).await?.to_string();
+    loop {
+        let received = at_callee.receive().await?;
+        if received.verb() == "ANS" && received.token(1) == trid {
+            break;
+        }
+    }
+    at_caller.expect("JOI").await?;
+    Ok((at_caller, at_callee))
+}
+
+/// A text message's payload.
+#[must_use]
+pub fn text(body: &str) -> Vec<u8> {
+    format!("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\n{body}").into_bytes()
+}
