@@ -1,0 +1,44 @@
+//! Accounts made straight in the store, many at once.
+
+use std::iter::zip;
+
+use anyhow::{Context, Result, bail};
+use common::clock;
+use common::config::Config;
+use common::credentials::{PasswordHasher, SealingKey};
+use common::model::{ClaimId, List, Passport};
+use common::store::{self, Claimed, Credentials, Edit, NewAccount};
+use uuid::Uuid;
+
+/// The password of every account made here.
+pub const PASSWORD: &str = "wonderland";
+
+/// Creates an account for each name, able to sign in by MD5. `contacts` says who has whom on forward and allow list, by their
+/// places in `names`.
+///
+/// # Errors
+/// When the store refuses, or a name is taken.
+pub async fn create(config: &Config, names: &[String], contacts: &[(usize, usize)]) -> Result<Vec<Passport>> {
+    let store = store::open(&config.store).await?;
+    let key = SealingKey::load(&config.accounts.md5_key)?.context("no key for MD5 passwords")?;
+    // One hash serves all: it is the same password, and hashing is slow by intention.
+    let hash = PasswordHasher::new(&config.accounts).hash(PASSWORD.to_owned()).await?;
+    let passports: Vec<Passport> =
+        names.iter().map(|name| Passport::parse(&format!("{name}@example.com"))).collect::<Result<_, _>>()?;
+    for (passport, name) in zip(&passports, names) {
+        let claim = ClaimId(Uuid::new_v4());
+        let sealed_password = Some(key.seal(passport, claim, PASSWORD));
+        let credentials = Credentials { epoch: 1, password_hash: hash.clone(), sealed_password };
+        let friendly_name = name.clone();
+        let new =
+            NewAccount { passport: passport.clone(), claim, credentials, friendly_name, created: clock::wall_ms() };
+        if store.create_account(new).await? != Claimed::Won {
+            bail!("{passport} is taken");
+        }
+    }
+    for &(owner, contact) in contacts {
+        let edit = |list| Edit::List { contact: passports[contact].clone(), list, on: true };
+        store.edit(&passports[owner], vec![edit(List::Forward), edit(List::Allow)]).await?;
+    }
+    Ok(passports)
+}

@@ -1,0 +1,164 @@
+//! kill -9 in the middle of a chat: whatever was acknowledged is in the history afterwards, exactly once and in order.
+//!
+//! The checker reads the database file itself, not through the suite.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use common::model::Passport;
+use integration_tests::accounts::{self, PASSWORD};
+use integration_tests::client::{self, Client};
+use integration_tests::{Plan, World};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Messages that must have been acknowledged over the whole test.
+const ACKNOWLEDGED: usize = 2_000;
+/// Messages on their way at once.
+const WINDOW: usize = 32;
+/// How long anything may take that happens by itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What one sender believes.
+#[derive(Default)]
+struct Beliefs {
+    sent: usize,
+    acknowledged: Vec<usize>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_survives_kill_9_of_a_switchboard() -> Result<()> {
+    let mut world = World::start(Plan::default()).await?;
+    let (alice, bob) = two_people(&world).await?;
+    let mut beliefs = Beliefs::default();
+    // Three lives of the switchboard; the first two end in the middle of the chat.
+    for share in [ACKNOWLEDGED / 3, 2 * ACKNOWLEDGED / 3] {
+        let (_people, chat) = meet(&world, &alice, &bob).await?;
+        chat_until(&mut beliefs, chat, share, async || world_kill(&mut world).await).await?;
+        world.restart("switchboard-1").await?;
+        world.ready().await?;
+    }
+    let (_people, chat) = meet(&world, &alice, &bob).await?;
+    chat_until(&mut beliefs, chat, ACKNOWLEDGED, async || Ok(())).await?;
+    check(world.directory(), &beliefs, world)?.shut_down().await
+}
+
+async fn world_kill(world: &mut World) -> Result<()> {
+    world.kill("switchboard-1").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chat_goes_on_when_its_notification_server_is_killed() -> Result<()> {
+    let mut world = World::start(Plan { notification: 1, ..Plan::default() }).await?;
+    let (alice, bob) = two_people(&world).await?;
+    let mut beliefs = Beliefs::default();
+    let (people, chat) = meet(&world, &alice, &bob).await?;
+    let chat = chat_until(&mut beliefs, chat, ACKNOWLEDGED / 2, async || world.kill("notification-1").await).await?;
+    drop(people);
+    // The switchboard needs nobody: the same conversation goes on.
+    chat_until(&mut beliefs, chat.context("the conversation has ended")?, ACKNOWLEDGED, async || Ok(())).await?;
+    // And the suite starts again on the same data.
+    world.restart("notification-1").await?;
+    world.ready().await?;
+    let (_people, _chat) = meet(&world, &alice, &bob).await?;
+    check(world.directory(), &beliefs, world)?.shut_down().await
+}
+
+async fn two_people(world: &World) -> Result<(Passport, Passport)> {
+    let names = ["alice".to_owned(), "bob".to_owned()];
+    let mut made = accounts::create(world.config(), &names, &[(0, 1), (1, 0)]).await?.into_iter();
+    Ok((made.next().context("alice")?, made.next().context("bob")?))
+}
+
+type Pair = (Client, Client);
+
+/// Both sign in, on different notification servers where there are two, and open a conversation.
+async fn meet(world: &World, alice: &Passport, bob: &Passport) -> Result<(Pair, Pair)> {
+    let deadline = Instant::now() + PATIENCE;
+    let nodes: Vec<_> = world.processes().iter().filter(|process| process.tier() == "notification").collect();
+    let (first, last) = (nodes.first().context("a node")?, nodes.last().context("a node")?);
+    let mut at_alice = Client::sign_in(first.address("clients")?, alice.as_str(), PASSWORD).await?;
+    let mut at_bob = Client::sign_in(last.address("clients")?, bob.as_str(), PASSWORD).await?;
+    loop {
+        // A notification server may not have heard yet that the old switchboard is dead.
+        let chat = client::open_chat((&mut at_alice, alice.as_str()), (&mut at_bob, bob.as_str()));
+        match timeout(Duration::from_secs(5), chat).await {
+            Ok(Ok(chat)) => return Ok(((at_alice, at_bob), chat)),
+            outcome => ensure!(Instant::now() < deadline, "no conversation: {outcome:?}"),
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Sends numbered texts, a window at a time, until so many are acknowledged in all; then does `blow` and, if it was none, goes
+/// on to read what is still acknowledged. Returns the conversation unless it has ended.
+async fn chat_until(
+    beliefs: &mut Beliefs,
+    (mut at_alice, mut at_bob): Pair,
+    enough: usize,
+    blow: impl AsyncFnOnce() -> Result<()>,
+) -> Result<Option<Pair>> {
+    let reader = tokio::spawn(async move {
+        // Bob reads all the time; what he gets is not what this test is about.
+        let ended = loop {
+            match timeout(Duration::from_millis(500), at_bob.receive()).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => break true,
+                Err(_) => break false,
+            }
+        };
+        (at_bob, ended)
+    });
+    let mut waiting = std::collections::HashMap::new();
+    let mut blow = Some(blow);
+    loop {
+        while waiting.len() < WINDOW && beliefs.acknowledged.len() + waiting.len() < enough + WINDOW {
+            let number = beliefs.sent;
+            let Ok(trid) = at_alice.message("A", &client::text(&format!("message {number}"))).await else { break };
+            beliefs.sent += 1;
+            waiting.insert(trid.to_string(), number);
+        }
+        if beliefs.acknowledged.len() >= enough
+            && let Some(blow) = blow.take()
+        {
+            blow().await?;
+        }
+        if blow.is_none() && waiting.is_empty() {
+            break;
+        }
+        let Ok(Ok(received)) = timeout(PATIENCE, at_alice.receive()).await else { break };
+        match (received.verb(), waiting.remove(received.token(1))) {
+            ("ACK", Some(number)) => beliefs.acknowledged.push(number),
+            ("NAK", Some(_)) | (_, None) => {}
+            (verb, Some(_)) => anyhow::bail!("{verb} for a message"),
+        }
+    }
+    ensure!(blow.is_none(), "only {} of {enough} were acknowledged", beliefs.acknowledged.len());
+    let (at_bob, ended) = reader.await?;
+    Ok((!ended && waiting.is_empty()).then_some((at_alice, at_bob)))
+}
+
+/// Compares what was believed with what is in the file.
+fn check(directory: &Path, beliefs: &Beliefs, world: World) -> Result<World> {
+    let database = rusqlite::Connection::open_with_flags(
+        directory.join("history.db"),
+        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
+    )?;
+    let mut query = database.prepare("SELECT payload FROM messages ORDER BY message_id")?;
+    let stored: Vec<usize> = query
+        .query_map([], |row| row.get::<_, Vec<u8>>(0))?
+        .filter_map(|payload| {
+            let payload = payload.ok()?;
+            std::str::from_utf8(&payload).ok()?.rsplit("message ").next()?.parse().ok()
+        })
+        .collect();
+    let unique: HashSet<usize> = stored.iter().copied().collect();
+    ensure!(unique.len() == stored.len(), "a message is there twice");
+    ensure!(stored.is_sorted(), "the order of the history is not the order of sending");
+    let lost: Vec<_> = beliefs.acknowledged.iter().filter(|number| !unique.contains(number)).collect();
+    ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
+    ensure!(beliefs.acknowledged.len() >= ACKNOWLEDGED, "only {} acknowledged", beliefs.acknowledged.len());
+    println!("{} sent, {} acknowledged, {} in the history", beliefs.sent, beliefs.acknowledged.len(), stored.len());
+    Ok(world)
+}
