@@ -133,13 +133,7 @@ pub fn contact_set(trid: TrId, contact: &Token, code: &Token, values: &[Token]) 
 /// `BPR v H TYPE [value]`, from MSNP10 `BPR H TYPE [value]`: a contact's property has changed. `version` is that
 /// of the reader's own list. Nothing where the dialect has no such property.
 #[must_use]
-pub fn changed(
-    dialect: &Dialect,
-    version: u64,
-    who: &Passport,
-    property: Property,
-    value: &str,
-) -> Option<Bytes> {
+pub fn changed(dialect: &Dialect, version: u64, who: &Passport, property: Property, value: &str) -> Option<Bytes> {
     has(dialect, property).then(|| {
         let line = Line::new("BPR").maybe(dialect.list_versions.then_some(version)).arg(who).arg(property.code());
         valued(line, value).end()

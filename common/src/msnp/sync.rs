@@ -208,9 +208,7 @@ impl Writer<'_> {
     fn start(&self, verb: &str, list: Option<List>) -> Line {
         let line = Line::new(verb);
         match self.dialect.sync {
-            SyncShape::ListByList => {
-                line.arg(self.trid).maybe(list).arg(self.roster.settings.list_version)
-            }
+            SyncShape::ListByList => line.arg(self.trid).maybe(list).arg(self.roster.settings.list_version),
             SyncShape::Merged | SyncShape::Tagged => line,
         }
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{
     AddPrompt, ClaimId, ContactId, GroupId, Lists, Properties, Property, Settings, StrangerPolicy,
 };
-use crate::msnp::dialect::{Number, RosterIds};
+use crate::msnp::dialect::Number;
 use crate::msnp::token::testing::command;
 
 const MSNP4: Dialect = Dialect { number: Number(4), groups: false, properties: false, ..Dialect::MSNP7 };
@@ -208,10 +208,4 @@ fn times_never_fail() {
     assert_eq!(time(1_092_553_052_870), "2004-08-15T06:57:32.8700000Z");
     assert_eq!(time(0), "1970-01-01T00:00:00.0000000Z");
     assert_eq!(time(u64::MAX), time(0));
-}
-
-#[test]
-fn dialects_of_these_tests_are_as_the_table_says() {
-    assert_eq!((MSNP4.roster_ids, MSNP6.sync), (RosterIds::Numbers, SyncShape::ListByList));
-    assert!(MSNP12.pending_list);
 }
