@@ -18,13 +18,13 @@ pub struct Limits {
     pub groups: usize,
     /// A group's name, encoded; longer is 229.
     pub group_name: usize,
-    /// A friendly name, in characters.
+    /// A friendly name, in characters; more are 201.
     pub friendly_name_chars: usize,
-    /// A friendly name, encoded; longer is 209.
+    /// A friendly name, encoded; longer is 201.
     pub friendly_name: usize,
     /// The payload of `UUX`.
     pub personal_message: usize,
-    /// A phone number, encoded.
+    /// A phone number, encoded; longer is 201.
     pub phone: usize,
     /// An MSNObject, encoded.
     pub object: usize,

@@ -20,6 +20,28 @@ pub struct Contact {
     pub groups: BTreeSet<GroupId>,
 }
 
+impl Contact {
+    /// The lists as a client sees them: cells of the server resolved to what its dialect knows.
+    ///
+    /// An entry of the reverse list that its owner has not answered shows as pending *instead* where the dialect
+    /// has a pending list (§6.10). Answered it is by taking the pending cell off (`REM PL`, `ADC RL`), or by having
+    /// decided whether that person may see the owner: dialects before MSNP10 know no other answer, and it must not
+    /// be asked for again when the owner signs in with a newer client. A pending cell whose reverse entry is gone
+    /// shows nowhere.
+    #[must_use]
+    pub fn shown_lists(&self, pending_list: bool) -> Lists {
+        let answered = self.lists.contains(List::Allow) || self.lists.contains(List::Block);
+        let asks = self.lists.contains(List::Pending) && self.lists.contains(List::Reverse) && !answered;
+        if pending_list && asks { self.lists.without(List::Reverse) } else { self.lists.without(List::Pending) }
+    }
+
+    /// The name to show: never empty, so that it is always a token of its own.
+    #[must_use]
+    pub fn shown_name(&self) -> &str {
+        if self.name.is_empty() { self.passport.as_str() } else { &self.name }
+    }
+}
+
 /// A named group of contacts. Both ids name the same group, for old and new dialects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
@@ -52,12 +74,40 @@ impl Roster {
     /// The visibility rule: whether `watcher` may see and contact the owner (protocol reference §7).
     #[must_use]
     pub fn allows(&self, watcher: &Passport) -> bool {
-        let lists = self.contacts.get(watcher).map_or(Lists::NONE, |contact| contact.lists);
+        self.allows_lists(self.lists_of(watcher))
+    }
+
+    /// The visibility rule for somebody who would be on these lists.
+    #[must_use]
+    pub fn allows_lists(&self, lists: Lists) -> bool {
         !lists.contains(List::Block)
             && (lists.contains(List::Allow) || self.settings.strangers == StrangerPolicy::Allow)
     }
 
-    /// The group of that number.
+    /// The lists that somebody is on.
+    #[must_use]
+    pub fn lists_of(&self, who: &Passport) -> Lists {
+        self.contacts.get(who).map_or(Lists::NONE, |contact| contact.lists)
+    }
+
+    /// How many are on `list`.
+    #[must_use]
+    pub fn count_on(&self, list: List) -> usize {
+        self.contacts.values().filter(|contact| contact.lists.contains(list)).count()
+    }
+
+    /// The groups of a contact that exist, by number.
+    pub fn groups_of<'a>(&'a self, contact: &'a Contact) -> impl Iterator<Item = &'a Group> {
+        self.groups.values().filter(|group| contact.groups.contains(&group.id))
+    }
+
+    /// The first group of that name.
+    #[must_use]
+    pub fn group_by_name(&self, name: &str) -> Option<&Group> {
+        self.groups.values().find(|group| group.name == name)
+    }
+
+    /// The group of that id.
     #[must_use]
     pub fn group_by_id(&self, id: GroupId) -> Option<&Group> {
         self.groups.values().find(|group| group.id == id)
@@ -69,9 +119,41 @@ impl Roster {
         self.contacts.values().find(|contact| contact.id == id)
     }
 
-    /// The smallest group number that is free.
+    /// The smallest group number that is free; nothing if all are taken.
     #[must_use]
-    pub fn free_group_number(&self) -> u16 {
-        (1..).find(|number| !self.groups.contains_key(number)).unwrap_or(u16::MAX)
+    pub fn free_group_number(&self) -> Option<u16> {
+        (1..=u16::MAX).find(|number| !self.groups.contains_key(number))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use List::{Allow, Block, Forward, Pending, Reverse};
+
+    #[track_caller]
+    fn shown(cells: &[List], pending_list: bool, bits: u8) {
+        let passport = Passport::parse("bob@example.com").unwrap();
+        let contact = Contact {
+            id: ContactId(uuid::Uuid::nil()),
+            lists: cells.iter().copied().collect(),
+            name: String::new(),
+            groups: BTreeSet::new(),
+            passport,
+        };
+        assert_eq!(contact.shown_lists(pending_list).bits(), bits, "{cells:?}");
+        assert_eq!(contact.shown_name(), "bob@example.com");
+    }
+
+    #[test]
+    fn pending_stands_in_place_of_reverse_until_answered() {
+        shown(&[Reverse, Pending], true, 16);
+        shown(&[Reverse, Pending], false, 8);
+        shown(&[Reverse], true, 8);
+        shown(&[Forward, Reverse, Pending], true, 17);
+        shown(&[Forward, Allow, Reverse, Pending], true, 11);
+        shown(&[Block, Reverse, Pending], true, 12);
+        shown(&[Pending], true, 0);
+        shown(&[Pending], false, 0);
     }
 }

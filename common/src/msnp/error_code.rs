@@ -29,7 +29,7 @@ error_codes! {
     AlreadySignedIn = 207,
     /// `CAL` with a malformed handle; `ADC` of an unknown account.
     InvalidUserName = 208,
-    /// A friendly name that is too long or not allowed.
+    /// A friendly name that is not allowed. (One that is too long is 201.)
     InvalidFriendlyName = 209,
     /// The list is full.
     ListFull = 210,

@@ -8,9 +8,15 @@ pub mod challenge;
 pub mod dialect;
 mod error_code;
 mod frame;
+pub mod groups;
 pub mod handshake;
 mod line;
+pub mod lists;
 pub mod mime;
+pub mod privacy;
+pub mod properties;
+pub mod sync;
+mod token;
 pub mod value;
 pub mod verbs;
 
@@ -18,6 +24,7 @@ pub use dialect::Dialect;
 pub use error_code::ErrorCode;
 pub use frame::{Command, Decoder, FrameError, TrId};
 pub use line::Line;
+pub use token::Token;
 pub use verbs::{Service, Verb};
 
 /// Why a command does not make sense. Official servers close the connection for it (protocol reference §2.7).

@@ -1,0 +1,93 @@
+//! The same edits as in the store, applied to memory.
+
+use std::collections::BTreeSet;
+
+use common::model::{ClaimId, Contact, ContactId, List, Lists, Passport, Roster};
+use common::store::Edit;
+
+/// Applies edits that the store has taken. Never fails: an edit of what is not there changes nothing.
+pub(crate) fn fold(roster: &mut Roster, claim: ClaimId, edits: &[Edit]) {
+    for edit in edits {
+        apply(roster, claim, edit);
+    }
+}
+
+fn apply(roster: &mut Roster, claim: ClaimId, edit: &Edit) {
+    let settings = &mut roster.settings;
+    match edit {
+        Edit::List { contact, list, on } => set(roster, claim, contact, *list, *on),
+        Edit::Name { contact, name } => {
+            if let Some(contact) = roster.contacts.get_mut(contact) {
+                contact.name.clone_from(name);
+            }
+        }
+        // In the roster of the other.
+        Edit::NameAtContact { .. } => {}
+        Edit::Membership { contact, group, on } => {
+            let groups = roster.contacts.get_mut(contact).map(|contact| &mut contact.groups);
+            match (groups, on) {
+                (Some(groups), true) => drop(groups.insert(*group)),
+                (Some(groups), false) => drop(groups.remove(group)),
+                (None, _) => {}
+            }
+        }
+        Edit::PutGroup(group) => {
+            roster.groups.retain(|_, known| known.id != group.id);
+            roster.groups.insert(group.number, group.clone());
+        }
+        Edit::RemoveGroup(id) => roster.groups.retain(|_, known| known.id != *id),
+        Edit::FriendlyName(name) => settings.friendly_name.clone_from(name),
+        Edit::Strangers(policy) => settings.strangers = *policy,
+        Edit::AddPrompt(prompt) => settings.add_prompt = *prompt,
+        Edit::Property(property, Some(value)) => drop(settings.properties.insert(*property, value.clone())),
+        Edit::Property(property, None) => drop(settings.properties.remove(property)),
+        Edit::Stamp { version, lists_changed, settings_changed, reverse_digest } => {
+            settings.list_version = *version;
+            settings.lists_changed = *lists_changed;
+            settings.settings_changed = *settings_changed;
+            settings.reverse_digest = *reverse_digest;
+        }
+    }
+}
+
+/// What [`super::reverse_added`] (`on`, with the name that the other calls itself) and [`super::reverse_removed`]
+/// tell of, applied to memory. The other side has written it to the store.
+pub(crate) fn fold_reverse(roster: &mut Roster, claim: ClaimId, by: &Passport, name: Option<&str>, on: bool) {
+    set(roster, claim, by, List::Reverse, on);
+    if !on {
+        return;
+    }
+    set(roster, claim, by, List::Pending, true);
+    if let (Some(name), Some(contact)) = (name, roster.contacts.get_mut(by)) {
+        // A name that the owner's client gave stays.
+        if contact.name == by.as_str() {
+            name.clone_into(&mut contact.name);
+        }
+    }
+}
+
+fn set(roster: &mut Roster, claim: ClaimId, who: &Passport, list: List, on: bool) {
+    if on {
+        let contact = roster.contacts.entry(who.clone()).or_insert_with(|| stranger(claim, who));
+        contact.lists = contact.lists.with(list);
+        return;
+    }
+    let Some(contact) = roster.contacts.get_mut(who) else { return };
+    contact.lists = contact.lists.without(list);
+    if list == List::Forward {
+        contact.groups.clear();
+    }
+    if contact.lists.is_empty() {
+        roster.contacts.remove(who);
+    }
+}
+
+fn stranger(claim: ClaimId, who: &Passport) -> Contact {
+    Contact {
+        passport: who.clone(),
+        id: ContactId::of(claim, who),
+        lists: Lists::NONE,
+        name: who.as_str().to_owned(),
+        groups: BTreeSet::new(),
+    }
+}

@@ -1,0 +1,248 @@
+//! Lists, groups, names, properties and privacy of one principal: what a request asks for, whether it may, what
+//! is to be written, who must hear of it. Synchronous, without sockets, store, clock or randomness.
+//!
+//! A session goes through the same steps for every [`Request`]:
+//! 1. [`parse`];
+//! 2. [`Request::names_account`]: look that account up, as [`Target`];
+//! 3. [`plan`]: a reply, edits and effects, or a refusal;
+//! 4. write the edits to the store, then [`fold`] them into memory, then write the reply, then carry out the
+//!    effects. If the store fails nothing has happened.
+//!
+//! The answer to `SYN` may be long: for [`Request::is_sync`], take [`sync_lines`] instead of steps 2–4.
+//!
+//! What others do to the reverse list arrives as a notice: call [`reverse_added`] or [`reverse_removed`] first, then
+//! [`fold_reverse`], then treat the plan as in step 4. The cells of the reverse entry were written by the other side.
+
+mod fold;
+mod groups;
+mod lists;
+mod privacy;
+mod properties;
+mod reverse;
+mod texts;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::cluster::Notice;
+use common::model::{ClaimId, Limits, Passport, Property, Roster};
+use common::msnp::groups::GroupRequest;
+use common::msnp::lists::{ListRequest, Who};
+use common::msnp::privacy::PrivacyRequest;
+use common::msnp::properties::PropertyRequest;
+use common::msnp::sync::{self, SyncRequest};
+use common::msnp::{Command, Dialect, ErrorCode, ParseError, TrId};
+use common::store::Edit;
+use uuid::Uuid;
+
+pub(crate) use fold::{fold, fold_reverse};
+pub(crate) use reverse::{fold_in, reverse_added, reverse_removed};
+
+/// A request about the roster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// `SYN`, `LST`, `LSG`
+    Sync(SyncRequest),
+    /// `ADD`, `ADC`, `REM`
+    Lists(ListRequest),
+    /// `ADG`, `REG`, `RMG`
+    Groups(GroupRequest),
+    /// `PRP`, `REA`, `SBP`
+    Properties(PropertyRequest),
+    /// `GTC`, `BLP`
+    Privacy(PrivacyRequest),
+}
+
+/// Reads a command; nothing if its verb is not about the roster.
+///
+/// # Errors
+/// [`ParseError`]: the connection is to be closed.
+pub(crate) fn parse(command: &Command, dialect: &Dialect) -> Result<Option<Request>, ParseError> {
+    let request = match &command.verb().0 {
+        b"SYN" | b"LST" | b"LSG" => SyncRequest::parse(command, dialect)?.map(Request::Sync),
+        b"ADD" | b"ADC" | b"REM" => ListRequest::parse(command, dialect)?.map(Request::Lists),
+        b"ADG" | b"REG" | b"RMG" => GroupRequest::parse(command)?.map(Request::Groups),
+        b"PRP" | b"REA" | b"SBP" => PropertyRequest::parse(command, dialect)?.map(Request::Properties),
+        b"GTC" | b"BLP" => PrivacyRequest::parse(command)?.map(Request::Privacy),
+        _ => None,
+    };
+    Ok(request)
+}
+
+impl Request {
+    /// The account that the request puts on a list of the owner. Whether it exists must be known to [`plan`], and
+    /// for the forward list how full its reverse list is.
+    pub(crate) fn names_account(&self) -> Option<&Passport> {
+        use common::model::List::{Allow, Block, Forward};
+        match self {
+            Self::Lists(ListRequest::Add(add)) if matches!(add.list, Forward | Allow | Block) => match &add.who {
+                Who::Handle { passport, .. } => passport.as_ref().ok(),
+                Who::Contact { .. } => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether it asks for `SYN`, and is best answered by [`sync_lines`].
+    pub(crate) fn is_sync(&self) -> bool {
+        matches!(self, Self::Sync(SyncRequest::Sync { .. }))
+    }
+}
+
+/// Whose request it is, with all that the rules depend on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Owner<'a> {
+    /// The principal that is signed in.
+    pub(crate) passport: &'a Passport,
+    /// The claim of its account, from which the GUIDs of its contacts are made.
+    pub(crate) claim: ClaimId,
+    /// What its client speaks.
+    pub(crate) dialect: &'static Dialect,
+    /// How much it may keep.
+    pub(crate) limits: &'a Limits,
+    /// A group that holds contacts can't be removed (226); otherwise they are unlinked and stay.
+    pub(crate) keep_populated_groups: bool,
+    /// What it has.
+    pub(crate) roster: &'a Roster,
+    /// The time, in milliseconds since 1970.
+    pub(crate) now_ms: u64,
+    /// A fresh random id, for a group.
+    pub(crate) new_uuid: Uuid,
+}
+
+/// The account that a request names, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// The friendly name, decoded. Not used: whoever adds an account learns its name from the account's own
+    /// session, if that allows it, and not from the store.
+    pub(crate) name: String,
+    /// How many have it on their forward list.
+    pub(crate) reverse_count: usize,
+}
+
+/// What a request comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Plan {
+    /// What to write to the client, once the edits are durable. Whole lines; may be empty.
+    pub(crate) reply: Bytes,
+    /// What to write to the store: all or nothing. May be empty.
+    pub(crate) edits: Vec<Edit>,
+    /// What others must hear of, once the edits are durable.
+    pub(crate) effects: Vec<Effect>,
+}
+
+/// What follows from an edit outside the owner's roster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Route this to a principal.
+    Notify(Passport, Notice),
+    /// This principal may see the owner now, and could not before. It need not have the owner on its list.
+    ShowTo(Passport),
+    /// This principal could see the owner, and may not any more.
+    HideFrom(Passport),
+    /// A new contact: ask how it looks, and show it as `ILN` with this transaction id.
+    Watch {
+        /// Who.
+        who: Passport,
+        /// That of the request.
+        trid: TrId,
+    },
+    /// A contact is gone: forget how it looks.
+    Unwatch(Passport),
+    /// `BLP`: everybody on neither list is shown to or hidden from.
+    PrivacyChanged,
+    /// The owner's name has changed: tell those who may see it.
+    NameChanged,
+    /// A property of the owner has changed: tell those who may see it. Decoded; empty when cleared.
+    PropertyChanged(Property, String),
+}
+
+/// Why a request is not carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The error line to write.
+    Code(ErrorCode, TrId),
+    /// The connection is to be closed without a word.
+    Close(ParseError),
+}
+
+/// Works out what a request comes to. `target` is the account of [`Request::names_account`]; nothing if it does not
+/// exist. Changes nothing.
+///
+/// # Errors
+/// [`Refused`]
+pub(crate) fn plan(owner: &Owner<'_>, request: &Request, target: Option<&Target>) -> Result<Plan, Refused> {
+    match request {
+        Request::Sync(SyncRequest::Dropped { trid }) => Err(Refused::Code(ErrorCode::CommandDisabled, *trid)),
+        Request::Sync(request) => {
+            let lines = sync::answer(owner.roster, owner.passport, owner.dialect, request);
+            Ok(Plan { reply: lines.flatten().collect::<Vec<u8>>().into(), ..Plan::default() })
+        }
+        Request::Lists(ListRequest::Add(add)) => lists::add(owner, add, target),
+        Request::Lists(ListRequest::Remove(remove)) => lists::remove(owner, remove),
+        Request::Groups(request) => groups::plan(owner, request),
+        Request::Properties(request) => properties::plan(owner, request),
+        Request::Privacy(request) => privacy::plan(owner, request),
+    }
+}
+
+/// The answer to `SYN` (or `LST`, `LSG`), made as it is taken: each item is one or more whole lines. For other
+/// requests there is none.
+///
+/// It holds the roster as it is now; contacts carry their GUIDs, so the claim is not looked at.
+pub(crate) fn sync_lines(
+    roster: Arc<Roster>,
+    owner: &Passport,
+    _claim: ClaimId,
+    dialect: &'static Dialect,
+    request: &Request,
+) -> Box<dyn Iterator<Item = Bytes> + Send> {
+    match request {
+        Request::Sync(request) => Box::new(sync::answer(roster, owner, dialect, request)),
+        _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// What an edit touches, for the times that dialects from MSNP10 compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Touches {
+    Lists,
+    Settings,
+}
+
+impl Owner<'_> {
+    /// The list version as it stands.
+    fn version(&self) -> u64 {
+        self.roster.settings.list_version
+    }
+
+    /// The list version once the edits of one request are made.
+    fn next_version(&self) -> u64 {
+        self.version().saturating_add(1)
+    }
+
+    /// The last of the edits of one request. The times rise even if the clock does not, so that no client that
+    /// remembers one is told that nothing has changed.
+    fn stamp(&self, touches: Touches, reverse_digest: Option<u64>) -> Edit {
+        let settings = &self.roster.settings;
+        let later = |last: u64| self.now_ms.max(last.saturating_add(1));
+        let (mut lists_changed, mut settings_changed) = (settings.lists_changed, settings.settings_changed);
+        match touches {
+            Touches::Lists => lists_changed = later(lists_changed),
+            Touches::Settings => settings_changed = later(settings_changed),
+        }
+        let reverse_digest = reverse_digest.unwrap_or(settings.reverse_digest);
+        Edit::Stamp { version: self.next_version(), lists_changed, settings_changed, reverse_digest }
+    }
+
+    /// The plan of an accepted request. Without edits there is no stamp either.
+    fn accept(&self, touches: Touches, reply: Bytes, mut edits: Vec<Edit>, effects: Vec<Effect>) -> Plan {
+        if !edits.is_empty() {
+            edits.push(self.stamp(touches, None));
+        }
+        Plan { reply, edits, effects }
+    }
+}

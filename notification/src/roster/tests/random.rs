@@ -1,0 +1,246 @@
+//! Random edits by three people in three dialects, against a plain model of the store: what memory holds is what a
+//! new sign-in would load.
+
+use std::collections::BTreeSet;
+
+use common::model::{Contact, Group, Lists};
+use proptest::prelude::*;
+
+use super::*;
+
+/// The cells of the store, as [`Edit`] documents them.
+#[derive(Default)]
+struct Cells {
+    lists: BTreeMap<(Passport, Passport), Lists>,
+    members: BTreeSet<(Passport, Passport, GroupId)>,
+    groups: BTreeMap<(Passport, GroupId), Group>,
+    settings: BTreeMap<Passport, Settings>,
+}
+
+impl Cells {
+    fn set(&mut self, owner: &Passport, contact: &Passport, list: List, on: bool) {
+        let lists = self.lists.entry((owner.clone(), contact.clone())).or_default();
+        *lists = if on { lists.with(list) } else { lists.without(list) };
+    }
+
+    fn apply(&mut self, owner: &Passport, edit: &Edit) {
+        let settings = self.settings.get_mut(owner).unwrap();
+        match edit.clone() {
+            Edit::List { contact, list, on } => {
+                self.set(owner, &contact, list, on);
+                if list == List::Forward {
+                    self.set(&contact, owner, List::Reverse, on);
+                    if on {
+                        self.set(&contact, owner, List::Pending, true);
+                    } else {
+                        self.members.retain(|(by, who, _)| (by, who) != (owner, &contact));
+                    }
+                }
+            }
+            Edit::Name { .. } | Edit::NameAtContact { .. } => {}
+            Edit::Membership { contact, group, on } => {
+                let key = (owner.clone(), contact, group);
+                if on {
+                    self.members.insert(key)
+                } else {
+                    self.members.remove(&key)
+                };
+            }
+            Edit::PutGroup(group) => drop(self.groups.insert((owner.clone(), group.id), group)),
+            Edit::RemoveGroup(group) => drop(self.groups.remove(&(owner.clone(), group))),
+            Edit::FriendlyName(name) => settings.friendly_name = name,
+            Edit::Strangers(policy) => settings.strangers = policy,
+            Edit::AddPrompt(prompt) => settings.add_prompt = prompt,
+            Edit::Property(property, Some(value)) => drop(settings.properties.insert(property, value)),
+            Edit::Property(property, None) => drop(settings.properties.remove(&property)),
+            Edit::Stamp { version, lists_changed, settings_changed, reverse_digest } => {
+                settings.list_version = version;
+                settings.lists_changed = lists_changed;
+                settings.settings_changed = settings_changed;
+                settings.reverse_digest = reverse_digest;
+            }
+        }
+    }
+
+    /// The roster, but for the names of contacts, of which the store knows more than one.
+    fn load(&self, owner: &Passport, claim: ClaimId) -> Roster {
+        let on_any = self.lists.iter().filter(|((by, _), lists)| by == owner && !lists.is_empty());
+        let contact = |((_, who), lists): (&(Passport, Passport), &Lists)| {
+            let groups = self.members.iter().filter(|(by, member, _)| (by, member) == (owner, who));
+            let contact = Contact {
+                passport: who.clone(),
+                id: ContactId::of(claim, who),
+                lists: *lists,
+                name: String::new(),
+                groups: groups.map(|(.., group)| *group).collect(),
+            };
+            (who.clone(), contact)
+        };
+        let own = self.groups.iter().filter(|((by, _), _)| by == owner);
+        Roster {
+            settings: self.settings[owner].clone(),
+            contacts: on_any.map(contact).collect(),
+            groups: own.map(|(_, group)| (group.number, group.clone())).collect(),
+        }
+    }
+}
+
+struct World {
+    desks: Vec<Desk>,
+    cells: Cells,
+}
+
+impl World {
+    fn new() -> Self {
+        let dialects = [&Dialect::MSNP7, &Dialect::MSNP8, &Dialect::MSNP11];
+        let mut desks: Vec<_> =
+            PEOPLE.into_iter().zip(dialects).map(|(name, dialect)| Desk::new(name, dialect)).collect();
+        let mut cells = Cells::default();
+        for (at, desk) in desks.iter_mut().enumerate() {
+            desk.claim = ClaimId(Uuid::from_u128(at as u128));
+            desk.limits.groups = 4;
+            cells.settings.insert(desk.passport.clone(), desk.roster.settings.clone());
+        }
+        let mut world = Self { desks, cells };
+        // All are each other's contacts, in a group.
+        for at in 0..world.desks.len() {
+            for (kind, whom) in [(5, 0), (5, 1), (0, 0), (0, 1), (0, 2), (2, 0), (2, 1), (2, 2)] {
+                let line = line(&world.desks[at], kind, whom, 0, 1);
+                world.play(at, &line);
+            }
+        }
+        world.verify();
+        world
+    }
+
+    /// One line of somebody, with all that follows from it for the others.
+    fn play(&mut self, at: usize, line: &str) {
+        let desk = &mut self.desks[at];
+        let read = desk.says(line);
+        assert!(!read.is_empty(), "{line}: no answer");
+        self.store(at);
+        for effect in self.desks[at].last.effects.clone() {
+            let Effect::Notify(to, notice) = effect else { continue };
+            let Some(other) = self.desks.iter().position(|desk| desk.passport == to) else { continue };
+            let by = PEOPLE[at];
+            let read = match notice {
+                Notice::Added { name, .. } => self.desks[other].is_added_by(by, &name),
+                _ => self.desks[other].is_removed_by(by),
+            };
+            assert!(read.len() <= 1, "{read:?}");
+            self.store(other);
+        }
+        for desk in &mut self.desks {
+            desk.last = Plan::default();
+        }
+    }
+
+    fn store(&mut self, at: usize) {
+        let desk = &self.desks[at];
+        for edit in &desk.last.edits {
+            self.cells.apply(&desk.passport, edit);
+        }
+    }
+
+    fn verify(&mut self) {
+        for desk in &mut self.desks {
+            let mut held = desk.roster.clone();
+            held.contacts.values_mut().for_each(|contact| contact.name.clear());
+            assert_eq!(held, self.cells.load(&desk.passport, desk.claim), "{}", desk.passport);
+            let both =
+                |contact: &Contact| contact.lists.contains(List::Allow) && contact.lists.contains(List::Block);
+            let torn = held.contacts.values().any(both);
+            assert!(!torn || desk.dialect.pending_list, "only new clients may be between two commands");
+            match fold_in(&desk.owner())[..] {
+                [] => {}
+                [.., Edit::Stamp { reverse_digest, .. }] if torn => {
+                    assert_eq!(reverse_digest, held.settings.reverse_digest, "what was shown is what is stamped");
+                }
+                ref edits => panic!("{edits:?}"),
+            }
+            assert!(held.groups.keys().all(|number| usize::from(*number) <= desk.limits.groups), "dense");
+            assert!(held.groups.iter().all(|(number, group)| *number == group.number));
+            verify_sync(desk);
+        }
+    }
+}
+
+/// The counts of SYN are those of its lines.
+fn verify_sync(desk: &mut Desk) {
+    let read = desk.says("SYN 1 0");
+    let count = |verb: &str| read.iter().filter(|line| line.starts_with(verb)).count();
+    let first: Vec<_> = read[0].split(' ').collect();
+    if let [.., contacts, groups] = first[..]
+        && first.len() > 3
+    {
+        assert_eq!((contacts, groups), (&*count("LST ").to_string(), &*count("LSG ").to_string()));
+        return;
+    }
+    for list in ["FL", "AL", "BL", "RL"] {
+        let lines: Vec<_> = read.iter().filter(|line| line.starts_with(&format!("LST 1 {list} "))).collect();
+        let all = lines.len();
+        for (at, line) in lines.into_iter().enumerate() {
+            let tokens: Vec<_> = line.split(' ').collect();
+            let empty = tokens[4..] == ["0", "0"];
+            assert!(empty || tokens[4..6] == [(at + 1).to_string(), all.to_string()], "{line}");
+        }
+    }
+}
+
+/// A line of somebody's client: mostly sensible, often at the wrong time.
+fn line(desk: &Desk, kind: u8, whom: usize, list: usize, group: u16) -> String {
+    let who = passport(PEOPLE[whom]);
+    let list = ["FL", "AL", "BL", "RL", "PL"][list];
+    let by_guid = desk.dialect.pending_list;
+    let id = ContactId::of(desk.claim, &who);
+    let group = match desk.roster.groups.get(&group) {
+        Some(group) if by_guid => group.id.to_string(),
+        _ => group.to_string(),
+    };
+    match (kind, by_guid) {
+        (0 | 1, false) => format!("ADD 1 {list} {who} {who}"),
+        (0 | 1, true) => format!("ADC 1 {list} N={who}"),
+        (2, false) => format!("ADD 1 FL {who} {who} {group}"),
+        (2, true) => format!("ADC 1 FL C={id} {group}"),
+        (3, true) if list == "FL" => format!("REM 1 FL {id}"),
+        (3, _) => format!("REM 1 {list} {who}"),
+        (4, false) => format!("REM 1 FL {who} {group}"),
+        (4, true) => format!("REM 1 FL {id} {group}"),
+        (5, _) => format!("ADG 1 Group{whom}"),
+        (6, _) => format!("RMG 1 {group}"),
+        (7, _) => format!("REG 1 {group} Group{whom}"),
+        (8, _) => format!("BLP 1 {}", ["AL", "BL"][whom % 2]),
+        (9, _) => format!("PRP 1 PHH {whom}"),
+        (10, false) => format!("REA 1 {who} {who}"),
+        (10, true) => format!("PRP 1 MFN Name{whom}"),
+        _ => format!("GTC 1 {}", ["A", "N"][whom % 2]),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn memory_is_what_a_new_sign_in_would_load(
+        steps in proptest::collection::vec((0..3usize, 0..12u8, 0..4usize, 0..5usize, 0..4u16), 1..80)
+    ) {
+        let mut world = World::new();
+        for (at, kind, whom, list, group) in steps {
+            let line = line(&world.desks[at], kind, whom, list, group);
+            world.play(at, &line);
+            world.verify();
+        }
+    }
+
+    #[test]
+    fn any_line_gets_an_answer(
+        words in proptest::collection::vec("[A-Z0-9=%@a-z.]{1,12}|FL|AL|RL|PL|N=a@b|C=1|MFN|PHH|0|bob@example\\.com", 0..6),
+        verb in prop::sample::select(&[
+            "SYN", "LST", "LSG", "GTC", "BLP", "ADD", "ADC", "REM", "REA", "SBP", "PRP", "ADG", "REG", "RMG"
+        ][..]),
+        dialect in prop::sample::select(Dialect::ALL),
+    ) {
+        let line = [vec![verb.to_owned(), "1".to_owned()], words].concat().join(" ");
+        prop_assert!(!Desk::alice(dialect).says(&line).is_empty());
+    }
+}
