@@ -18,6 +18,20 @@ pub enum MessageKind {
     Nudge = 3,
 }
 
+impl MessageKind {
+    /// The number that stores keep.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Reads that number.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Text, Self::Ink, Self::Nudge].into_iter().find(|kind| kind.code() == code)
+    }
+}
+
 /// A message in history; immutable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
@@ -117,10 +131,10 @@ pub struct Cursor(pub Vec<u8>);
 /// Messages in order, and where to read on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Oldest first.
+    /// Oldest first within the page. A message that was written late may be older than what earlier pages had.
     pub messages: Vec<StoredMessage>,
     /// From here the next page follows, also when nothing was found.
     pub cursor: Cursor,
-    /// More is there already.
+    /// More is there already: read on at once.
     pub more: bool,
 }

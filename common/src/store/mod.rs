@@ -4,10 +4,12 @@
 //! the same behaviour whichever an operator chose. The store knows no verbs and no sockets.
 //!
 //! Every write here is idempotent: repeating it after an unknown outcome changes nothing more. No write on the
-//! message path reads first.
+//! message path reads first. A write that was asked for (its future polled once) happens also when nobody waits
+//! for it any more. One process's writes about the same thing happen in the order in which it asked for them.
 
 mod account;
 pub mod battery;
+mod cursor;
 mod history;
 mod open;
 mod roster;
@@ -45,18 +47,20 @@ pub enum StoreError {
 /// What the store's calls return.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// Durable data. All calls may be made by many tasks at once; none holds a lock across an await.
+/// Durable data. All calls may be made by many tasks at once; none holds a lock across an await, and each ends
+/// within 4 s, as an error if need be. A write that has returned `Ok` survives a crash and a power cut.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The random id that this store got when it was created. Nodes on another store are refused by their peers.
     async fn id(&self) -> Result<Uuid>;
 
-    /// Whether the store answers reads and takes writes at this moment.
+    /// Whether the store answers reads and takes writes at this moment. Costs a durable write.
     async fn check(&self) -> Result<()>;
 
     // Accounts.
 
-    /// Claims a passport. Of several claims at once exactly one wins; one's own claim, repeated, wins again.
+    /// Claims a passport. Of several claims at once exactly one wins; one's own claim, repeated, wins again and
+    /// changes nothing. Settings start at list version 1, with both times those of the creation.
     async fn create_account(&self, new: NewAccount) -> Result<Claimed>;
 
     /// The account of that passport, without its roster.
@@ -68,7 +72,8 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` accounts in the order of their passports, from the one behind `after`.
     async fn accounts(&self, after: Option<&Passport>, limit: usize) -> Result<Vec<AccountSummary>>;
 
-    /// Notes when principals were last signed in, in milliseconds since 1970. May be lost in a crash.
+    /// Notes when principals were last signed in, in milliseconds since 1970. An earlier time than the one noted
+    /// changes nothing. May be lost in a crash.
     async fn touch(&self, seen: Vec<(Passport, u64)>) -> Result<()>;
 
     // Rosters.
@@ -78,7 +83,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Applies all of `edits` or none. Called by the owner's session only.
     ///
-    /// An edit of the forward list also edits the other side's reverse list, in the same transaction.
+    /// An edit of the forward list also edits the other side's reverse and pending lists, in the same transaction.
+    /// Without an account of `owner` nothing is to be seen of it.
     async fn edit(&self, owner: &Passport, edits: Vec<Edit>) -> Result<()>;
 
     // History.
@@ -90,10 +96,11 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` messages of a channel, oldest first, from the beginning or from behind a cursor.
     ///
     /// Reading on from a cursor is exact: whatever is written later, by any switchboard whose write is confirmed
-    /// within 5 s of the making of its id, comes exactly once on some later page.
+    /// within 5 s of the making of its id, comes exactly once on some later page. A page may hold fewer than `limit`
+    /// messages, even none, and still say that there is more; large payloads end it early.
     async fn read(&self, channel: ChannelId, after: Option<&Cursor>, limit: usize) -> Result<Page>;
 
-    /// The last `limit` messages before `before` (or of all), oldest first.
+    /// The last `limit` messages before `before` (or of all), oldest first; fewer only where history begins.
     async fn read_back(
         &self,
         channel: ChannelId,
@@ -107,7 +114,8 @@ pub trait Store: Send + Sync + 'static {
     /// Who may read a channel.
     async fn members(&self, channel: ChannelId) -> Result<Vec<ChannelMember>>;
 
-    /// Notes up to which message a principal has read a channel.
+    /// Notes up to which message a principal has read a channel; never moves back. Passed over if the principal is
+    /// no member.
     async fn set_last_read(&self, who: &Passport, channel: ChannelId, message: MessageId) -> Result<()>;
 
     // Participations: what each admission to a conversation still waits for.
@@ -119,7 +127,8 @@ pub trait Store: Send + Sync + 'static {
     /// back to what was confirmed before. A participation that is not recorded is passed over.
     async fn set_live_cursors(&self, cursors: Vec<(Passport, ParticipationId, Option<MessageId>)>) -> Result<()>;
 
-    /// Moves the offline cursor; only the principal's session calls it.
+    /// Moves the offline cursor, forwards only; only the principal's session calls it. A participation that is not
+    /// recorded is passed over.
     async fn set_offline_cursor(
         &self,
         who: &Passport,
@@ -128,7 +137,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<()>;
 
     /// Marks a participation closed, with the final place of its live cursor: its principal has left, something
-    /// is outstanding.
+    /// is outstanding. One that is not recorded is passed over.
     async fn close_participation(
         &self,
         who: &Passport,
@@ -136,6 +145,7 @@ pub trait Store: Send + Sync + 'static {
         live_cursor: Option<MessageId>,
     ) -> Result<()>;
 
-    /// Removes a participation that waits for nothing more.
+    /// Removes a participation that waits for nothing more. A message that the same process appended before does
+    /// not bring it back; one appended later would.
     async fn remove_participation(&self, who: &Passport, participation: ParticipationId) -> Result<()>;
 }

@@ -1,12 +1,20 @@
-//! Edits of a roster.
+//! Edits of a roster, and how a store's rows become one.
 
-use crate::model::{AddPrompt, Group, GroupId, List, Passport, Property, StrangerPolicy};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
-/// One change of an account's contacts, groups or settings. Each writes cells; none reads first.
+use crate::model::{
+    AddPrompt, ClaimId, Contact, ContactId, Group, GroupId, List, Lists, Passport, Property, Roster, Settings,
+    StrangerPolicy,
+};
+
+/// One change of an account's contacts, groups or settings. Each writes cells; none reads first, so none needs
+/// that there is an account, a contact or a group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
-    /// Puts `contact` on `list` or takes it off. With [`List::Forward`] the contact's own reverse list follows,
-    /// and `pending` too when it is put on; taking it off also takes it out of all groups.
+    /// Puts `contact` on `list` or takes it off. With [`List::Forward`] the contact's own reverse and pending lists
+    /// follow, on and off, whether or not the contact has an account; taking it off also takes it out of all groups.
+    /// The other lists are cells of the owner's side alone.
     List {
         /// Who.
         contact: Passport,
@@ -15,21 +23,22 @@ pub enum Edit {
         /// On or off.
         on: bool,
     },
-    /// What the owner's client calls the contact, decoded.
+    /// What the owner's client calls the contact, decoded. An empty one takes it back.
     Name {
         /// Who.
         contact: Passport,
         /// The name.
         name: String,
     },
-    /// What the owner calls itself, as the reverse entry at `contact` shows it.
+    /// What the owner calls itself, as the reverse entry at `contact` shows it. By itself it puts nobody on a list.
     NameAtContact {
         /// At whom.
         contact: Passport,
         /// The owner's friendly name, decoded.
         name: String,
     },
-    /// Puts a contact into a group or takes it out.
+    /// Puts a contact into a group or takes it out. Shown only while the group exists and the contact is on the
+    /// forward list.
     Membership {
         /// Who.
         contact: Passport,
@@ -61,4 +70,74 @@ pub enum Edit {
         /// `Settings::reverse_digest`
         reverse_digest: u64,
     },
+}
+
+/// What a store keeps about one contact of an owner.
+pub(super) struct RosterRow {
+    pub(super) contact: Passport,
+    pub(super) lists: Lists,
+    /// What the owner calls it.
+    pub(super) label: Option<String>,
+    /// What it called itself.
+    pub(super) own_name: Option<String>,
+    pub(super) groups: BTreeSet<GroupId>,
+}
+
+/// The roster of the account that `owner` claimed: the one place that says what rows mean, for every store.
+pub(super) fn assemble(owner: ClaimId, settings: Settings, rows: Vec<RosterRow>, groups: Vec<Group>) -> Roster {
+    let mut roster = Roster { settings, contacts: BTreeMap::new(), groups: number(groups) };
+    let known: BTreeSet<GroupId> = roster.groups.values().map(|group| group.id).collect();
+    for row in rows.into_iter().filter(|row| !row.lists.is_empty()) {
+        let own_names = [row.label, row.own_name].into_iter().flatten();
+        let name = own_names.into_iter().find(|name| !name.is_empty());
+        let in_groups = row.lists.contains(List::Forward);
+        let contact = Contact {
+            id: ContactId::of(owner, &row.contact),
+            lists: row.lists,
+            name: name.unwrap_or_else(|| row.contact.as_str().to_owned()),
+            groups: if in_groups { &row.groups & &known } else { BTreeSet::new() },
+            passport: row.contact,
+        };
+        roster.contacts.insert(contact.passport.clone(), contact);
+    }
+    roster
+}
+
+/// Groups by number. Two sessions of one principal may overlap for a moment and give the same number twice: the
+/// group of the greater id then gets the next free one, so that none is lost.
+fn number(mut groups: Vec<Group>) -> BTreeMap<u16, Group> {
+    groups.sort_unstable_by_key(|group| (group.number, group.id));
+    let mut numbered = BTreeMap::new();
+    let mut second = Vec::new();
+    for group in groups {
+        match numbered.entry(group.number) {
+            Entry::Vacant(place) => {
+                place.insert(group);
+            }
+            Entry::Occupied(_) => second.push(group),
+        }
+    }
+    for mut group in second {
+        if let Some(free) = (1..=u16::MAX).find(|number| !numbered.contains_key(number)) {
+            group.number = free;
+            numbered.insert(free, group);
+        }
+    }
+    numbered
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn no_group_is_lost_to_a_number_given_twice() {
+        let group = |id: u128, number| Group { id: GroupId(Uuid::from_u128(id)), number, name: id.to_string() };
+        let numbered = number(vec![group(9, 1), group(5, 1), group(7, 2)]);
+        let names: Vec<_> = numbered.iter().map(|(number, group)| (*number, group.name.as_str())).collect();
+        assert_eq!(names, [(1, "5"), (2, "7"), (3, "9")]);
+        assert!(numbered.iter().all(|(number, group)| group.number == *number));
+    }
 }

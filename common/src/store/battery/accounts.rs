@@ -1,0 +1,129 @@
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::Source;
+use super::world::{account, credentials, new_account, passport, two};
+use crate::model::{AddPrompt, ClaimId, Passport, Properties, Settings, StrangerPolicy};
+use crate::store::{AccountSummary, Claimed, Credentials, NewAccount};
+
+/// Of many claims at once exactly one wins, and it keeps winning when it is repeated.
+pub async fn claims_have_one_winner(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let who = passport("claimed");
+    let mut claims = JoinSet::new();
+    for n in 0..16 {
+        let store = if n % 2 == 0 { one.clone() } else { other.clone() };
+        let new = new_account(&who);
+        claims.spawn(async move { (new.clone(), store.create_account(new).await.unwrap()) });
+    }
+    let claims = claims.join_all().await;
+    let winners: Vec<&NewAccount> =
+        claims.iter().filter(|(_, end)| *end == Claimed::Won).map(|(new, _)| new).collect();
+    assert_eq!(winners.len(), 1);
+    assert_eq!(other.account(&who).await.unwrap().unwrap().claim, winners[0].claim);
+    for (new, end) in &claims {
+        assert_eq!(one.create_account(new.clone()).await.unwrap(), *end);
+    }
+}
+
+/// Repeating the claim that won leaves what came after it.
+pub async fn an_own_claim_repeated_changes_nothing(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let new = new_account(&passport("repeated"));
+    assert_eq!(one.create_account(new.clone()).await.unwrap(), Claimed::Won);
+    assert!(one.set_credentials(&new.passport, new.claim, credentials(2)).await.unwrap());
+    assert_eq!(other.create_account(new.clone()).await.unwrap(), Claimed::Won);
+    assert_eq!(one.account(&new.passport).await.unwrap().unwrap().credentials.epoch, 2);
+}
+
+/// Every value comes back, whatever bits and characters it has; settings start as they should.
+pub async fn an_account_holds_what_it_was_given(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let sealed = Credentials {
+        epoch: u64::MAX,
+        password_hash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".into(),
+        sealed_password: Some(vec![0, 255, 0, 1]),
+    };
+    let name = "Zoë \u{1f98b} 'quoted' \0 \"--; DROP TABLE accounts";
+    let new = NewAccount { credentials: sealed, friendly_name: name.into(), ..new_account(&passport("kept")) };
+    one.create_account(new.clone()).await.unwrap();
+    let account = other.account(&new.passport).await.unwrap().unwrap();
+    assert_eq!(account.passport, new.passport);
+    assert_eq!(account.claim, new.claim);
+    assert!(account.credentials == new.credentials);
+    assert_eq!(account.created, new.created);
+    let settings = Settings {
+        friendly_name: new.friendly_name,
+        strangers: StrangerPolicy::Allow,
+        add_prompt: AddPrompt::Ask,
+        properties: Properties::new(),
+        list_version: 1,
+        lists_changed: new.created,
+        settings_changed: new.created,
+        reverse_digest: 0,
+    };
+    assert_eq!(account.settings, settings);
+    assert!(one.account(&passport("unknown")).await.unwrap().is_none());
+}
+
+/// A claim that lost, or one of an account before this one, changes no credentials.
+pub async fn credentials_change_only_for_the_claim(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let new = new_account(&passport("secret"));
+    one.create_account(new.clone()).await.unwrap();
+    let stranger = ClaimId(Uuid::new_v4());
+    assert!(!other.set_credentials(&new.passport, stranger, credentials(2)).await.unwrap());
+    assert!(!other.set_credentials(&passport("unknown"), new.claim, credentials(2)).await.unwrap());
+    assert!(one.account(&new.passport).await.unwrap().unwrap().credentials == new.credentials);
+    let changed = Credentials { sealed_password: Some(vec![1]), ..credentials(3) };
+    for _ in 0..2 {
+        assert!(other.set_credentials(&new.passport, new.claim, changed.clone()).await.unwrap());
+        assert!(one.account(&new.passport).await.unwrap().unwrap().credentials == changed);
+    }
+}
+
+/// Pages of a listing hold every account once, in order.
+pub async fn accounts_are_listed_in_pages(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let run = Uuid::new_v4().simple();
+    let mut mine = Vec::new();
+    for n in 0..7 {
+        let who = Passport::parse(&format!("{run}-{n}@example.com")).expect("the form is right");
+        let mut new = new_account(&who);
+        new.credentials.sealed_password = (n == 3).then(|| vec![7]);
+        one.create_account(new.clone()).await.unwrap();
+        mine.push(AccountSummary {
+            passport: who,
+            friendly_name: new.friendly_name,
+            md5: n == 3,
+            created: new.created,
+            last_active: None,
+        });
+    }
+    let (mut listed, mut after) = (Vec::<AccountSummary>::new(), None);
+    loop {
+        let page = other.accounts(after.as_ref(), 3).await.unwrap();
+        assert!(page.len() <= 3);
+        let Some(last) = page.last() else { break };
+        after = Some(last.passport.clone());
+        listed.extend(page);
+    }
+    assert!(listed.is_sorted_by(|a, b| a.passport < b.passport));
+    listed.retain(|account| account.passport.as_str().starts_with(&run.to_string()));
+    assert_eq!(listed, mine);
+}
+
+/// A sign-in that is noted late does not hide a later one.
+pub async fn the_last_sign_in_stays(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let (a, b) = (account(&one, "seen").await, account(&one, "unseen").await);
+    let before = |who: &Passport| Passport::parse(&who.as_str().replace("@example.com", "@example.co")).ok();
+    for (store, at) in [(&one, 2_000), (&other, 3_000), (&one, 1_000)] {
+        store.touch(vec![(a.clone(), at)]).await.unwrap();
+    }
+    other.touch(Vec::new()).await.unwrap();
+    for (who, at) in [(&a, Some(3_000)), (&b, None)] {
+        let listed = other.accounts(before(who).as_ref(), 1).await.unwrap();
+        assert_eq!((&listed[0].passport, listed[0].last_active), (who, at));
+    }
+}
