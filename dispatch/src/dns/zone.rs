@@ -13,7 +13,8 @@ use hickory_server::proto::rr::rdata::{A, NS, SOA};
 use hickory_server::proto::rr::{DNSClass, LowerName, Name, RData, Record, RecordType, TSigResponseContext};
 use hickory_server::server::{Request, RequestInfo};
 use hickory_server::zone_handler::{
-    AuthLookup, AxfrPolicy, LookupControlFlow, LookupError, LookupOptions, LookupRecords, ZoneHandler, ZoneType,
+    AuthLookup, AxfrPolicy, LookupControlFlow, LookupError, LookupOptions, LookupRecords, ZoneHandler,
+    ZoneTransfer, ZoneType,
 };
 use tokio::sync::watch;
 
@@ -87,6 +88,8 @@ impl Zone {
         let is_apex = *queried == self.origin;
         let has_addresses = self.hosts.contains(queried);
         match kind {
+            // There are no secondaries.
+            RecordType::AXFR | RecordType::IXFR => Err(LookupError::from(ResponseCode::Refused)),
             // Of all that there is, one set is enough (RFC 8482 §4.1).
             RecordType::A | RecordType::ANY if has_addresses => Ok(answer(self.addresses(queried), Vec::new())),
             RecordType::SOA if is_apex => Ok(answer(vec![self.soa.clone()], Vec::new())),
@@ -184,6 +187,16 @@ impl ZoneHandler for Zone {
             _ => Err(LookupError::from(ResponseCode::Refused)),
         });
         (LookupControlFlow::Break(found), None)
+    }
+
+    async fn zone_transfer(
+        &self,
+        _: &Request,
+        _: LookupOptions,
+        _: u64,
+    ) -> Option<(Result<ZoneTransfer, LookupError>, Option<TSigResponseContext>)> {
+        // Said here because the default is an empty success.
+        Some((Err(LookupError::from(ResponseCode::Refused)), None))
     }
 
     async fn nsec_records(&self, _: &LowerName, _: LookupOptions) -> LookupControlFlow<AuthLookup> {
