@@ -82,7 +82,7 @@ impl SignIn {
     pub(super) async fn check(&self, attempt: Attempt, from: IpAddr) -> Outcome {
         let who = &attempt.passport;
         if !self.guard.allows(who, from) {
-            tracing::info!(%who, %from, "too many wrong passwords: refused unchecked");
+            tracing::debug!(%who, %from, "too many wrong passwords: refused unchecked");
             return Outcome::Wrong;
         }
         let account = match self.accounts.account(who).await {
