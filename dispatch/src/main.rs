@@ -1,2 +1,126 @@
-//! dispatch
-fn main() {}
+//! `dispatch`: the tier that clients meet first.
+//!
+//! It keeps nothing: it answers DNS for the login host, sends clients to the least-loaded notification node, and checks
+//! passwords over HTTP. Any number of them may run.
+//!
+//! | file | what |
+//! |---|---|
+//! | `session` | what is said to a client, without sockets |
+//! | `clients` | client connections: each is a task that drives one session |
+//! | `balance` | which notification node is next |
+//! | `dns` | the authority for the login host |
+//! | `http` | Passport 1.4 sign-in |
+//! | `door` | bounded accepting for DNS over TCP and HTTP |
+//! | `duty` | what is told to the cluster every second |
+
+mod balance;
+mod clients;
+mod dns;
+mod door;
+mod duty;
+mod http;
+mod metrics;
+mod session;
+#[cfg(test)]
+mod testing;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use common::clock::{HybridClock, wall};
+use common::cluster::{Cluster, Keyring, Load, Me, Role};
+use common::config::{Config, LogConfig, Program, from_command_line};
+use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
+use common::store;
+use common::telemetry::{Admin, Readiness, Registry, announce, init_logs};
+
+use clients::Clients;
+use dns::{Sockets, Zone};
+use http::{Routes, SignIn};
+use metrics::Metrics;
+use session::Desk;
+
+/// Connections that are still open after so long are cut.
+const DRAIN: Duration = Duration::from_secs(15);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = from_command_line(Program::Dispatch);
+    init_logs(&quiet(&config.log))?;
+    match raise_open_files()? {
+        Some(most) => tracing::info!(most, "open files"),
+        None => tracing::info!("open files: no bound"),
+    }
+    let shutdown = Shutdown::default();
+    shutdown.on_signals()?;
+    run(&config, &shutdown).await?;
+    shutdown.begun().await;
+    match shutdown.finish(DRAIN).await {
+        0 => tracing::info!("done"),
+        left => tracing::warn!(left, "tasks did not end in time"),
+    }
+    Ok(())
+}
+
+/// Opens everything, starts serving, and returns.
+async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let own = &config.dispatch;
+    let keys = Keyring::load(&config.cluster.secrets)?;
+    let store = store::open(&config.store).await?;
+
+    let limiter = AddressLimiter::new(own.connections_per_address);
+    let listener = Listener::bind(own.listen, limiter).await.context("dispatch.listen")?;
+    let here = reachable(own.advertise.unwrap_or(listener.addr()?))?;
+    let door = http::bind(&own.http, own.connections).await?;
+    let sockets = Sockets::bind(own.dns.listen).await?;
+
+    let (mut registry, readiness) = (Registry::with_prefix("monarch"), Readiness::default());
+    let metrics = Metrics::new(&mut registry);
+    let load = Load { capacity: own.connections.max(1) as u64, ..Load::default() };
+    let store_id = store.id().await?;
+    let me = Me { role: Role::Dispatch, node: own.node.clone(), client_addr: here, store: store_id, load };
+    let clock = Arc::new(HybridClock::default());
+    let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
+    let condition = readiness.require("store", "not asked yet");
+    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness, shutdown).await?;
+
+    // The serial of the zone rises with each start; 32 bits wrap in 2106, as RFC 1982 allows.
+    let serial = wall().as_secs() as u32;
+    let zone = Zone::new(&own.dns, here, cluster.watch(), serial)?;
+    let desk = Desk {
+        here,
+        download_url: config.notification.download_url.clone(),
+        info_url: config.notification.info_url.clone(),
+    };
+    let sign_in = SignIn::new(&config.accounts, &own.http, Arc::new(Arc::clone(&store)), Arc::new(keys))?;
+    let routes = Routes::new(&own.http, door.addr()?, sign_in, metrics.clone()).await?;
+    announce(&[
+        ("clients", listener.addr()?),
+        ("http", door.addr()?),
+        ("dns", sockets.addr()),
+        ("gossip", cluster.gossip_addr()),
+        ("peer", cluster.peer_addr()),
+        ("admin", admin.addr()),
+    ]);
+
+    let clients = Clients::new(desk, cluster.watch(), metrics.clone());
+    shutdown.spawn(Arc::clone(&clients).serve(listener, own.connections, shutdown.clone()));
+    shutdown.spawn(http::serve(door, Arc::new(routes), shutdown.clone()));
+    shutdown.spawn(sockets.serve(zone, metrics, shutdown.clone()));
+    shutdown.spawn(duty::report(cluster, clients, load, store, condition, shutdown.clone()));
+    Ok(())
+}
+
+/// hickory logs a line for each query, and warns of whatever a stranger sends; the filter may still ask for that.
+fn quiet(log: &LogConfig) -> LogConfig {
+    LogConfig { filter: format!("hickory_server=error,hickory_net=error,{}", log.filter), format: log.format }
+}
+
+/// An address that others can connect to.
+fn reachable(addr: SocketAddr) -> anyhow::Result<SocketAddr> {
+    let known = !addr.ip().is_unspecified();
+    anyhow::ensure!(known, "dispatch.advertise must be set: {addr} is no address to connect to");
+    Ok(addr)
+}

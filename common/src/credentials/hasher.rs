@@ -1,10 +1,28 @@
 //! argon2id, off the async threads, a few at a time.
 
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::config::AccountsConfig;
 
 /// Computes and checks password hashes. Clones share the same places and the same waiting line.
+///
+/// One hash takes tens of milliseconds of a core and megabytes of memory, so only so many are computed at once; so
+/// many more may wait, and whoever comes then is told [`Busy`] at once.
 #[derive(Debug, Clone)]
-pub struct PasswordHasher {}
+pub struct PasswordHasher {
+    /// Who may compute.
+    places: Arc<Semaphore>,
+    /// Who may compute or wait for it.
+    line: Arc<Semaphore>,
+    argon2: Argon2<'static>,
+    /// What is checked where there is no hash, so that it takes as long.
+    dummy: Arc<str>,
+}
 
 /// Too many wait for a hash already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -12,11 +30,32 @@ pub struct PasswordHasher {}
 pub struct Busy;
 
 impl PasswordHasher {
-    /// A hasher with the configured cost and bounds.
+    /// A hasher with the configured cost and bounds. A cost below what argon2 can do is raised to it.
+    ///
+    /// Computes one hash: call it at start.
+    ///
+    /// # Panics
+    /// When the system gives no random bytes.
     #[must_use]
     pub fn new(config: &AccountsConfig) -> Self {
-        let _ = config;
-        unimplemented!()
+        let memory = config.argon2_memory_kib.max(Params::MIN_M_COST);
+        let passes = config.argon2_passes.max(Params::MIN_T_COST);
+        let params = Params::new(memory, passes, Params::MIN_P_COST, None).unwrap_or_default();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let parallel = match config.argon2_parallel {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            some => some.min(Semaphore::MAX_PERMITS / 2),
+        };
+        let waiting = config.argon2_waiting.min(Semaphore::MAX_PERMITS / 2);
+        let mut nobodys = [0; 32];
+        getrandom::fill(&mut nobodys).expect("the system gives random bytes");
+        let dummy = compute(&argon2, &nobodys).expect("the system gives random bytes");
+        Self {
+            places: Arc::new(Semaphore::new(parallel)),
+            line: Arc::new(Semaphore::new(parallel + waiting)),
+            argon2,
+            dummy: dummy.into(),
+        }
     }
 
     /// The hash of a new password, in the PHC string form.
@@ -24,16 +63,122 @@ impl PasswordHasher {
     /// # Errors
     /// [`Busy`]
     pub async fn hash(&self, password: String) -> Result<String, Busy> {
-        let _ = password;
-        unimplemented!()
+        let argon2 = self.argon2.clone();
+        let hash = self.run(move || compute(&argon2, password.as_bytes())).await?;
+        hash.map_err(|error| {
+            tracing::error!(%error, "a password can't be hashed");
+            Busy
+        })
     }
 
     /// Whether `password` is the one of `hash`. Without a hash (no such account) it takes as long, and is false.
     ///
+    /// A hash that can't be read is logged, takes as long, and is false.
+    ///
     /// # Errors
     /// [`Busy`]
     pub async fn verify(&self, hash: Option<String>, password: String) -> Result<bool, Busy> {
-        let _ = (hash, password);
-        unimplemented!()
+        let (argon2, dummy) = (self.argon2.clone(), Arc::clone(&self.dummy));
+        self.run(move || {
+            let known = hash.as_deref().and_then(|hash| match PasswordHash::new(hash) {
+                Ok(hash) => Some(hash),
+                Err(error) => {
+                    tracing::error!(%error, "the store holds a password hash that can't be read");
+                    None
+                }
+            });
+            match known {
+                Some(known) => argon2.verify_password(password.as_bytes(), &known).is_ok(),
+                None => {
+                    let _ = argon2.verify_password(password.as_bytes(), &*dummy);
+                    false
+                }
+            }
+        })
+        .await
+    }
+
+    /// Runs `work` on a thread that may block, when its turn comes. If the caller goes away while waiting, the
+    /// place in the line is free at once; if while computing, when the computation ends.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+        let in_line = Arc::clone(&self.line).try_acquire_owned().map_err(|_| Busy)?;
+        let place: OwnedSemaphorePermit = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Busy)?;
+        let task = tokio::task::spawn_blocking(move || {
+            let outcome = work();
+            drop((place, in_line));
+            outcome
+        });
+        task.await.map_err(|error| {
+            tracing::error!(%error, "hashing a password failed");
+            Busy
+        })
+    }
+}
+
+fn compute(argon2: &Argon2<'_>, password: &[u8]) -> argon2::password_hash::Result<String> {
+    // The library takes a random salt of 16 bytes from the system.
+    Ok(argon2.hash_password(password)?.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    fn config() -> AccountsConfig {
+        AccountsConfig { argon2_memory_kib: 64, argon2_passes: 1, argon2_parallel: 1, ..AccountsConfig::default() }
+    }
+
+    #[tokio::test]
+    async fn a_password_opens_its_own_hash_only() {
+        let hasher = PasswordHasher::new(&config());
+        let hash = hasher.hash("wonderland".into()).await.unwrap();
+        assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
+        assert_ne!(hash, hasher.hash("wonderland".into()).await.unwrap(), "each has a salt of its own");
+        assert_eq!(hasher.verify(Some(hash.clone()), "wonderland".into()).await, Ok(true));
+        assert_eq!(hasher.verify(Some(hash), "Wonderland".into()).await, Ok(false));
+        assert_eq!(hasher.verify(Some("$argon2id$nonsense".into()), "wonderland".into()).await, Ok(false));
+        assert_eq!(hasher.verify(None, "wonderland".into()).await, Ok(false));
+    }
+
+    #[tokio::test]
+    async fn an_old_hash_of_another_cost_still_opens() {
+        let hash = PasswordHasher::new(&config()).hash("wonderland".into()).await.unwrap();
+        let dearer = PasswordHasher::new(&AccountsConfig { argon2_memory_kib: 128, ..config() });
+        assert_eq!(dearer.verify(Some(hash), "wonderland".into()).await, Ok(true));
+    }
+
+    #[tokio::test]
+    async fn no_account_takes_as_long_as_a_wrong_password() {
+        let hasher = PasswordHasher::new(&AccountsConfig { argon2_memory_kib: 4096, ..config() });
+        let hash = hasher.hash("wonderland".into()).await.unwrap();
+        let mut fastest = [Duration::MAX; 2];
+        for _ in 0..8 {
+            for (fastest, hash) in fastest.iter_mut().zip([Some(hash.clone()), None]) {
+                let start = Instant::now();
+                assert_eq!(hasher.verify(hash, "guess".into()).await, Ok(false));
+                *fastest = start.elapsed().min(*fastest);
+            }
+        }
+        let [known, unknown] = fastest;
+        assert!(unknown > known / 2 && known > unknown / 2, "known {known:?}, unknown {unknown:?}");
+    }
+
+    #[tokio::test]
+    async fn the_line_is_bounded_and_frees_its_places() {
+        let hasher = PasswordHasher::new(&AccountsConfig { argon2_waiting: 1, ..config() });
+        let place = Arc::clone(&hasher.places).acquire_owned().await.unwrap();
+        // One computes (the test does), so both places of the line are for those who wait.
+        let mut first = Box::pin(hasher.hash("a".into()));
+        let mut second = Box::pin(hasher.hash("b".into()));
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut first).await.is_err());
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut second).await.is_err());
+        assert_eq!(hasher.hash("c".into()).await, Err(Busy));
+        drop(first);
+        let third = hasher.hash("c".into());
+        drop(place);
+        let (second, third) = tokio::join!(second, third);
+        assert!(second.is_ok() && third.is_ok());
     }
 }

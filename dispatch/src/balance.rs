@@ -1,0 +1,251 @@
+//! Which notification node a client is sent to.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use common::cluster::{Node, Role, View};
+use common::model::{Generation, NodeId};
+use tokio::time::Instant;
+
+/// Nodes publish how many sign-ins they admit in so long.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// What this dispatcher has assigned to whom. Holds live notification nodes only.
+#[derive(Debug)]
+pub(crate) struct Balance {
+    /// When the present interval began.
+    interval: Instant,
+    assigned: HashMap<NodeId, Assigned>,
+}
+
+#[derive(Debug, Default)]
+struct Assigned {
+    generation: Generation,
+    /// The node's report that `since_report` counts from.
+    report: u64,
+    since_report: u64,
+    in_interval: u64,
+}
+
+impl Balance {
+    /// Nothing has been assigned.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { interval: now, assigned: HashMap::new() }
+    }
+
+    /// Assigns one sign-in to the least-loaded notification node that is ready and not draining; nothing if there
+    /// is none. `random` decides between equals.
+    ///
+    /// A node's load is estimated: what it reported, and since then the own assignments as often as there are
+    /// dispatchers, by its capacity. Nodes that have had what they admit in an interval are passed over, so that a
+    /// fresh one isn't flooded. If all have, the least loaded gets it nevertheless: it is the node that decides
+    /// whom it admits, and a client told 601 here would only come back sooner.
+    pub(crate) fn assign<'v>(&mut self, view: &'v View, now: Instant, random: u64) -> Option<&'v Node> {
+        self.catch_up(view, now);
+        let dispatchers = view.of(Role::Dispatch).count().max(1) as u64;
+        let fit = || view.of(Role::Notification).filter(|node| node.ready && !node.load.draining);
+        let admits = |node: &&Node| {
+            let most = node.load.admits_per_second;
+            most == 0 || self.of(node).in_interval.saturating_mul(dispatchers) < most
+        };
+        let estimate = |node: &Node| {
+            let since = self.of(node).since_report.saturating_mul(dispatchers);
+            Estimate { load: node.load.load.saturating_add(since), capacity: node.load.capacity.max(1) }
+        };
+        let chosen = least(fit().filter(admits), estimate, random).or_else(|| least(fit(), estimate, random))?;
+        let assigned = self.assigned.get_mut(&chosen.id)?;
+        assigned.since_report += 1;
+        assigned.in_interval += 1;
+        Some(chosen)
+    }
+
+    /// Takes in what has changed since the last assignment.
+    fn catch_up(&mut self, view: &View, now: Instant) {
+        if now.saturating_duration_since(self.interval) >= INTERVAL {
+            self.interval = now;
+            self.assigned.values_mut().for_each(|assigned| assigned.in_interval = 0);
+        }
+        self.assigned.retain(|id, assigned| view.has(id, assigned.generation));
+        for node in view.of(Role::Notification) {
+            let assigned = self.assigned.entry(node.id.clone()).or_default();
+            assigned.generation = node.generation;
+            if assigned.report != node.report {
+                assigned.report = node.report;
+                assigned.since_report = 0;
+            }
+        }
+    }
+
+    fn of(&self, node: &Node) -> &Assigned {
+        const NONE: &Assigned =
+            &Assigned { generation: Generation(0), report: 0, since_report: 0, in_interval: 0 };
+        self.assigned.get(&node.id).unwrap_or(NONE)
+    }
+}
+
+/// A fraction, compared exactly.
+#[derive(Clone, Copy)]
+struct Estimate {
+    load: u64,
+    /// Never 0.
+    capacity: u64,
+}
+
+impl Estimate {
+    fn compare(self, other: Self) -> std::cmp::Ordering {
+        let (mine, others) = (u128::from(self.load), u128::from(other.load));
+        (mine * u128::from(other.capacity)).cmp(&(others * u128::from(self.capacity)))
+    }
+}
+
+/// The node of the smallest estimate; of several, the one that `random` falls on.
+fn least<'v>(
+    nodes: impl Iterator<Item = &'v Node>,
+    estimate: impl Fn(&Node) -> Estimate,
+    random: u64,
+) -> Option<&'v Node> {
+    let mut least: Vec<(&Node, Estimate)> = Vec::new();
+    for node in nodes {
+        let candidate = estimate(node);
+        match least.first().map(|(_, known)| candidate.compare(*known)) {
+            Some(std::cmp::Ordering::Greater) => continue,
+            Some(std::cmp::Ordering::Less) => least.clear(),
+            Some(std::cmp::Ordering::Equal) | None => {}
+        }
+        least.push((node, candidate));
+    }
+    let at = usize::try_from(random % least.len().max(1) as u64).unwrap_or_default();
+    least.get(at).map(|(node, _)| *node)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{dispatcher, notifier};
+    use proptest::prelude::*;
+
+    /// Assigns `count` sign-ins in one interval and says how many each node got.
+    fn assign(balance: &mut Balance, view: &View, now: Instant, count: usize) -> HashMap<String, usize> {
+        let mut got = HashMap::new();
+        for random in 0..count {
+            if let Some(node) = balance.assign(view, now, random as u64) {
+                *got.entry(node.id.to_string()).or_default() += 1;
+            }
+        }
+        got
+    }
+
+    fn counts<const N: usize>(counts: [(&str, usize); N]) -> HashMap<String, usize> {
+        counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    #[test]
+    fn nobody_is_there() {
+        let now = Instant::now();
+        let mut unready = notifier("a", 0, 10);
+        unready.ready = false;
+        let mut draining = notifier("b", 0, 10);
+        draining.load.draining = true;
+        let view = View::new([unready, draining, dispatcher("d", "192.0.2.1:1863")]);
+        assert!(Balance::new(now).assign(&view, now, 0).is_none());
+    }
+
+    #[test]
+    fn load_counts_by_capacity() {
+        let now = Instant::now();
+        let view = View::new([notifier("big", 50, 100), notifier("small", 6, 10)]);
+        // 50/100 and 6/10: ten more and the big one is at 60/100, then they take turns ten to one.
+        assert_eq!(assign(&mut Balance::new(now), &view, now, 10), counts([("big", 10)]));
+        assert_eq!(assign(&mut Balance::new(now), &view, now, 21)["small"], 1);
+    }
+
+    #[test]
+    fn ties_go_by_chance() {
+        let now = Instant::now();
+        let view = View::new([notifier("a", 1, 10), notifier("b", 1, 10), notifier("c", 2, 20)]);
+        for (random, name) in [(0, "a"), (1, "b"), (2, "c"), (3, "a")] {
+            assert_eq!(Balance::new(now).assign(&view, now, random).unwrap().id.as_str(), name);
+        }
+    }
+
+    #[test]
+    fn assignments_count_for_all_dispatchers_until_the_next_report() {
+        let now = Instant::now();
+        let (mut a, b) = (notifier("a", 0, 10), notifier("b", 4, 10));
+        let others = [dispatcher("d1", "192.0.2.1:1863"), dispatcher("d2", "192.0.2.2:1863")];
+        let view = |a: &Node, b: &Node| View::new([a.clone(), b.clone()].into_iter().chain(others.clone()));
+        let mut balance = Balance::new(now);
+        // Two of mine are likely four of ours: a is at 4 then, as b.
+        assert_eq!(assign(&mut balance, &view(&a, &b), now, 2), counts([("a", 2)]));
+        assert_eq!(assign(&mut balance, &view(&a, &b), now, 2), counts([("a", 1), ("b", 1)]));
+        a.report += 1;
+        a.load.load = 1;
+        assert_eq!(
+            assign(&mut balance, &view(&a, &b), now, 2),
+            counts([("a", 2)]),
+            "the report counts, not the guess"
+        );
+    }
+
+    #[test]
+    fn a_fresh_node_is_not_flooded() {
+        let now = Instant::now();
+        let mut fresh = notifier("fresh", 0, 1000);
+        fresh.load.admits_per_second = 10;
+        let view = View::new([fresh, notifier("old", 900, 1000)]);
+        let mut balance = Balance::new(now);
+        assert_eq!(assign(&mut balance, &view, now, 25), counts([("fresh", 10), ("old", 15)]));
+        let next = now + INTERVAL;
+        assert_eq!(assign(&mut balance, &view, next, 11), counts([("fresh", 10), ("old", 1)]));
+    }
+
+    #[test]
+    fn when_all_have_had_enough_the_least_loaded_gets_more() {
+        let now = Instant::now();
+        let (mut a, mut b) = (notifier("a", 0, 10), notifier("b", 5, 10));
+        (a.load.admits_per_second, b.load.admits_per_second) = (1, 1);
+        let view = View::new([a, b]);
+        assert_eq!(assign(&mut Balance::new(now), &view, now, 4), counts([("a", 3), ("b", 1)]));
+    }
+
+    #[test]
+    fn a_new_life_of_a_node_starts_from_nothing_and_the_dead_are_forgotten() {
+        let now = Instant::now();
+        let mut a = notifier("a", 0, 10);
+        let mut balance = Balance::new(now);
+        assign(&mut balance, &View::new([a.clone(), notifier("b", 10, 10)]), now, 5);
+        a.generation.0 += 1;
+        balance.assign(&View::new([a]), now, 0).unwrap();
+        let known: Vec<_> =
+            balance.assigned.iter().map(|(id, assigned)| (id.as_str(), assigned.since_report)).collect();
+        assert_eq!(known, [("a", 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_live_node_starves(
+            nodes in prop::collection::vec((0..40u64, 1..10u64, 0..5u64), 1..6),
+            dispatchers in 1..4usize,
+            seed: u64,
+        ) {
+            let mut now = Instant::now();
+            let live = nodes.iter().enumerate().map(|(at, &(load, capacity, admits))| {
+                let mut node = notifier(&format!("n{at}"), load, capacity);
+                node.load.admits_per_second = admits;
+                node
+            });
+            let fronts = (0..dispatchers).map(|at| dispatcher(&format!("d{at}"), "192.0.2.1:1863"));
+            let view = View::new(live.chain(fronts));
+            // The fullest is at 40/1 at most: by then each of the others has taken 40 times its capacity.
+            let enough = nodes.iter().map(|(_, capacity, _)| 41 * capacity).sum::<u64>() + nodes.len() as u64;
+            let mut balance = Balance::new(now);
+            let mut got = HashMap::new();
+            for turn in 0..enough {
+                let node = balance.assign(&view, now, seed.wrapping_add(turn)).unwrap();
+                *got.entry(node.id.to_string()).or_insert(0) += 1;
+                now += INTERVAL / 7;
+            }
+            prop_assert_eq!(got.len(), nodes.len(), "{:?}", got);
+        }
+    }
+}

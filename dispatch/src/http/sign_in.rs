@@ -1,0 +1,134 @@
+//! Whether a password is right, and the ticket for it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use common::clock;
+use common::cluster::{Keyring, SignInTicket};
+use common::config::{AccountsConfig, HttpConfig};
+use common::credentials::{AttemptGuard, Busy, PasswordHasher};
+use common::model::Passport;
+use common::store::{Account, SharedStore, StoreError};
+
+use super::passport::Attempt;
+use super::recent::Recent;
+
+/// All that sign-in needs of the store.
+#[async_trait]
+pub(crate) trait Accounts: Send + Sync + 'static {
+    /// The account of that passport.
+    async fn account(&self, who: &Passport) -> Result<Option<Account>, StoreError>;
+}
+
+#[async_trait]
+impl Accounts for SharedStore {
+    async fn account(&self, who: &Passport) -> Result<Option<Account>, StoreError> {
+        (**self).account(who).await
+    }
+}
+
+/// All that sign-in needs of the cluster's secrets.
+pub(crate) trait Sealer: Send + Sync + 'static {
+    /// The ticket's text.
+    fn seal(&self, ticket: &SignInTicket) -> String;
+}
+
+impl Sealer for Keyring {
+    fn seal(&self, ticket: &SignInTicket) -> String {
+        self.seal_ticket(ticket)
+    }
+}
+
+/// What an attempt comes to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The password is right; the ticket.
+    Ticket(String),
+    /// It is wrong, or there is no such account, or too many wrong ones came: all the same to the client.
+    Wrong,
+    /// Too many sign-ins wait already.
+    Busy,
+    /// The store does not answer.
+    Unavailable,
+}
+
+/// Checks passwords and issues tickets.
+pub(crate) struct SignIn {
+    accounts: Arc<dyn Accounts>,
+    sealer: Arc<dyn Sealer>,
+    hasher: PasswordHasher,
+    guard: AttemptGuard,
+    recent: Recent,
+    ticket_ms: u64,
+}
+
+impl SignIn {
+    /// With the configured costs and bounds.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub(crate) fn new(
+        config: &AccountsConfig,
+        http: &HttpConfig,
+        accounts: Arc<dyn Accounts>,
+        sealer: Arc<dyn Sealer>,
+    ) -> anyhow::Result<Self> {
+        let (hasher, guard, recent) = (PasswordHasher::new(config), AttemptGuard::new(config), Recent::new()?);
+        Ok(Self { accounts, sealer, hasher, guard, recent, ticket_ms: http.ticket_secs.saturating_mul(1000) })
+    }
+
+    /// Checks an attempt from an address. Without such an account it takes as long as with a wrong password.
+    pub(super) async fn check(&self, attempt: Attempt, from: IpAddr) -> Outcome {
+        let who = &attempt.passport;
+        if !self.guard.allows(who, from) {
+            tracing::debug!(%who, %from, "too many wrong passwords: refused unchecked");
+            return Outcome::Wrong;
+        }
+        let account = match self.accounts.account(who).await {
+            Ok(account) => account,
+            Err(error) => {
+                tracing::error!(%who, %error, "no sign-in: the account can't be read");
+                return Outcome::Unavailable;
+            }
+        };
+        let right = match self.is_right(account.as_ref(), who, attempt.passwords).await {
+            Ok(right) => right,
+            Err(Busy) => return Outcome::Busy,
+        };
+        let Some(account) = account.filter(|_| right) else {
+            self.guard.failed(who);
+            return Outcome::Wrong;
+        };
+        // Asked again: a thousand guesses sent at once were all let in before the first was found wrong.
+        if !self.guard.allows(who, from) {
+            return Outcome::Wrong;
+        }
+        self.guard.succeeded(who, from);
+        let expires = clock::wall_ms().saturating_add(self.ticket_ms);
+        let credential_epoch = account.credentials.epoch;
+        Outcome::Ticket(self.sealer.seal(&SignInTicket { passport: account.passport, credential_epoch, expires }))
+    }
+
+    async fn is_right(
+        &self,
+        account: Option<&Account>,
+        who: &Passport,
+        passwords: Vec<String>,
+    ) -> Result<bool, Busy> {
+        // Marks are made, and looked for, without an account too: it costs the same.
+        let epoch = account.map_or(0, |account| account.credentials.epoch);
+        let marks: Vec<_> = passwords.iter().map(|password| self.recent.mark(who, epoch, password)).collect();
+        if marks.iter().any(|mark| self.recent.holds(mark)) {
+            return Ok(account.is_some());
+        }
+        for (password, mark) in passwords.into_iter().zip(marks) {
+            let hash = account.map(|account| account.credentials.password_hash.clone());
+            if self.hasher.verify(hash, password).await? {
+                self.recent.remember(mark);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}

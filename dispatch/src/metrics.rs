@@ -1,0 +1,78 @@
+//! What operators see of this tier.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use common::telemetry::Registry;
+
+/// The counters of a dispatch process. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Metrics {
+    /// Client connections that are open.
+    pub(crate) connections: Gauge,
+    /// Client connections turned away because there were too many.
+    pub(crate) turned_away: Counter,
+    ends: Family<Ended, Counter>,
+    sign_ins: Family<Outcome, Counter>,
+    dns: Family<Code, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    by: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Code {
+    code: &'static str,
+}
+
+impl Metrics {
+    /// Counters that `registry` shows.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let all = Self::default();
+        let registry = registry.sub_registry_with_prefix("dispatch");
+        registry.register("connections", "Client connections that are open", all.connections.clone());
+        registry.register(
+            "connections_turned_away",
+            "Client connections closed at once because there were too many",
+            all.turned_away.clone(),
+        );
+        registry.register("connections_ended", "Client connections that ended, by how", all.ends.clone());
+        registry.register("http_sign_ins", "Passport sign-ins over HTTP, by result", all.sign_ins.clone());
+        registry.register("dns_answers", "DNS answers, by response code", all.dns.clone());
+        all
+    }
+
+    /// A client connection ended: `redirected`, `none_alive` (601) and so on.
+    pub(crate) fn ended(&self, by: &'static str) {
+        self.ends.get_or_create(&Ended { by }).inc();
+    }
+
+    /// A sign-in over HTTP was answered.
+    pub(crate) fn signed_in(&self, result: &'static str) {
+        self.sign_ins.get_or_create(&Outcome { result }).inc();
+    }
+
+    /// A DNS query was answered.
+    pub(crate) fn dns_answer(&self, code: &'static str) {
+        self.dns.get_or_create(&Code { code }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn sign_ins(&self, result: &'static str) -> u64 {
+        self.sign_ins.get_or_create(&Outcome { result }).get()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn ends(&self, by: &'static str) -> u64 {
+        self.ends.get_or_create(&Ended { by }).get()
+    }
+}
