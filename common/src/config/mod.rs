@@ -15,6 +15,8 @@
 
 mod checks;
 mod command_line;
+#[cfg(test)]
+mod example;
 mod file;
 mod kind;
 mod listeners;
