@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Config;
 use super::load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, load};
-use super::settings::SETTINGS;
+use super::settings::{SETTINGS, Setting};
 
 /// Which program reads the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +57,8 @@ impl Program {
 #[must_use]
 pub fn from_command_line(program: Program) -> Config {
     let matches = command(program).get_matches();
-    let file = matches.get_one::<PathBuf>("config").cloned();
-    match load(&Sources::of_process(file, given(&matches, program))) {
+    let (file, given) = given(&matches, program);
+    match load(&Sources::of_process(file, given)) {
         Ok(loaded) => {
             serve_questions(&matches, &loaded);
             loaded.config
@@ -123,21 +123,31 @@ fn epilogue(program: Program) -> String {
     )
 }
 
-/// The flags of the settings that concern a program, and `--set` for all settings.
+/// `--config` and `--set`, which every program has.
+#[must_use]
+pub fn general_flags() -> [Arg; 2] {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help(format!("The configuration file [env: {CONFIG_VARIABLE}] [default: ./{DEFAULT_FILE}, if any]"));
+    let set = Arg::new("set")
+        .long("set")
+        .value_name("KEY=VALUE")
+        .action(ArgAction::Append)
+        .value_parser(|text: &str| match text.split_once('=') {
+            Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
+            None => Err("expected KEY=VALUE, such as notification.capacity=1000"),
+        })
+        .help("Set any key of the configuration; may be repeated");
+    [config, set]
+}
+
+/// The flags of the settings that concern a program.
 #[must_use]
 pub fn flags(program: Program) -> Vec<Arg> {
     let defaults = toml::Value::try_from(Config::default()).ok();
-    let mut flags = vec![
-        Arg::new("set")
-            .long("set")
-            .value_name("KEY=VALUE")
-            .action(ArgAction::Append)
-            .value_parser(|text: &str| match text.split_once('=') {
-                Some((key, value)) => Ok((key.trim().to_owned(), value.to_owned())),
-                None => Err("expected KEY=VALUE, such as notification.capacity=1000"),
-            })
-            .help("Set any key of the configuration; may be repeated"),
-    ];
+    let mut flags = Vec::new();
     for setting in SETTINGS.iter().filter(|setting| setting.concerns(program)) {
         let path = |whole| setting.key.split('.').try_fold(whole, |value: &toml::Value, name| value.get(name));
         let default = defaults.as_ref().and_then(path).map(|value| format!(" [default: {}]", plain(value)));
@@ -165,11 +175,13 @@ fn plain(value: &toml::Value) -> String {
     }
 }
 
-/// What a command line with [`flags`] sets, in the order in which it stands there.
+/// The file and the values that a command line with [`general_flags`], and perhaps [`flags`], names; the values in the
+/// order in which they stand there.
 #[must_use]
-pub fn given(matches: &ArgMatches, program: Program) -> Vec<Given> {
+pub fn given(matches: &ArgMatches, program: Program) -> (Option<PathBuf>, Vec<Given>) {
     let mut all: Vec<(usize, Given)> = Vec::new();
-    for setting in SETTINGS.iter().filter(|setting| setting.concerns(program)) {
+    let is_there = |setting: &&Setting| matches.try_contains_id(setting.key).unwrap_or(false);
+    for setting in SETTINGS.iter().filter(|setting| setting.concerns(program)).filter(is_there) {
         let places = matches.indices_of(setting.key).into_iter().flatten();
         let values = matches.get_many::<String>(setting.key).into_iter().flatten();
         let flag = format!("--{}", setting.flag(program));
@@ -183,7 +195,8 @@ pub fn given(matches: &ArgMatches, program: Program) -> Vec<Given> {
         (place, Given { flag: "--set".into(), key: key.clone(), value: value.clone() })
     }));
     all.sort_by_key(|(place, _)| *place);
-    all.into_iter().map(|(_, given)| given).collect()
+    let file = matches.get_one::<PathBuf>("config").cloned();
+    (file, all.into_iter().map(|(_, given)| given).collect())
 }
 
 #[cfg(test)]
@@ -193,7 +206,7 @@ mod tests {
     fn parsed(program: Program, line: &str) -> Vec<(String, String, String)> {
         let words = std::iter::once(program.as_str()).chain(line.split_whitespace());
         let matches = command(program).try_get_matches_from(words).unwrap();
-        given(&matches, program).into_iter().map(|given| (given.flag, given.key, given.value)).collect()
+        given(&matches, program).1.into_iter().map(|given| (given.flag, given.key, given.value)).collect()
     }
 
     #[test]

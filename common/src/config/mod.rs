@@ -26,7 +26,7 @@ mod sections;
 mod settings;
 
 pub use checks::collisions;
-pub use command_line::{Program, flags, from_command_line, given};
+pub use command_line::{Program, flags, from_command_line, general_flags, given};
 pub use kind::Kind;
 pub use listeners::Listening;
 pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, load};
