@@ -1,1 +1,143 @@
-//! cli
+//! The `monarch` command: starts the suite, tends accounts, shows history, plays scenarios.
+//!
+//! Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 could not reach what it needed.
+
+mod account;
+mod failure;
+mod history;
+mod terminal;
+mod up;
+mod user;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use common::config::{self, Config, Loaded, Program, Sources};
+use common::store::{self, SharedStore};
+
+pub use failure::Failure;
+
+/// Runs and tends the Monarch server suite.
+#[derive(Debug, Parser)]
+#[command(
+    name = "monarch",
+    version,
+    after_help = "Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 could not \
+    reach what it needed (the store, a server)."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start dispatch, notification and switchboard on this machine, and stop them with Ctrl-C
+    Up(up::UpArgs),
+    /// Create and change accounts
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Read conversations
+    #[command(subcommand)]
+    History(history::HistoryCommand),
+}
+
+/// Reads the command line of this process and does what it says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let matches = command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let done = match runtime {
+        // `block_on` keeps the command on the main thread, on which `up` relies.
+        Ok(runtime) => runtime.block_on(execute(cli.command, &matches)),
+        Err(error) => Err(Failure::Failed(error.into())),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn execute(command: Command, matches: &ArgMatches) -> Result<(), Failure> {
+    let mut sources = sources(matches);
+    match command {
+        Command::Up(args) => up::run(args, sources).await,
+        Command::User(command) => {
+            let config = load(&mut sources)?.config;
+            user::run(command, &config, &mut std::io::stdout().lock()).await
+        }
+        Command::History(command) => {
+            let config = load(&mut sources)?.config;
+            let store = open_store(&config).await?;
+            let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+            history::run(command, &store, &mut out).await?;
+            Ok(out.flush()?)
+        }
+    }
+}
+
+/// The command line: what `derive` makes of the structures, and the flags of the configuration.
+fn command() -> clap::Command {
+    let general = config::general_flags().map(|flag| flag.global(true));
+    Cli::command().args(general).mut_subcommand("up", |up| up.args(config::flags(Program::Suite)))
+}
+
+/// What the command line says of the configuration; it may do so at any level of subcommands.
+fn sources(matches: &ArgMatches) -> Sources {
+    let mut deepest = matches;
+    while let Some((_, deeper)) = deepest.subcommand() {
+        deepest = deeper;
+    }
+    let (file, given) = config::given(deepest, Program::Suite);
+    Sources::of_process(file, given)
+}
+
+fn load(sources: &mut Sources) -> Result<Loaded, Failure> {
+    Ok(config::load(sources)?)
+}
+
+/// Opens the store that is there. Opening would create one: a wrong working directory must not pass for an empty
+/// deployment.
+async fn open_store(config: &Config) -> Result<SharedStore, Failure> {
+    let path = &config.store.path;
+    if !path.is_dir() {
+        return Err(Failure::Unreachable(format!(
+            "there is no data directory {}: start the suite once (`monarch up`), create the directory, or name \
+             another with --set store.path=DIR",
+            path.display()
+        )));
+    }
+    Ok(store::open(&config.store).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_configuration_may_be_given_at_any_level() {
+        for line in [
+            "monarch --config a.toml --set log.filter=warn user list",
+            "monarch user --config a.toml list --set log.filter=warn",
+            "monarch user list --set log.filter=warn --config a.toml",
+            "monarch up --config a.toml --log-filter warn",
+        ] {
+            let matches = command().try_get_matches_from(line.split(' ')).unwrap();
+            let sources = sources(&matches);
+            assert_eq!(sources.file.as_deref(), Some("a.toml".as_ref()), "{line}");
+            let given: Vec<_> =
+                sources.given.iter().map(|given| (given.key.as_str(), given.value.as_str())).collect();
+            assert_eq!(given, [("log.filter", "warn")], "{line}");
+        }
+    }
+}

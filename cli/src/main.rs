@@ -1,2 +1,7 @@
-//! monarch
-fn main() {}
+//! The `monarch` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,13 +1,38 @@
 //! Configuration: one TOML file for all processes of a deployment, environment and flags over it.
 //!
-//! The structures here are the whole truth about keys and defaults. An unknown key or a bad value stops the start
-//! and names file, line and key. Never `#[serde(flatten)]`: positions vanish, and unknown keys pass.
+//! The structures in `sections` are the whole truth about keys and defaults. An unknown key or a bad value stops the
+//! start and names its place: file, line and key, or the variable, or the flag. Never `#[serde(flatten)]`: positions
+//! vanish, and unknown keys pass.
+//!
+//! | file | what |
+//! |---|---|
+//! | `sections` | the keys and their defaults |
+//! | `settings`, `kind` | the table from which flags, variables and `--help` follow |
+//! | `file` | reading TOML, with the line of every value |
+//! | `load` | the layers: defaults < file < environment < flags |
+//! | `checks`, `listeners` | what single values can't show |
+//! | `command_line` | the command line of the three programs |
 
+mod checks;
+mod command_line;
+#[cfg(test)]
+mod example;
+mod file;
+mod kind;
+mod listeners;
 mod load;
+mod problem;
 mod sections;
+mod settings;
 
-pub use load::{Program, from_command_line};
+pub use checks::collisions;
+pub use command_line::{Program, flags, from_command_line, general_flags, given};
+pub use kind::Kind;
+pub use listeners::Listening;
+pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, load};
+pub use problem::{ConfigError, Origin, Problem};
 pub use sections::{
     AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, HttpConfig, LogConfig, LogFormat,
     NodeConfig, NotificationConfig, StoreConfig, StoreKind, SwitchboardConfig,
 };
+pub use settings::{SETTINGS, Setting};

@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::Limits;
 
 /// The whole configuration. Every process reads all of it and uses its part.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Logs.
@@ -30,7 +30,7 @@ pub struct Config {
 }
 
 /// `[log]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LogConfig {
     /// What is logged, as `tracing` filters are written: `info`, `info,notification=debug`.
@@ -40,7 +40,7 @@ pub struct LogConfig {
 }
 
 /// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.
@@ -56,7 +56,7 @@ impl Default for LogConfig {
 }
 
 /// `[cluster]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClusterConfig {
     /// The file of cluster secrets, one a line: the first signs, all verify.
@@ -72,7 +72,7 @@ impl Default for ClusterConfig {
 }
 
 /// `[store]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct StoreConfig {
     /// Which store.
@@ -82,7 +82,7 @@ pub struct StoreConfig {
 }
 
 /// Which store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StoreKind {
     /// Files on this host, shared by its processes.
@@ -96,7 +96,7 @@ impl Default for StoreConfig {
 }
 
 /// `[accounts]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AccountsConfig {
     /// The file of the key that seals passwords for MD5 sign-in. Without that file MD5 sign-in is off.
@@ -130,7 +130,7 @@ impl Default for AccountsConfig {
 }
 
 /// Where one process listens and how others reach it: the keys that every tier's section has.
-#[derive(Debug, Clone, Deserialize, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
     /// The node's name, unique in the deployment.
@@ -150,7 +150,7 @@ pub struct NodeConfig {
 }
 
 /// `[dispatch]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DispatchConfig {
     /// Clients, TCP.
@@ -191,7 +191,7 @@ impl Default for DispatchConfig {
 }
 
 /// `[dispatch.http]`: sign-in for clients from MSN Messenger 5 on.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HttpConfig {
     /// Plain HTTP.
@@ -219,7 +219,7 @@ impl Default for HttpConfig {
 }
 
 /// `[dispatch.dns]`: the authority for the login host.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DnsConfig {
     /// UDP and TCP.
@@ -250,7 +250,7 @@ impl Default for DnsConfig {
 }
 
 /// `[notification]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotificationConfig {
     /// Clients, TCP, IPv4.
@@ -324,7 +324,7 @@ impl Default for NotificationConfig {
 }
 
 /// `[switchboard]`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SwitchboardConfig {
     /// Clients, TCP, IPv4.

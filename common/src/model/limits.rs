@@ -1,9 +1,9 @@
 //! Bounds on everything that users can make grow (protocol reference §11). All configurable.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What a principal may store and send. Lengths are in bytes, of the encoded form where it says so.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Contacts on the forward list; one more is 210.

@@ -1,17 +1,55 @@
 //! `/healthz`, `/readyz` and `/metrics`.
+//!
+//! For operators and their machines, on loopback unless configured otherwise. One request a connection, few
+//! connections, each with a deadline: nothing here can grow, whoever connects.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::Readiness;
+use super::process::process_registry;
 use crate::net::Shutdown;
+
+/// Connections served at once; one more is closed.
+const MAX_CONNECTIONS: usize = 64;
+/// From the connection to the end of the request's head.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the connection to the last byte of the answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// What hyper may buffer of one connection; the least that it takes.
+const MAX_BUFFER: usize = 8192;
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+/// What `prometheus-client` writes: OpenMetrics 1.0, which Prometheus prefers.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The admin address of a process.
 #[derive(Debug)]
 pub struct Admin {
     addr: SocketAddr,
+}
+
+/// What the answers are made of.
+#[derive(Debug)]
+struct State {
+    registry: Arc<Registry>,
+    process: Registry,
+    readiness: Readiness,
 }
 
 impl Admin {
@@ -25,13 +63,243 @@ impl Admin {
         readiness: Readiness,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let _ = (registry, readiness, shutdown);
-        Ok(Self { addr: listen })
+        let listener = TcpListener::bind(listen)
+            .await
+            .map_err(|error| anyhow::anyhow!("can't listen on the admin address {listen}: {error}"))?;
+        let addr = listener.local_addr()?;
+        let state = Arc::new(State { registry, process: process_registry(), readiness });
+        let until = shutdown.clone();
+        shutdown.spawn(async move {
+            tokio::select! {
+                () = accept(listener, state) => {}
+                () = until.begun() => {}
+            }
+        });
+        Ok(Self { addr })
     }
 
     /// Where it listens; the port that was chosen, where 0 was asked for.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<State>) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                    tracing::debug!(%peer, "too many connections to the admin address");
+                    continue;
+                };
+                let state = Arc::clone(&state);
+                // Not one that shutdown waits for: a scrape may be cut short.
+                tokio::spawn(async move {
+                    let served = tokio::time::timeout(CONNECTION_TIMEOUT, serve_connection(stream, state)).await;
+                    if let Ok(Err(error)) = served {
+                        tracing::debug!(%peer, %error, "admin connection");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "can't accept a connection to the admin address");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, state: Arc<State>) -> hyper::Result<()> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let state = Arc::clone(&state);
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &state)) }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(MAX_BUFFER)
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+}
+
+fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD\n".into());
+        refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+        return refused;
+    }
+    match path {
+        "/healthz" => response(StatusCode::OK, PLAIN, "ok\n".into()),
+        "/readyz" => ready(&state.readiness),
+        "/metrics" => metrics(state),
+        _ => response(StatusCode::NOT_FOUND, PLAIN, "there are /healthz, /readyz and /metrics\n".into()),
+    }
+}
+
+fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
+    let missing = readiness.missing();
+    if missing.is_empty() {
+        return response(StatusCode::OK, PLAIN, "ready\n".into());
+    }
+    let lines: String =
+        missing.iter().map(|(name, why)| format!("{name}: {}\n", why.replace('\n', " "))).collect();
+    response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, lines)
+}
+
+fn metrics(state: &State) -> Response<Full<Bytes>> {
+    let mut text = String::with_capacity(MAX_BUFFER);
+    let encoded = encode_registry(&mut text, &state.registry)
+        .and_then(|()| encode_registry(&mut text, &state.process))
+        .and_then(|()| encode_eof(&mut text));
+    match encoded {
+        Ok(()) => response(StatusCode::OK, OPEN_METRICS, text),
+        Err(error) => {
+            tracing::error!(%error, "metrics can't be written");
+            response(StatusCode::INTERNAL_SERVER_ERROR, PLAIN, "see the log\n".into())
+        }
+    }
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, hyper::header::HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::counter::Counter;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    struct World {
+        addr: SocketAddr,
+        readiness: Readiness,
+        shutdown: Shutdown,
+    }
+
+    async fn world() -> World {
+        let mut registry = Registry::default();
+        let pings = Counter::<u64>::default();
+        registry.register("pings", "Pings", pings.clone());
+        pings.inc();
+        let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
+        let loopback = ([127, 0, 0, 1], 0).into();
+        let admin = Admin::serve(loopback, Arc::new(registry), readiness.clone(), &shutdown).await.unwrap();
+        World { addr: admin.addr(), readiness, shutdown }
+    }
+
+    async fn ask(addr: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    async fn get(addr: SocketAddr, path: &str) -> (String, String) {
+        let answer = ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+        (head.to_owned(), body.to_owned())
+    }
+
+    #[tokio::test]
+    async fn readiness_lists_what_is_missing() {
+        let world = world().await;
+        let store = world.readiness.require("store", "opening it");
+        let gossip = world.readiness.require("gossip", "no\nneighbour");
+        let (head, body) = get(world.addr, "/readyz").await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert_eq!(body, "gossip: no neighbour\nstore: opening it\n");
+        assert!(get(world.addr, "/healthz").await.0.starts_with("HTTP/1.1 200 "));
+
+        store.met();
+        gossip.met();
+        assert!(get(world.addr, "/readyz").await.0.starts_with("HTTP/1.1 200 "));
+        store.missing("gone");
+        assert_eq!(get(world.addr, "/readyz").await.1, "store: gone\n");
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_metrics_with_those_of_the_process() {
+        let world = world().await;
+        let (head, body) = get(world.addr, "/metrics").await;
+        assert!(head.to_ascii_lowercase().contains(&format!("content-type: {OPEN_METRICS}")), "{head}");
+        assert!(body.contains("\npings_total 1\n"), "{body}");
+        assert!(body.ends_with("# EOF\n") && body.matches("# EOF").count() == 1, "{body}");
+        let value = |name: &str| -> f64 {
+            let line = body.lines().find(|line| line.starts_with(&format!("{name} "))).expect(name);
+            line.split(' ').nth(1).and_then(|value| value.parse().ok()).expect(name)
+        };
+        assert!(value("process_resident_memory_bytes") > 100_000.0);
+        assert!(value("process_open_fds") > 3.0);
+        assert!(value("process_max_fds") >= value("process_open_fds"));
+        assert!(value("process_cpu_seconds_total") > 0.0);
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let world = world().await;
+        assert!(get(world.addr, "/").await.0.starts_with("HTTP/1.1 404 "));
+        let answer = ask(world.addr, "POST /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
+        let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(2 * MAX_BUFFER));
+        assert!(!ask(world.addr, &long).await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn idle_connections_take_bounded_places() {
+        let world = world().await;
+        let mut idle = Vec::new();
+        for _ in 0..MAX_CONNECTIONS {
+            idle.push(TcpStream::connect(world.addr).await.unwrap());
+        }
+        let mut refused = TcpStream::connect(world.addr).await.unwrap();
+        assert_eq!(refused.read(&mut [0; 1]).await.unwrap(), 0);
+        drop(idle);
+        // Their places are free as soon as the server has seen them go.
+        for _ in 0..1000 {
+            let mut stream = TcpStream::connect(world.addr).await.unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            if stream.read(&mut [0; 1]).await.is_ok_and(|read| read == 1) {
+                return;
+            }
+        }
+        panic!("no place became free");
+    }
+
+    #[tokio::test]
+    async fn a_slow_head_ends_the_connection() {
+        let world = world().await;
+        let mut slow = TcpStream::connect(world.addr).await.unwrap();
+        slow.write_all(b"GET /healthz HTT").await.unwrap();
+        tokio::task::yield_now().await;
+        tokio::time::pause();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(HEAD_TIMEOUT * 2, slow.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "still open after twice the time");
+    }
+
+    #[tokio::test]
+    async fn shutdown_closes_the_address() {
+        let world = world().await;
+        world.shutdown.begin();
+        assert_eq!(world.shutdown.finish(Duration::from_secs(5)).await, 0);
+        assert!(TcpStream::connect(world.addr).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_in_use_is_named() {
+        let world = world().await;
+        let again = Admin::serve(world.addr, Arc::default(), Readiness::default(), &world.shutdown).await;
+        assert!(again.unwrap_err().to_string().contains(&world.addr.to_string()));
     }
 }

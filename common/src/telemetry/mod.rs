@@ -3,10 +3,11 @@
 mod admin;
 mod announce;
 mod logs;
+mod process;
 mod readiness;
 
 pub use admin::Admin;
-pub use announce::announce;
+pub use announce::{announce, parse_announcement};
 pub use logs::init_logs;
 pub use prometheus_client::metrics as metric;
 pub use prometheus_client::registry::Registry;

@@ -1,0 +1,138 @@
+//! Making accounts and changing passwords, for `user` and for the demo accounts of `up`.
+
+use common::clock;
+use common::config::{AccountsConfig, Config};
+use common::credentials::{PasswordHasher, SealingKey};
+use common::model::{ClaimId, Limits, Passport};
+use common::msnp::value::encoded_len;
+use common::store::{Account, Claimed, Credentials, NewAccount, Store};
+use uuid::Uuid;
+
+use crate::Failure;
+
+/// The longest password, in bytes.
+const MAX_PASSWORD: usize = 256;
+
+/// What is needed to make credentials.
+pub(crate) struct Passwords {
+    hasher: PasswordHasher,
+}
+
+/// How an account signs in: by its hash alone, or also by MD5 with a copy that this key seals.
+pub(crate) type Md5<'a> = Option<&'a SealingKey>;
+
+impl Passwords {
+    pub(crate) fn new(config: &AccountsConfig) -> Self {
+        Self { hasher: PasswordHasher::new(config) }
+    }
+
+    /// Credentials with an epoch of their own.
+    async fn credentials(
+        &self,
+        who: &Passport,
+        claim: ClaimId,
+        password: &str,
+        md5: Md5<'_>,
+    ) -> Result<Credentials, Failure> {
+        check_password(password)?;
+        let password_hash = self.hasher.hash(password.to_owned()).await.map_err(Failure::failed)?;
+        let epoch = getrandom::u64().map_err(|error| Failure::failed(format!("no randomness: {error}")))?;
+        let sealed_password = md5.map(|key| key.seal(who, claim, password));
+        Ok(Credentials { epoch, password_hash, sealed_password })
+    }
+
+    /// Claims a passport.
+    pub(crate) async fn create(
+        &self,
+        store: &dyn Store,
+        who: &Passport,
+        name: &str,
+        password: &str,
+        md5: Md5<'_>,
+    ) -> Result<Claimed, Failure> {
+        let claim = ClaimId(Uuid::new_v4());
+        let credentials = self.credentials(who, claim, password, md5).await?;
+        let new = NewAccount {
+            passport: who.clone(),
+            claim,
+            credentials,
+            friendly_name: name.to_owned(),
+            created: clock::wall_ms(),
+        };
+        Ok(store.create_account(new).await?)
+    }
+
+    /// Gives an account another password. Tickets made before open nothing any more.
+    pub(crate) async fn change(
+        &self,
+        store: &dyn Store,
+        account: &Account,
+        password: &str,
+        md5: Md5<'_>,
+    ) -> Result<(), Failure> {
+        let who = &account.passport;
+        let credentials = self.credentials(who, account.claim, password, md5).await?;
+        match store.set_credentials(who, account.claim, credentials).await? {
+            true => Ok(()),
+            false => Err(Failure::failed(format!("{who} was removed or registered anew just now"))),
+        }
+    }
+}
+
+/// The key that seals passwords for MD5 sign-in; made if there is none. True if it was made.
+pub(crate) fn sealing_key(config: &Config) -> Result<(SealingKey, bool), Failure> {
+    let path = &config.accounts.md5_key;
+    match SealingKey::load(path).map_err(Failure::failed)? {
+        Some(key) => Ok((key, false)),
+        None => Ok((SealingKey::create(path).map_err(Failure::failed)?, true)),
+    }
+}
+
+/// Whether people can type this password into a client, and the wire can carry it.
+pub(crate) fn check_password(password: &str) -> Result<(), Failure> {
+    let problem = if password.is_empty() {
+        "a password can't be empty".to_owned()
+    } else if password.len() > MAX_PASSWORD {
+        format!("a password has {MAX_PASSWORD} bytes at most")
+    } else if password.chars().any(char::is_control) {
+        "a password can't hold control characters".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(Failure::failed(problem))
+}
+
+/// Whether a session could have set this friendly name.
+pub(crate) fn check_name(name: &str, limits: &Limits) -> Result<(), Failure> {
+    let problem = if name.trim().is_empty() {
+        "a name can't be empty".to_owned()
+    } else if name.chars().any(char::is_control) {
+        "a name can't hold control characters".to_owned()
+    } else if name.chars().count() > limits.friendly_name_chars || encoded_len(name) > limits.friendly_name {
+        let (chars, bytes) = (limits.friendly_name_chars, limits.friendly_name);
+        format!("a name has {chars} characters at most, and {bytes} bytes percent-encoded")
+    } else {
+        return Ok(());
+    };
+    Err(Failure::Usage(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_and_names_are_bounded_and_clean() {
+        for good in ["x", "wonderland", "pass word", "Grüße", &"x".repeat(MAX_PASSWORD)] {
+            assert!(check_password(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a\nb", "a\0", &"x".repeat(MAX_PASSWORD + 1)] {
+            assert_eq!(check_password(bad).unwrap_err().code(), 1, "{bad:?}");
+        }
+        let limits = Limits::default();
+        assert!(check_name("Alice A.", &limits).is_ok());
+        for bad in ["", " ", "a\tb", &"x".repeat(130), &"ä".repeat(65)] {
+            assert_eq!(check_name(bad, &limits).unwrap_err().code(), 2, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `monarch history`: conversations as the store keeps them.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+use common::model::{ChannelId, ClaimId, MessageId, Passport};
+use common::msnp::mime::Head;
+use common::store::{MessageKind, SharedStore, Store, StoredMessage};
+use serde::Serialize;
+
+use crate::Failure;
+use crate::terminal::harmless;
+use crate::user::unknown;
+
+/// Messages read from the store at once.
+const PAGE: usize = 200;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HistoryCommand {
+    /// Print what two people said to each other, oldest first
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// One of the two
+    a: Passport,
+    /// The other
+    b: Passport,
+    /// One JSON object a line: id, time, sender, kind, text
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(
+    command: HistoryCommand,
+    store: &SharedStore,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let HistoryCommand::Show(ShowArgs { a, b, json }) = command;
+    let channel = ChannelId::of_pair(claim(&**store, &a).await?, claim(&**store, &b).await?);
+    let write = if json { write_json } else { write_text };
+    let printed = print(&**store, channel, |message| write(message, out)).await?;
+    if printed == 0 {
+        eprintln!("{a} and {b} have said nothing to each other");
+    }
+    Ok(())
+}
+
+async fn claim(store: &dyn Store, who: &Passport) -> Result<ClaimId, Failure> {
+    let account = store.account(who).await?;
+    account.map(|account| account.claim).ok_or_else(|| unknown(who))
+}
+
+/// Prints a channel page by page, so that a long history needs no more memory than a short one.
+async fn print(
+    store: &dyn Store,
+    channel: ChannelId,
+    mut write: impl FnMut(&StoredMessage) -> std::io::Result<()>,
+) -> Result<usize, Failure> {
+    let (mut cursor, mut printed) = (None, 0);
+    loop {
+        let page = store.read(channel, cursor.as_ref(), PAGE).await?;
+        for message in &page.messages {
+            write(message)?;
+        }
+        printed += page.messages.len();
+        if !page.more {
+            return Ok(printed);
+        }
+        cursor = Some(page.cursor);
+    }
+}
+
+/// `2026-11-22T15:04:05.123Z alice@example.com: hello`; further lines of a text are set in, so that no text can pass
+/// for a message of its own.
+fn write_text(message: &StoredMessage, out: &mut impl Write) -> std::io::Result<()> {
+    write!(out, "{} {}: ", time(message.id), message.sender)?;
+    let text = match message.kind {
+        MessageKind::Text => text(message),
+        MessageKind::Ink => return writeln!(out, "[handwriting, {} bytes]", message.payload.len()),
+        MessageKind::Nudge => return writeln!(out, "[nudge]"),
+    };
+    let mut lines = text.lines();
+    writeln!(out, "{}", harmless(lines.next().unwrap_or_default()))?;
+    lines.try_for_each(|line| writeln!(out, "    | {}", harmless(line)))
+}
+
+#[derive(Serialize)]
+struct JsonMessage<'a> {
+    id: String,
+    time: String,
+    sender: &'a str,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+}
+
+fn write_json(message: &StoredMessage, out: &mut impl Write) -> std::io::Result<()> {
+    let kind = match message.kind {
+        MessageKind::Text => "text",
+        MessageKind::Ink => "ink",
+        MessageKind::Nudge => "nudge",
+    };
+    let json = JsonMessage {
+        id: message.id.to_string(),
+        time: time(message.id),
+        sender: message.sender.as_str(),
+        kind,
+        text: (message.kind == MessageKind::Text).then(|| text(message)),
+    };
+    serde_json::to_writer(&mut *out, &json)?;
+    writeln!(out)
+}
+
+/// What was typed: the body of the payload.
+fn text(message: &StoredMessage) -> String {
+    let (_, body) = Head::split(&message.payload);
+    String::from_utf8_lossy(body).into_owned()
+}
+
+/// When a message was said: its id, a UUID v7, begins with the milliseconds since 1970 (RFC 9562 §5.7).
+fn time(id: MessageId) -> String {
+    let ms = i64::try_from(id.0.as_u128() >> 80).ok();
+    let time = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    time.map_or_else(|| id.to_string(), |time| format!("{time:.3}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use common::model::ConversationId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn message(kind: MessageKind, payload: &'static str) -> StoredMessage {
+        // 2025-11-22T15:04:05.007Z
+        let id = (1_763_823_845_007_u128 << 80) | (7 << 76) | (2 << 62);
+        StoredMessage {
+            channel: ChannelId(Uuid::nil()),
+            id: MessageId(Uuid::from_u128(id)),
+            conversation: ConversationId(Uuid::nil()),
+            sender: Passport::parse("alice@example.com").unwrap(),
+            kind,
+            payload: Bytes::from_static(payload.as_bytes()),
+            meant_for: Vec::new(),
+        }
+    }
+
+    #[track_caller]
+    fn shows(kind: MessageKind, payload: &'static str, expected: &str) {
+        let mut out = Vec::new();
+        write_text(&message(kind, payload), &mut out).unwrap();
+        let expected = format!("2025-11-22T15:04:05.007Z alice@example.com: {expected}\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn messages_are_shown_by_kind() {
+        let head = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\nhello";
+        shows(MessageKind::Text, head, "hello");
+        shows(MessageKind::Nudge, "Content-Type: text/x-msnmsgr-datacast\r\n\r\nID: 1\r\n\r\n", "[nudge]");
+        shows(MessageKind::Ink, "12345", "[handwriting, 5 bytes]");
+        shows(MessageKind::Text, "no head", "");
+    }
+
+    #[test]
+    fn no_text_can_pass_for_another_message_or_command_the_terminal() {
+        let payload = "A: b\r\n\r\nfirst\r\n2025-11-22T15:04:06.000Z bob@example.com: I owe you\r\n\x1b[2J\rx";
+        let lines = "first\n    | 2025-11-22T15:04:06.000Z bob@example.com: I owe you\n    | \\u{1b}[2J\\rx";
+        shows(MessageKind::Text, payload, lines);
+    }
+
+    #[test]
+    fn json_has_a_line_for_a_message() {
+        let mut out = Vec::new();
+        write_json(&message(MessageKind::Text, "A: b\r\n\r\n\"a\"\nb"), &mut out).unwrap();
+        let line = String::from_utf8(out).unwrap();
+        assert!(
+            line.ends_with("\"sender\":\"alice@example.com\",\"kind\":\"text\",\"text\":\"\\\"a\\\"\\nb\"}\n")
+        );
+        assert_eq!(line.lines().count(), 1);
+    }
+}

@@ -1,0 +1,115 @@
+//! The data directory: whose it is at this moment, and what a first start puts there.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use common::cluster::Keyring;
+use common::config::Config;
+use common::credentials::SealingKey;
+use common::store::{self, Store};
+use rustix::fs::{FlockOperation, flock};
+
+use super::demo;
+use crate::Failure;
+
+/// A data directory that this process holds. The lock goes with the process, however that ends.
+#[derive(Debug)]
+pub(super) struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Creates the directory where there is none, and locks it against a second `monarch up`.
+    pub(super) fn take(path: &Path) -> Result<Self, Failure> {
+        let unusable = |error| Failure::failed(format!("the data directory {}: {error}", path.display()));
+        // Secrets and conversations will be in it.
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path.join("up.lock"))
+            .map_err(unusable)?;
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut holder = String::new();
+            let _ = (&mut lock).take(20).read_to_string(&mut holder);
+            return Err(Failure::failed(format!(
+                "another `monarch up` (process {}) runs on {} already",
+                holder.trim(),
+                path.display()
+            )));
+        }
+        lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(unusable)?;
+        Ok(Self { path: path.to_path_buf(), _lock: lock })
+    }
+
+    /// Makes what a start needs and is not there: secrets, and with a new store the MD5 key and the demo accounts.
+    /// True if the demo accounts were made.
+    pub(super) async fn prepare(&self, config: &Config, demo: bool) -> Result<bool, Failure> {
+        if !config.cluster.secrets.exists() {
+            make_parent(&config.cluster.secrets)?;
+            Keyring::create(&config.cluster.secrets).map_err(Failure::failed)?;
+            eprintln!("monarch: made cluster secrets, {}", config.cluster.secrets.display());
+        }
+        let store = store::open(&config.store).await?;
+        if !self.is_first_start(&*store).await? {
+            return Ok(false);
+        }
+        // A store that has accounts keeps the key it had: a new one in the place of one that was lost would look
+        // like MD5 sign-in at work, and refuse everybody.
+        let key = &config.accounts.md5_key;
+        if !key.exists() {
+            make_parent(key)?;
+            SealingKey::create(key).map_err(Failure::failed)?;
+            eprintln!("monarch: made the key for MD5 passwords, {}", key.display());
+        }
+        if demo {
+            demo::create(&*store, config).await?;
+        }
+        fs::remove_file(self.marker())?;
+        Ok(demo)
+    }
+
+    /// Whether the store has no accounts, or a first start was cut short. Leaves a mark until it is complete.
+    async fn is_first_start(&self, store: &dyn Store) -> Result<bool, Failure> {
+        let first = self.marker().exists() || store.accounts(None, 1).await?.is_empty();
+        if first {
+            File::create(self.marker())?;
+        }
+        Ok(first)
+    }
+
+    fn marker(&self) -> PathBuf {
+        self.path.join("first-start")
+    }
+}
+
+fn make_parent(file: &Path) -> Result<(), Failure> {
+    match file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => Ok(DirBuilder::new().recursive(true).mode(0o700).create(parent)?),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_second_one_is_told_who_has_the_directory() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/data");
+        let first = DataDir::take(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+        let second = DataDir::take(&path).unwrap_err().to_string();
+        assert!(second.contains(&format!("(process {})", std::process::id())), "{second}");
+        drop(first);
+        assert!(DataDir::take(&path).is_ok());
+    }
+}

@@ -1,0 +1,175 @@
+//! The three processes together.
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use common::config::{Config, Given};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+use super::Signals;
+use super::data::DataDir;
+use super::logs::Console;
+use super::probe::{self, Readiness};
+use super::tier::{Addresses, Launch, Tier};
+use crate::Failure;
+
+/// From the start of a process to its announcement.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two looks at `/readyz`.
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two lines that say what is waited for.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// From the request to stop to the use of force.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a console may take for what is left.
+const CONSOLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Those of the three that were started, and the directory that they work on.
+#[derive(Default)]
+pub(super) struct Suite {
+    tiers: Vec<Tier>,
+    data: Option<DataDir>,
+    console: Option<oneshot::Receiver<()>>,
+}
+
+impl Suite {
+    /// Keeps the directory locked as long as a process may write there.
+    pub(super) fn hold(&mut self, data: DataDir) {
+        self.data = Some(data);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tiers.is_empty()
+    }
+
+    /// Starts dispatch, and when it has said where it gossips, the others. Call on the main thread.
+    ///
+    /// With `find_seeds` the others look for it there, rather than at its default place.
+    pub(super) async fn start(
+        &mut self,
+        launch: &Launch,
+        config: &Config,
+        find_seeds: bool,
+    ) -> Result<(), Failure> {
+        std::fs::create_dir_all(&launch.logs)?;
+        let (console, shown) = Console::open();
+        self.console = Some(shown);
+        let node = &config.dispatch.node;
+        let known = node.gossip_advertise.or((node.gossip.port() != 0).then_some(node.gossip));
+        let seeds = |seed| if find_seeds { vec![seeds(seed)] } else { Vec::new() };
+
+        self.tiers.push(Tier::start("dispatch", launch, &seeds(known), &console)?);
+        self.until_announced().await?;
+        let announced = self.addresses().get("dispatch").and_then(|addresses| addresses.get("gossip").copied());
+        for name in ["notification", "switchboard"] {
+            self.tiers.push(Tier::start(name, launch, &seeds(known.or(announced)), &console)?);
+        }
+        self.until_announced().await
+    }
+
+    /// Waits until all that were started have said where they listen.
+    async fn until_announced(&mut self) -> Result<(), Failure> {
+        let deadline = Instant::now() + ANNOUNCE_TIMEOUT;
+        let waited_for: Vec<_> = self.tiers.iter().map(Tier::announced).collect();
+        for (index, announced) in waited_for.into_iter().enumerate() {
+            let in_time = tokio::select! {
+                announced = timeout_at(deadline, announced) => announced.is_ok(),
+                failure = self.first_end() => return Err(failure),
+            };
+            if !in_time {
+                let secs = ANNOUNCE_TIMEOUT.as_secs();
+                return Err(self.tiers[index].failure(&format!("has not said within {secs} s where it listens")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until `/readyz` of all is content, and says from time to time what is missing.
+    pub(super) async fn until_ready(&mut self, patience: Duration) -> Result<(), Failure> {
+        let start = Instant::now();
+        let mut next_progress = start + PROGRESS_INTERVAL;
+        loop {
+            let Some((index, missing)) = self.first_unready().await else { return Ok(()) };
+            let name = self.tiers[index].name;
+            if start.elapsed() >= patience {
+                let secs = patience.as_secs();
+                return Err(self.tiers[index].failure(&format!("is not ready after {secs} s ({missing})")));
+            }
+            if Instant::now() >= next_progress {
+                next_progress += PROGRESS_INTERVAL;
+                eprintln!("monarch: waiting for {name}: {missing}");
+            }
+            tokio::select! {
+                () = sleep(PROBE_INTERVAL) => {}
+                failure = self.first_end() => return Err(failure),
+            }
+        }
+    }
+
+    async fn first_unready(&self) -> Option<(usize, String)> {
+        for (index, tier) in self.tiers.iter().enumerate() {
+            let Some(admin) = tier.addresses().get("admin").copied() else {
+                return Some((index, "its announcement names no admin address".into()));
+            };
+            if let Readiness::Waiting(missing) = probe::readiness(admin).await {
+                return Some((index, missing));
+            }
+        }
+        None
+    }
+
+    /// Where all listen, by tier and name.
+    pub(super) fn addresses(&self) -> BTreeMap<&'static str, Addresses> {
+        self.tiers.iter().map(|tier| (tier.name, tier.addresses())).collect()
+    }
+
+    /// Waits until one ends, which none should, and says which and how.
+    pub(super) async fn first_end(&mut self) -> Failure {
+        let (index, how) = poll_fn(|context| {
+            for (index, tier) in self.tiers.iter_mut().enumerate() {
+                if let Poll::Ready(status) = pin!(tier.wait()).poll(context) {
+                    return Poll::Ready((index, status));
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        let how = how.map_or_else(|error| error.to_string(), |status| status.to_string());
+        self.tiers[index].finish_log().await;
+        self.tiers[index].failure(&format!("has ended ({how})"))
+    }
+
+    /// Stops all: asks, waits, and uses force on those that take too long, or at another signal.
+    pub(super) async fn stop(mut self, signals: &mut Signals) {
+        self.tiers.iter().for_each(Tier::terminate);
+        let all_ended = async {
+            for tier in &mut self.tiers {
+                let _ = tier.wait().await;
+            }
+        };
+        let in_peace = tokio::select! {
+            ended = timeout(STOP_TIMEOUT, all_ended) => ended.is_ok(),
+            () = signals.next() => false,
+        };
+        for tier in &mut self.tiers {
+            if !in_peace {
+                tier.kill().await;
+            }
+            tier.finish_log().await;
+        }
+        if let Some(console) = self.console.take() {
+            let _ = timeout(CONSOLE_TIMEOUT, console).await;
+        }
+    }
+}
+
+/// Whom to ask for the other nodes; nobody, where the place is not known yet.
+fn seeds(seed: Option<SocketAddr>) -> Given {
+    let value = seed.map(|addr| addr.to_string()).unwrap_or_default();
+    Given { flag: "--set".into(), key: "cluster.seeds".into(), value }
+}

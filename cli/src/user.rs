@@ -1,0 +1,216 @@
+//! `monarch user`: accounts.
+
+use std::io::{BufRead, Write};
+
+use clap::{Args, Subcommand};
+use common::config::Config;
+use common::credentials::SealingKey;
+use common::model::Passport;
+use common::store::{AccountSummary, Claimed, Store};
+
+use crate::account::{Passwords, check_name, check_password, sealing_key};
+use crate::terminal::harmless;
+use crate::{Failure, open_store};
+
+/// Accounts read from the store at once.
+const PAGE: usize = 500;
+/// The longest line that is read from standard input, in bytes.
+const MAX_LINE: u64 = 1024;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserCommand {
+    /// Create an account
+    Add(AddArgs),
+    /// Change the password of an account; tickets made before are void
+    Password(PasswordArgs),
+    /// List all accounts
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// The account's name: name@domain
+    passport: Passport,
+    /// The name that contacts see; by default the account's name
+    #[arg(long)]
+    name: Option<String>,
+    /// Let the account sign in by MD5 as well (MSN Messenger before version 5); a sealed copy of the password is kept
+    #[arg(long)]
+    md5: bool,
+    #[command(flatten)]
+    input: PasswordInput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasswordArgs {
+    /// The account's name
+    passport: Passport,
+    /// Let the account sign in by MD5 from now on
+    #[arg(long, conflicts_with = "no_md5")]
+    md5: bool,
+    /// Don't let the account sign in by MD5 any more
+    #[arg(long)]
+    no_md5: bool,
+    #[command(flatten)]
+    input: PasswordInput,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PasswordInput {
+    /// Read the password from the first line of standard input, and don't ask for it
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+pub(crate) async fn run(command: UserCommand, config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+    let store = open_store(config).await?;
+    match command {
+        UserCommand::Add(args) => add(args, &*store, config, out).await,
+        UserCommand::Password(args) => change_password(args, &*store, config, out).await,
+        UserCommand::List => list(&*store, out).await,
+    }
+}
+
+async fn add(args: AddArgs, store: &dyn Store, config: &Config, out: &mut impl Write) -> Result<(), Failure> {
+    let who = args.passport;
+    let name = args.name.unwrap_or_else(|| who.to_string());
+    check_name(&name, &config.limits)?;
+    // Known before anybody types a password twice; the claim itself decides.
+    if store.account(&who).await?.is_some() {
+        return Err(taken(&who));
+    }
+    let password = args.input.read(&who)?;
+    let key = if args.md5 { Some(key_for_md5(config)?) } else { None };
+    match Passwords::new(&config.accounts).create(store, &who, &name, &password, key.as_ref()).await? {
+        Claimed::Won => Ok(writeln!(out, "created {who}")?),
+        Claimed::Taken => Err(taken(&who)),
+    }
+}
+
+fn taken(who: &Passport) -> Failure {
+    Failure::failed(format!(
+        "there is an account {who} already; `monarch user password {who}` changes its password"
+    ))
+}
+
+async fn change_password(
+    args: PasswordArgs,
+    store: &dyn Store,
+    config: &Config,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let who = args.passport;
+    let account = store.account(&who).await?.ok_or_else(|| unknown(&who))?;
+    let password = args.input.read(&who)?;
+    let md5 = args.md5 || (account.credentials.sealed_password.is_some() && !args.no_md5);
+    let key = if md5 { Some(key_for_md5(config)?) } else { None };
+    Passwords::new(&config.accounts).change(store, &account, &password, key.as_ref()).await?;
+    Ok(writeln!(out, "changed the password of {who}")?)
+}
+
+pub(crate) fn unknown(who: &Passport) -> Failure {
+    Failure::failed(format!("there is no account {who}"))
+}
+
+fn key_for_md5(config: &Config) -> Result<SealingKey, Failure> {
+    let (key, made) = sealing_key(config)?;
+    if made {
+        let path = config.accounts.md5_key.display();
+        eprintln!("made the key {path}: processes that run already take MD5 sign-in when they start again");
+    }
+    Ok(key)
+}
+
+impl PasswordInput {
+    fn read(&self, who: &Passport) -> Result<String, Failure> {
+        let password = if self.password_stdin { read_line(std::io::stdin().lock())? } else { ask(who)? };
+        check_password(&password)?;
+        Ok(password)
+    }
+}
+
+fn ask(who: &Passport) -> Result<String, Failure> {
+    let prompt = |text: String| {
+        rpassword::prompt_password(text).map_err(|error| {
+            Failure::failed(format!(
+                "there is no terminal to ask for the password ({error}); use --password-stdin"
+            ))
+        })
+    };
+    let first = prompt(format!("Password for {who}: "))?;
+    let second = prompt("Once more: ".to_owned())?;
+    if first == second { Ok(first) } else { Err(Failure::failed("the two passwords differ")) }
+}
+
+fn read_line(input: impl BufRead) -> Result<String, Failure> {
+    let mut line = String::new();
+    input.take(MAX_LINE).read_line(&mut line)?;
+    let line = line.strip_suffix('\n').unwrap_or(&line);
+    Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
+}
+
+async fn list(store: &dyn Store, out: &mut impl Write) -> Result<(), Failure> {
+    let mut after: Option<Passport> = None;
+    writeln!(out, "{}", row("PASSPORT", "NAME", "MD5", "CREATED", "LAST ACTIVE"))?;
+    loop {
+        let page = store.accounts(after.as_ref(), PAGE).await?;
+        for account in &page {
+            writeln!(out, "{}", summary(account))?;
+        }
+        after = match page.last() {
+            Some(last) if page.len() == PAGE => Some(last.passport.clone()),
+            _ => return Ok(()),
+        };
+    }
+}
+
+fn summary(account: &AccountSummary) -> String {
+    let last = account.last_active.map_or_else(|| "-".to_owned(), rfc3339);
+    let md5 = if account.md5 { "yes" } else { "no" };
+    row(account.passport.as_str(), &harmless(&account.friendly_name), md5, &rfc3339(account.created), &last)
+}
+
+fn row(passport: &str, name: &str, md5: &str, created: &str, last: &str) -> String {
+    format!("{passport:<32}  {name:<24}  {md5:<3}  {created:<20}  {last}")
+}
+
+/// Milliseconds since 1970 as `2026-11-22T15:04:05Z`.
+fn rfc3339(ms: u64) -> String {
+    let time = i64::try_from(ms / 1000).ok().and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    time.map_or_else(|| format!("{ms} ms"), |time| time.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_first_line_without_its_end() {
+        for (input, expected) in [
+            ("secret\nmore\n", "secret"),
+            ("secret\r\n", "secret"),
+            ("secret", "secret"),
+            ("", ""),
+            (" a \n", " a "),
+        ] {
+            assert_eq!(read_line(input.as_bytes()).unwrap(), expected);
+        }
+        let endless = vec![b'x'; 5000];
+        assert_eq!(read_line(&*endless).unwrap().len(), 1024);
+    }
+
+    #[test]
+    fn a_listing_has_readable_times() {
+        let account = AccountSummary {
+            passport: Passport::parse("alice@example.com").unwrap(),
+            friendly_name: "Al\x1bice".into(),
+            md5: true,
+            created: 1_763_823_845_999,
+            last_active: None,
+        };
+        let line = summary(&account);
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(words, ["alice@example.com", "Al\\u{1b}ice", "yes", "2025-11-22T15:04:05Z", "-"]);
+        assert_eq!(rfc3339(u64::MAX), format!("{} ms", u64::MAX));
+    }
+}

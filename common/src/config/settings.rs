@@ -1,0 +1,306 @@
+//! The table of settings: every key with the kind of its value and a line of help.
+//!
+//! Flags and variables follow from the key. The structures in `sections` are the truth about what there is; a test
+//! proves that this table says the same.
+
+use std::sync::LazyLock;
+
+use super::Program;
+use super::kind::Kind;
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its full name: `notification.node.gossip`.
+    pub key: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// What it is for, in a line.
+    pub help: &'static str,
+}
+
+const fn setting(key: &'static str, kind: Kind, help: &'static str) -> Setting {
+    Setting { key, kind, help }
+}
+
+const fn count(unit: &'static str) -> Kind {
+    Kind::Number { least: 1, most: 1_000_000_000, unit }
+}
+
+const fn seconds(least: u64, most: u64) -> Kind {
+    Kind::Number { least, most, unit: "seconds" }
+}
+
+const fn bytes(most: u64) -> Kind {
+    Kind::Number { least: 1, most, unit: "bytes" }
+}
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// The keys that every tier has.
+macro_rules! tier {
+    ($tier:literal) => {
+        &[
+            setting(concat!($tier, ".listen"), Kind::Address, "Where clients connect, TCP"),
+            setting(
+                concat!($tier, ".advertise"),
+                Kind::Address,
+                "The address that clients are sent to, if it is not the one listened on; IPv4",
+            ),
+            setting(concat!($tier, ".node.id"), Kind::Text, "The node's name, unique in the deployment"),
+            setting(concat!($tier, ".node.gossip"), Kind::Address, "Gossip between the nodes, UDP"),
+            setting(
+                concat!($tier, ".node.gossip_advertise"),
+                Kind::Address,
+                "The gossip address that the other nodes use, if it is another",
+            ),
+            setting(concat!($tier, ".node.peer"), Kind::Address, "Links between the nodes, TCP"),
+            setting(
+                concat!($tier, ".node.peer_advertise"),
+                Kind::Address,
+                "The address that the other nodes' links use, if it is another",
+            ),
+            setting(concat!($tier, ".node.admin"), Kind::Address, "/healthz, /readyz and /metrics, HTTP"),
+        ]
+    };
+}
+
+const COMMON: &[Setting] = &[
+    setting("log.filter", Kind::Text, "What is logged: a level, or `info,notification=debug`"),
+    setting("log.format", Kind::Choice(&["text", "json"]), "How a log line looks"),
+    setting("cluster.secrets", Kind::Path, "The file of cluster secrets: the first signs, all verify"),
+    setting("cluster.seeds", Kind::Texts, "Gossip addresses to ask for the other nodes at the start, HOST:PORT"),
+    setting("store.kind", Kind::Choice(&["sqlite"]), "Which store"),
+    setting("store.path", Kind::Path, "The directory of accounts.db and history.db"),
+];
+
+const ACCOUNTS: &[Setting] = &[
+    setting(
+        "accounts.md5_key",
+        Kind::Path,
+        "The key that seals passwords for MD5 sign-in; no file: no MD5 sign-in",
+    ),
+    setting("accounts.wrong_passwords", count("attempts"), "Wrong passwords before strange addresses are refused"),
+    setting("accounts.wrong_password_window_secs", seconds(1, 7 * DAY), "How long a wrong password counts"),
+    setting(
+        "accounts.argon2_memory_kib",
+        Kind::Number { least: 8, most: 4 * 1024 * 1024, unit: "KiB" },
+        "Memory of one argon2id hash",
+    ),
+    setting(
+        "accounts.argon2_passes",
+        Kind::Number { least: 1, most: 1000, unit: "passes" },
+        "Passes of one argon2id hash",
+    ),
+    setting(
+        "accounts.argon2_parallel",
+        Kind::Number { least: 0, most: 1024, unit: "hashes" },
+        "Hashes computed at once; 0: one a core",
+    ),
+    setting("accounts.argon2_waiting", count("sign-ins"), "Sign-ins that may wait for a hash"),
+];
+
+const LIMITS: &[Setting] = &[
+    setting("limits.forward_list", count("contacts"), "Contacts on a forward list"),
+    setting("limits.allow_list", count("contacts"), "Entries on an allow list"),
+    setting("limits.block_list", count("contacts"), "Entries on a block list"),
+    setting("limits.reverse_list", count("contacts"), "Entries on a reverse list"),
+    setting("limits.groups", Kind::Number { least: 1, most: 10_000, unit: "groups" }, "Groups of an account"),
+    setting("limits.group_name", bytes(1024), "A group's name, encoded"),
+    setting(
+        "limits.friendly_name_chars",
+        Kind::Number { least: 1, most: 1024, unit: "characters" },
+        "A friendly name, in characters",
+    ),
+    setting("limits.friendly_name", bytes(4096), "A friendly name, encoded"),
+    setting("limits.personal_message", bytes(64 * 1024), "A personal message"),
+    setting("limits.phone", bytes(1024), "A phone number, encoded"),
+    setting("limits.object", bytes(8192), "An MSN object, encoded"),
+    setting("limits.message", bytes(64 * 1024), "A message of a conversation, its headers included"),
+    setting("limits.participants", count("participants"), "Members of one conversation"),
+];
+
+const DISPATCH: &[Setting] = &[
+    setting("dispatch.connections_per_address", count("connections"), "Connections at once from one address"),
+    setting("dispatch.connections", count("connections"), "Connections at once"),
+    setting("dispatch.http.listen", Kind::Address, "Sign-in by HTTP, TCP"),
+    setting(
+        "dispatch.http.allow_plain_beyond_loopback",
+        Kind::Switch,
+        "Passwords in the clear may cross a network: plain HTTP on addresses that are not loopback",
+    ),
+    setting("dispatch.http.da_login", Kind::Text, "What follows `DALogin=` in the nexus' answer"),
+    setting("dispatch.http.ticket_secs", seconds(1, 30 * DAY), "How long a sign-in ticket is good"),
+    setting("dispatch.http.connections_per_address", count("connections"), "HTTP connections from one address"),
+    setting("dispatch.dns.listen", Kind::Address, "DNS, UDP and TCP"),
+    setting("dispatch.dns.domain", Kind::Text, "The zone, the name under which clients look for dispatch"),
+    setting("dispatch.dns.names", Kind::Texts, "Further names of that zone that answer the same"),
+    setting("dispatch.dns.nameservers", Kind::Texts, "The name servers of the zone, the primary one first"),
+    setting("dispatch.dns.hostmaster", Kind::Text, "The mailbox of the SOA record, as a domain name"),
+    setting("dispatch.dns.ttl_secs", seconds(0, DAY), "How long a DNS answer may be kept"),
+];
+
+const NOTIFICATION: &[Setting] = &[
+    setting("notification.capacity", count("sessions"), "Sessions that it is meant to carry"),
+    setting(
+        "notification.sign_ins_per_second",
+        Kind::Number { least: 0, most: 1_000_000, unit: "sign-ins" },
+        "Sign-ins that it admits each second; 0: no bound",
+    ),
+    setting("notification.connections_per_address", count("connections"), "Connections at once from one address"),
+    setting("notification.identify_secs", seconds(1, DAY), "From the connection to `USR … I`"),
+    setting("notification.sign_in_secs", seconds(1, DAY), "From the connection to the end of the sign-in"),
+    setting("notification.grace_secs", seconds(0, DAY), "How long contacts don't see an abrupt disconnect"),
+    setting("notification.ping_secs", seconds(1, DAY), "What `QNG` tells a client to wait until its next `PNG`"),
+    setting("notification.challenge_interval_secs", seconds(0, 30 * DAY), "Time between challenges; 0: none"),
+    setting("notification.challenge_secs", seconds(1, DAY), "Time to answer a challenge"),
+    setting("notification.challenge_close_unanswered", Kind::Switch, "An unanswered challenge ends the session"),
+    setting("notification.challenge_close_wrong", Kind::Switch, "A wrong answer to a challenge ends the session"),
+    setting("notification.cookie_secs", seconds(1, 120), "How long a cookie opens a switchboard"),
+    setting("notification.keep_populated_groups", Kind::Switch, "A group with contacts in it can't be removed"),
+    setting("notification.download_url", Kind::Text, "The web address that `CVR` names for a download"),
+    setting("notification.info_url", Kind::Text, "The web address that `CVR` names for information"),
+];
+
+const SWITCHBOARD: &[Setting] = &[
+    setting("switchboard.capacity", count("participants"), "Participants that it is meant to carry"),
+    setting("switchboard.connections_per_address", count("connections"), "Connections at once from one address"),
+    setting("switchboard.authenticate_secs", seconds(1, DAY), "From the connection to `USR` or `ANS`"),
+    setting("switchboard.idle_secs", seconds(0, 30 * DAY), "Silence after which a conversation ends; 0: never"),
+    setting("switchboard.cookie_secs", seconds(1, 120), "How long an invitation's cookie opens the conversation"),
+];
+
+/// All settings, section by section.
+pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    let tiers: [&[Setting]; 6] =
+        [tier!("dispatch"), DISPATCH, tier!("notification"), NOTIFICATION, tier!("switchboard"), SWITCHBOARD];
+    [&[COMMON, ACCOUNTS, LIMITS][..], &tiers[..]].concat().concat()
+});
+
+/// Variables that begin like a setting's and are none: the configuration file, and the CQL server of the tests.
+pub(super) const OTHER_VARIABLES: &[&str] = &[super::CONFIG_VARIABLE, "MONARCH_CQL"];
+
+/// The setting of that name.
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// The names that may stand directly in a section (or at the top, for an empty name), each once.
+pub(super) fn names_in(section: &str) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for setting in SETTINGS.iter() {
+        let rest = if section.is_empty() {
+            Some(setting.key)
+        } else {
+            setting.key.strip_prefix(section).and_then(|rest| rest.strip_prefix('.'))
+        };
+        let name = rest.map(|rest| rest.split('.').next().unwrap_or(rest));
+        names.extend(name.filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+impl Setting {
+    /// The section that it stands in: `notification.node`.
+    #[must_use]
+    pub fn section(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or("", |(section, _)| section)
+    }
+
+    /// Its name within the section.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.key.rsplit_once('.').map_or(self.key, |(_, name)| name)
+    }
+
+    /// The variable that sets it: `MONARCH_NOTIFICATION_NODE_GOSSIP`.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("MONARCH_{}", self.key.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The flag that sets it, without its dashes. A tier leaves out the name of its own section: `node-gossip`.
+    #[must_use]
+    pub fn flag(&self, program: Program) -> String {
+        let own = format!("{}.", program.as_str());
+        self.key.strip_prefix(&own).unwrap_or(self.key).replace(['.', '_'], "-")
+    }
+
+    /// Whether the program reads it.
+    #[must_use]
+    pub fn concerns(&self, program: Program) -> bool {
+        let top = self.key.split('.').next().unwrap_or(self.key);
+        match top {
+            "dispatch" | "notification" | "switchboard" => program == Program::Suite || top == program.as_str(),
+            "accounts" => program != Program::Switchboard,
+            "limits" => program != Program::Dispatch,
+            _ => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::config::Config;
+
+    /// The names that serde knows in a section: those that its complaint about an unknown one lists.
+    fn names_in_structures(section: &str) -> BTreeSet<String> {
+        let mut table = toml::Table::try_from(Config::default()).unwrap();
+        let place = section
+            .split('.')
+            .filter(|name| !name.is_empty())
+            .fold(&mut table, |table, name| table.get_mut(name).and_then(toml::Value::as_table_mut).unwrap());
+        place.insert("no-such-key".into(), true.into());
+        let error = Config::deserialize(table).unwrap_err();
+        let (_, expected) = error.message().split_once("expected").expect("serde lists the names");
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_table_has_exactly_the_keys_of_the_structures() {
+        let sections: BTreeSet<_> = SETTINGS.iter().map(Setting::section).collect();
+        for section in sections.into_iter().chain([""]) {
+            let known: BTreeSet<_> = names_in(section).into_iter().map(str::to_owned).collect();
+            assert_eq!(known, names_in_structures(section), "[{section}]");
+        }
+    }
+
+    #[test]
+    fn every_default_is_of_its_kind() {
+        let defaults = toml::Value::try_from(Config::default()).unwrap();
+        let optional = ["advertise", "gossip_advertise", "peer_advertise", "da_login"];
+        for setting in SETTINGS.iter() {
+            let value = setting.key.split('.').try_fold(&defaults, |value, name| value.get(name));
+            match value {
+                Some(value) => assert!(setting.kind.accepts(value), "{}: {value}", setting.key),
+                None => assert!(optional.contains(&setting.name()), "{} has no default", setting.key),
+            }
+        }
+    }
+
+    #[test]
+    fn no_two_settings_share_a_name() {
+        let variables: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+        assert_eq!(variables.len(), SETTINGS.len());
+        for program in Program::ALL {
+            let flags: Vec<_> = SETTINGS.iter().filter(|s| s.concerns(program)).map(|s| s.flag(program)).collect();
+            let distinct: BTreeSet<_> = flags.iter().collect();
+            assert_eq!(distinct.len(), flags.len(), "{program:?}");
+            assert!(!flags.iter().any(|flag| ["config", "set", "check", "print-config"].contains(&flag.as_str())));
+        }
+    }
+
+    #[test]
+    fn names_follow_from_the_key() {
+        let gossip = find("notification.node.gossip").unwrap();
+        assert_eq!(gossip.variable(), "MONARCH_NOTIFICATION_NODE_GOSSIP");
+        assert_eq!(gossip.flag(Program::Notification), "node-gossip");
+        assert_eq!(gossip.flag(Program::Suite), "notification-node-gossip");
+        assert!(!gossip.concerns(Program::Dispatch));
+    }
+}
