@@ -1,1 +1,5 @@
-//! cli
+//! What the `monarch` command and the integration tests share.
+
+#![warn(missing_docs)]
+
+pub mod scenario;
