@@ -68,7 +68,7 @@ impl Trouble {
     pub(super) fn from_error(error: &anyhow::Error) -> Self {
         let text = format!("{error:#}");
         let store = error.downcast_ref::<common::store::StoreError>();
-        let io = error.chain().any(|cause| cause.is::<std::io::Error>());
+        let io = error.chain().any(<dyn std::error::Error>::is::<std::io::Error>);
         if io || matches!(store, Some(common::store::StoreError::Unavailable(_))) {
             Self::unreachable(text)
         } else {

@@ -82,7 +82,7 @@ struct Parser<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum End {
     File,
-    End,
+    Block,
     Else,
 }
 
@@ -102,7 +102,7 @@ impl<'a> Parser<'a> {
             let words: Vec<&str> = text.split_whitespace().collect();
             let action = match words.as_slice() {
                 [] => continue,
-                ["end"] if depth > 0 => return Ok((steps, End::End)),
+                ["end"] if depth > 0 => return Ok((steps, End::Block)),
                 ["else"] if depth > 0 => return Ok((steps, End::Else)),
                 ["macro", ..] => {
                     self.define(number, text, depth)?;
@@ -193,7 +193,7 @@ impl<'a> Parser<'a> {
     /// A block that ends in `end`.
     fn body(&mut self, number: usize, depth: usize) -> Result<Vec<Step>, SyntaxError> {
         match self.block(depth + 1)? {
-            (steps, End::End) => Ok(steps),
+            (steps, End::Block) => Ok(steps),
             _ => Err(self.error(number, "else without if")),
         }
     }
