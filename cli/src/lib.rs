@@ -5,6 +5,7 @@
 mod account;
 mod failure;
 mod history;
+pub mod scenario;
 mod terminal;
 mod up;
 mod user;
@@ -41,6 +42,9 @@ enum Command {
     /// Read conversations
     #[command(subcommand)]
     History(history::HistoryCommand),
+    /// Play scripted clients against a running deployment
+    #[command(subcommand)]
+    Scenario(scenario::ScenarioCommand),
 }
 
 /// Reads the command line of this process and does what it says.
@@ -58,27 +62,32 @@ pub fn run() -> ExitCode {
         Err(error) => Err(Failure::Failed(error.into())),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.report(),
     }
 }
 
-async fn execute(command: Command, matches: &ArgMatches) -> Result<(), Failure> {
+async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
     let mut sources = sources(matches);
     match command {
-        Command::Up(args) => up::run(args, sources).await,
+        Command::Up(args) => up::run(args, sources).await?,
         Command::User(command) => {
             let config = load(&mut sources)?.config;
-            user::run(command, &config, &mut std::io::stdout().lock()).await
+            user::run(command, &config, &mut std::io::stdout().lock()).await?;
         }
         Command::History(command) => {
             let config = load(&mut sources)?.config;
             let store = open_store(&config).await?;
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             history::run(command, &store, &mut out).await?;
-            Ok(out.flush()?)
+            out.flush()?;
+        }
+        Command::Scenario(command) => {
+            let config = load(&mut sources)?.config;
+            return Ok(scenario::command(command, &config).await);
         }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The command line: what `derive` makes of the structures, and the flags of the configuration.

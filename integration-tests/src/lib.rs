@@ -1,1 +1,11 @@
-//! tests
+//! A whole deployment for tests: the real binaries, on ports that the system chooses, with data of its own.
+
+#![warn(missing_docs)]
+
+mod admin;
+mod binaries;
+mod process;
+mod world;
+
+pub use process::Process;
+pub use world::{Plan, World};

@@ -1,0 +1,56 @@
+//! The servers that scenarios are played against.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use common::config::Config;
+
+use super::accounts::AccountSource;
+
+/// Where the servers are, and how accounts are made there.
+#[derive(Debug)]
+pub struct Deployment {
+    /// Where clients come first.
+    pub dispatch: SocketAddr,
+    /// Sign-in over plain HTTP.
+    pub http: SocketAddr,
+    /// The notification servers: `notification` is the first, `notification 2` the second.
+    pub notification: Vec<SocketAddr>,
+    /// The switchboards.
+    pub switchboard: Vec<SocketAddr>,
+    /// Makes the accounts; without it only scenarios without accounts can be played.
+    pub accounts: Option<AccountSource>,
+    /// How long each expectation waits, unless the scenario says otherwise.
+    pub timeout: Duration,
+}
+
+impl Deployment {
+    /// How long an expectation waits by default.
+    pub const TIMEOUT: Duration = Duration::from_secs(5);
+
+    /// At the addresses that a configuration names, one process of each tier.
+    #[must_use]
+    pub fn configured(config: &Config) -> Self {
+        Self {
+            dispatch: config.dispatch.listen,
+            http: config.dispatch.http.listen,
+            notification: vec![config.notification.advertise.unwrap_or(config.notification.listen)],
+            switchboard: vec![config.switchboard.advertise.unwrap_or(config.switchboard.listen)],
+            accounts: None,
+            timeout: Self::TIMEOUT,
+        }
+    }
+
+    /// The address that words such as `notification 2` mean.
+    pub(super) fn address(&self, words: &str) -> Option<SocketAddr> {
+        let (tier, number) = words.split_once([' ', '.']).unwrap_or((words, "1"));
+        let index = number.parse::<usize>().ok()?.checked_sub(1)?;
+        match tier {
+            "dispatch" if index == 0 => Some(self.dispatch),
+            "http" if index == 0 => Some(self.http),
+            "notification" => self.notification.get(index).copied(),
+            "switchboard" => self.switchboard.get(index).copied(),
+            _ => None,
+        }
+    }
+}

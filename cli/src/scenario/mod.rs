@@ -1,0 +1,39 @@
+//! Scenarios: plain text files that say who connects where, what is sent and what must come back.
+//!
+//! The language is described for testers in `integration-tests/scenarios/README.md`; the statements that it has
+//! beyond its own (`sign-in`, `chat`, …) are written in it, in `prelude.txt`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `parse`, `statement`, `template`, `kind` | text to a `script` |
+//! | `play`, `expect`, `scope`, `functions` | playing it |
+//! | `connection`, `passport` | the client's end of TCP and of the sign-in over HTTP |
+//! | `accounts` | accounts and lists, made in the store of the deployment |
+//! | `suite`, `command` | many files; `monarch scenario run` |
+
+mod accounts;
+mod command;
+mod connection;
+mod deployment;
+mod expect;
+mod failure;
+mod functions;
+mod kind;
+mod parse;
+mod passport;
+mod pattern;
+mod play;
+mod scope;
+mod script;
+mod statement;
+mod suite;
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use accounts::AccountSource;
+pub use command::{RunArgs, ScenarioCommand, command};
+pub use deployment::Deployment;
+pub use failure::{Failure, FailureKind};
+pub use parse::SyntaxError;
+pub use suite::{Chain, LoadError, Outcome, RunId, load, play_all};

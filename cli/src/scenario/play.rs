@@ -1,0 +1,428 @@
+//! Playing a scenario.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::accounts::Accounts;
+use super::connection::{Connection, Nothing};
+use super::deployment::Deployment;
+use super::expect::Expected;
+use super::failure::{Failure, Trouble};
+use super::functions::{Call, CallError};
+use super::pattern::{Captures, Part, Pattern, show};
+use super::scope::{Frame, Scope};
+use super::script::{Action, Deed, Macro, MacroWord, Script, Step};
+use super::template::{Argument, Piece, Template, is_name};
+
+/// The most macros within each other.
+const MAX_CALLS: usize = 16;
+/// The most commands that `<*` passes over.
+pub(super) const MAX_SKIPPED: usize = 10_000;
+
+type Play<'b> = Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'b>>;
+
+/// One playing of one scenario.
+pub(super) struct Player<'a> {
+    script: &'a Script,
+    macros: Vec<&'a Macro>,
+    deployment: &'a Deployment,
+    run: &'a str,
+    dialect: Option<&'a str>,
+    accounts: Accounts,
+    pub(super) connections: BTreeMap<String, Connection>,
+    frames: Vec<Frame>,
+    /// The file of each frame's statements.
+    paths: Vec<&'a Path>,
+    /// The payload sent last, by whichever connection.
+    pub(super) last_payload: Option<Vec<u8>>,
+    pub(super) patience: Duration,
+}
+
+impl<'a> Player<'a> {
+    pub(super) fn new(
+        script: &'a Script,
+        prelude: &'a Script,
+        deployment: &'a Deployment,
+        run: &'a str,
+        dialect: Option<&'a str>,
+    ) -> Self {
+        Self {
+            script,
+            // The scenario's own come first.
+            macros: script.macros.iter().chain(&prelude.macros).collect(),
+            deployment,
+            run,
+            dialect,
+            accounts: Accounts::default(),
+            connections: BTreeMap::new(),
+            frames: vec![Frame::default()],
+            paths: vec![&script.path],
+            last_payload: None,
+            patience: deployment.timeout,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_accounts(mut self, accounts: Accounts) -> Self {
+        self.accounts = accounts;
+        self
+    }
+
+    /// Plays it to its end.
+    pub(super) async fn play(mut self) -> Result<(), Failure> {
+        let steps = &self.script.steps;
+        match self.steps(steps).await {
+            Ok(()) => Ok(()),
+            Err(mut trouble) => {
+                trouble.text.push_str(&self.background());
+                Err(trouble.into_failure(&self.script.path))
+            }
+        }
+    }
+
+    /// What a tester wants to see beside the mismatch: the names, and what each connection has seen last.
+    fn background(&self) -> String {
+        let mut text = String::new();
+        let names: Vec<String> = self
+            .frames
+            .iter()
+            .flat_map(|frame| frame.parameters.iter().chain(&frame.names))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        if !names.is_empty() {
+            text.push_str(&format!("\nbound: {}", names.join("  ")));
+        }
+        for (name, connection) in &self.connections {
+            for line in connection.recent() {
+                text.push_str(&format!("\n  {name} {line}"));
+            }
+        }
+        text
+    }
+
+    fn steps<'b>(&'b mut self, steps: &'a [Step]) -> Play<'b> {
+        Box::pin(async move {
+            for step in steps {
+                if self.is_meant(step) {
+                    let path = self.path();
+                    self.step(step).await.map_err(|trouble| trouble.at(path, step.line))?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn path(&self) -> &'a Path {
+        self.paths.last().copied().unwrap_or(&self.script.path)
+    }
+
+    /// Whether the step is for this dialect.
+    pub(super) fn is_meant(&self, step: &Step) -> bool {
+        step.only.is_empty() || self.scope().value("dialect").is_some_and(|dialect| step.only.contains(&dialect))
+    }
+
+    async fn step(&mut self, step: &'a Step) -> Result<(), Trouble> {
+        match &step.action {
+            Action::Accounts(accounts) => {
+                let done = self.accounts.declare(accounts, self.run, self.deployment.accounts.as_ref()).await;
+                done.map_err(|error| Trouble::from_error(&error))
+            }
+            Action::Fact { who, fact } => {
+                let done = self.accounts.establish(who, fact, self.deployment.accounts.as_ref()).await;
+                done.map_err(|error| Trouble::from_error(&error))
+            }
+            Action::Connect { connection, target } => self.connect(connection, target).await,
+            Action::Send { connection, line, payload } => self.send(connection, line, payload.as_ref()).await,
+            Action::SendRaw { connection, bytes } => {
+                let text = self.text(bytes).await?;
+                self.write(connection, &text, &show(&text)).await
+            }
+            Action::Expect { connection, skip, line, payload } => {
+                self.expect(connection, *skip, line, payload.as_ref()).await
+            }
+            Action::AnyOrder(steps) => self.any_order(steps).await,
+            Action::On { connection, deed } => self.deed(connection, deed).await,
+            Action::Timeout(patience) => {
+                self.patience = *patience;
+                Ok(())
+            }
+            Action::Let { name, value } => {
+                let value = self.string(value).await?;
+                self.bind(vec![(name.clone(), value)])
+            }
+            Action::Give(names) => {
+                self.frame().given.extend(names.iter().cloned());
+                Ok(())
+            }
+            Action::Compare { same, left, right } => self.compare(*same, left, right).await,
+            Action::If { value, among, then, otherwise } => {
+                let value = self.string(value).await?;
+                self.steps(if among.contains(&value) { then } else { otherwise }).await
+            }
+            Action::Times { count, steps } => {
+                for turn in 1..=*count {
+                    self.bind(vec![("turn".to_owned(), turn.to_string())])?;
+                    self.steps(steps).await?;
+                }
+                Ok(())
+            }
+            Action::Call(words) => self.call(words, step.line).await,
+        }
+    }
+
+    // Names.
+
+    fn frame(&mut self) -> &mut Frame {
+        if self.frames.is_empty() {
+            self.frames.push(Frame::default());
+        }
+        let last = self.frames.len() - 1;
+        &mut self.frames[last]
+    }
+
+    fn scope(&self) -> Scope<'_> {
+        static EMPTY: Frame = Frame { parameters: BTreeMap::new(), names: BTreeMap::new(), given: Vec::new() };
+        Scope {
+            frame: self.frames.last().unwrap_or(&EMPTY),
+            accounts: &self.accounts,
+            deployment: self.deployment,
+            run: self.run,
+            dialect: self.dialect,
+        }
+    }
+
+    pub(super) fn bind(&mut self, captures: Captures) -> Result<(), Trouble> {
+        for (name, value) in captures {
+            if self.accounts.get(&name).is_some() {
+                return Err(Trouble::usage(format!("{name} is an account and can't be bound")));
+            }
+            self.frame().names.insert(name, value);
+        }
+        Ok(())
+    }
+
+    /// The connection that a name in the current macro means.
+    pub(super) fn connection_name(&self, name: &str) -> String {
+        let given = self.frames.last().and_then(|frame| frame.parameters.get(name));
+        given.map_or_else(|| name.to_owned(), Clone::clone)
+    }
+
+    pub(super) fn connection(&mut self, name: &str) -> Result<&mut Connection, Trouble> {
+        let name = self.connection_name(name);
+        let connection = self.connections.get_mut(&name);
+        connection.ok_or_else(|| Trouble::usage(format!("{name} was never connected")))
+    }
+
+    /// Puts values in the places of names. `{length}` is `length`, or any number without one.
+    pub(super) async fn fill(&self, template: &Template, length: Option<usize>) -> Result<Pattern, Trouble> {
+        let mut parts = Vec::new();
+        for piece in &template.pieces {
+            let part = match piece {
+                Piece::Text(text) => Part::Text(text.clone()),
+                Piece::Name(name, add) => Part::Text(self.named(name, *add)?.into_bytes()),
+                Piece::Wild(name, kind) => Part::Wild(name.clone(), *kind),
+                Piece::Length => match length {
+                    Some(length) => Part::Text(length.to_string().into_bytes()),
+                    None => Part::Wild(None, super::kind::Kind::Number),
+                },
+                Piece::Call(name, arguments) => Part::Text(self.function(name, arguments).await?.into_bytes()),
+            };
+            match (parts.last_mut(), part) {
+                (Some(Part::Text(last)), Part::Text(text)) => last.extend(text),
+                (_, part) => parts.push(part),
+            }
+        }
+        Ok(Pattern(parts))
+    }
+
+    fn named(&self, name: &str, add: Option<u64>) -> Result<String, Trouble> {
+        let value = self.scope().value(name);
+        let value = value.ok_or_else(|| Trouble::usage(format!("{{{name}}} is not bound")))?;
+        let Some(add) = add else { return Ok(value) };
+        let sum = value.parse::<u64>().ok().and_then(|value| value.checked_add(add));
+        sum.map(|sum| sum.to_string()).ok_or_else(|| Trouble::usage(format!("{name}={value} is no number")))
+    }
+
+    async fn function(&self, name: &str, arguments: &[Argument]) -> Result<String, Trouble> {
+        let mut values = Vec::new();
+        for argument in arguments {
+            values.push(match argument {
+                Argument::Quoted(text) => String::from_utf8_lossy(text).into_owned(),
+                Argument::Bare(text) => match self.scope().value(text) {
+                    Some(value) => value,
+                    None if is_name(text) && text.len() > 1 => {
+                        return Err(Trouble::usage(format!("{text} is not bound: write \"{text}\" for the text")));
+                    }
+                    None => text.clone(),
+                },
+            });
+        }
+        let first = values.first();
+        let password =
+            first.and_then(|passport| self.accounts.by_passport(passport)).map(|found| &*found.password);
+        let patience = self.patience;
+        let call = Call { name, arguments: &values, deployment: self.deployment, password, patience };
+        call.value().await.map_err(|error| match error {
+            CallError::Usage(problem) => Trouble::usage(problem),
+            CallError::Failed(error) => Trouble::from_error(&error.context(format!("{name}(…)"))),
+        })
+    }
+
+    async fn text(&self, template: &Template) -> Result<Vec<u8>, Trouble> {
+        let text = self.fill(template, None).await?.as_text();
+        text.ok_or_else(|| Trouble::usage(format!("{:?}: a placeholder where a text is wanted", template.source)))
+    }
+
+    async fn string(&self, template: &Template) -> Result<String, Trouble> {
+        Ok(String::from_utf8_lossy(&self.text(template).await?).into_owned())
+    }
+
+    async fn compare(&self, same: bool, left: &Template, right: &Template) -> Result<(), Trouble> {
+        let (a, b) = (self.string(left).await?, self.string(right).await?);
+        if (a == b) == same {
+            return Ok(());
+        }
+        let wanted = if same { "the same" } else { "different" };
+        Err(Trouble::failed(format!(
+            "expected  {wanted}: {} and {}\n     got  {a:?} and {b:?}",
+            left.source, right.source
+        )))
+    }
+
+    // Connections.
+
+    async fn connect(&mut self, name: &str, target: &Template) -> Result<(), Trouble> {
+        let target = self.string(target).await?;
+        let address = self.deployment.address(&target).or_else(|| target.parse().ok());
+        let address = address.ok_or_else(|| Trouble::usage(format!("{target:?} is no server")))?;
+        let name = self.connection_name(name);
+        // What was there is closed before, so that the server sees things in the order of the scenario.
+        self.connections.remove(&name);
+        let connection = Connection::open(address, self.patience).await;
+        let connection =
+            connection.map_err(|error| Trouble::unreachable(format!("{target} ({address}): {error}")))?;
+        self.connections.insert(name, connection);
+        Ok(())
+    }
+
+    async fn send(&mut self, name: &str, line: &Template, payload: Option<&Template>) -> Result<(), Trouble> {
+        let payload = match payload {
+            Some(payload) => Some(self.text(payload).await?),
+            None if line.has_length() => Some(Vec::new()),
+            None => None,
+        };
+        let length = payload.as_ref().map(Vec::len);
+        let line = self.fill(line, length).await?.as_text().unwrap_or_default();
+        if let Some(length) = length
+            && !line.ends_with(format!(" {length}").as_bytes())
+        {
+            let problem = format!("{}: the payload has {length} bytes", show(&line));
+            return Err(Trouble::usage(problem));
+        }
+        let mut bytes = line.clone();
+        bytes.extend_from_slice(b"\r\n");
+        let mut shown = show(&line);
+        if let Some(payload) = payload {
+            bytes.extend_from_slice(&payload);
+            shown.push_str(&format!("  + {}", show(&payload)));
+            self.last_payload = Some(payload);
+        }
+        self.write(name, &bytes, &shown).await
+    }
+
+    async fn write(&mut self, name: &str, bytes: &[u8], shown: &str) -> Result<(), Trouble> {
+        let patience = self.patience;
+        let sent = self.connection(name)?.send(bytes, shown, patience).await;
+        sent.map_err(|nothing| cannot_send(name, &nothing))
+    }
+
+    async fn deed(&mut self, name: &str, deed: &Deed) -> Result<(), Trouble> {
+        let patience = self.patience;
+        match deed {
+            Deed::Closed => return self.expect_closed(name).await,
+            Deed::Quiet => return self.expect_quiet(name).await,
+            _ => {}
+        }
+        let connection = self.connection(name)?;
+        match deed {
+            Deed::Close => connection.close(),
+            Deed::Abort => connection.abort().map_err(|error| Trouble::failed(error.to_string()))?,
+            Deed::HalfClose => connection.half_close().await,
+            Deed::Split(size) => connection.split = *size,
+            Deed::Hold => connection.hold(),
+            Deed::Flush => {
+                connection.flush(patience).await.map_err(|nothing| cannot_send(name, &nothing))?;
+            }
+            Deed::Ignore(verbs) => connection.ignored.extend(verbs.iter().cloned()),
+            Deed::Heed(verbs) if verbs.is_empty() => connection.ignored.clear(),
+            Deed::Heed(verbs) => connection.ignored.retain(|verb| !verbs.contains(verb)),
+            Deed::Closed | Deed::Quiet => {}
+        }
+        Ok(())
+    }
+
+    /// What `expect` says of a line and its payload once all names have their values.
+    pub(super) async fn expected(&self, line: &Template, payload: Option<&Template>) -> Result<Expected, Trouble> {
+        let pattern = match payload {
+            Some(payload) => Some(self.fill(payload, None).await?),
+            None if line.has_length() => {
+                let last = self.last_payload.as_ref();
+                let last = last.ok_or_else(|| Trouble::usage("{length}: no payload was sent before"))?;
+                Some(Pattern::exactly(last))
+            }
+            None => None,
+        };
+        let length = pattern.as_ref().and_then(Pattern::as_text).map(|text| text.len());
+        Ok(Expected { source: line.source.clone(), line: self.fill(line, length).await?, payload: pattern })
+    }
+
+    // Macros.
+
+    async fn call(&mut self, words: &'a [String], line: usize) -> Result<(), Trouble> {
+        let called = self.macros.iter().copied().find(|known| known.is_called_by(words));
+        let called = called.ok_or_else(|| Trouble::usage(format!("no macro {}", words.join(" "))))?;
+        if self.frames.len() > MAX_CALLS {
+            return Err(Trouble::usage("too many macros within each other"));
+        }
+        let frame = self.new_frame(called, &words[1..]).await?;
+        let caller = self.path();
+        self.frames.push(frame);
+        self.paths.push(&called.path);
+        let done = self.steps(&called.steps).await;
+        if let Err(trouble) = done {
+            // The frame stays: the report shows its names.
+            self.paths.pop();
+            return Err(trouble.called(&called.name, caller, line));
+        }
+        self.paths.pop();
+        let ended = self.frames.pop().unwrap_or_default();
+        let give = |name: &String| Some((name.clone(), ended.names.get(name)?.clone()));
+        self.bind(ended.given.iter().filter_map(give).collect())
+    }
+
+    async fn new_frame(&self, called: &Macro, given: &[String]) -> Result<Frame, Trouble> {
+        let mut frame = Frame::default();
+        for (word, given) in called.words.iter().zip(given) {
+            let MacroWord::Parameter(name) = word else { continue };
+            let passed_on = self.frames.last().and_then(|frame| frame.parameters.get(given));
+            let value = match passed_on {
+                Some(value) => value.clone(),
+                None => {
+                    let template = Template::parse(given).map_err(Trouble::usage)?;
+                    self.string(&template).await?
+                }
+            };
+            frame.parameters.insert(name.clone(), value);
+        }
+        Ok(frame)
+    }
+}
+
+fn cannot_send(name: &str, nothing: &Nothing) -> Trouble {
+    match nothing {
+        Nothing::Malformed(why) => Trouble::failed(format!("{name} can't send: {why}")),
+        _ => Trouble::failed(format!("{name} can't send: the connection is closed")),
+    }
+}

@@ -1,0 +1,265 @@
+//! Many scenarios.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::deployment::Deployment;
+use super::failure::{Failure, FailureKind};
+use super::parse::{MAX_SCRIPT, SyntaxError, parse};
+use super::play::Player;
+use super::script::Script;
+
+/// The statements written in the language itself.
+static PRELUDE: LazyLock<Script> = LazyLock::new(|| {
+    let text = include_str!("prelude.txt");
+    // A test reads it; with a mistake in it no scenario finds its macros, and each says so.
+    parse(Path::new("cli/src/scenario/prelude.txt"), text, &[]).unwrap_or_default()
+});
+
+/// The prelude's macros.
+pub(super) fn prelude() -> &'static Script {
+    &PRELUDE
+}
+
+/// Files that share their accounts: a first one, and those behind it that say `accounts same`.
+#[derive(Debug)]
+pub struct Chain {
+    scripts: Vec<Script>,
+}
+
+/// What distinguishes the accounts of one run from those of another: letters, digits and `-`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunId(String);
+
+impl RunId {
+    const MAX_LEN: usize = 24;
+
+    /// A random one.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn random() -> anyhow::Result<Self> {
+        let random = getrandom::u64()?;
+        Ok(Self(format!("{:08x}", random >> 32)))
+    }
+
+    fn for_dialect(&self, dialect: Option<&str>) -> String {
+        match dialect {
+            Some(dialect) => format!("{}-{}", self.0, dialect.to_ascii_lowercase()),
+            None => self.0.clone(),
+        }
+    }
+}
+
+impl std::str::FromStr for RunId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let legal = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if text.is_empty() || text.len() > Self::MAX_LEN || !text.bytes().all(legal) {
+            return Err(format!("a run id has up to {} lower-case letters, digits and hyphens", Self::MAX_LEN));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// How one playing of one file ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The file.
+    pub path: PathBuf,
+    /// In which dialect, if the file is played in several.
+    pub dialect: Option<String>,
+    /// Part of the names of its accounts.
+    pub run: String,
+    /// How long it took.
+    pub took: Duration,
+    /// What went wrong.
+    pub result: Result<(), Box<Failure>>,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.result.is_ok() { "ok    " } else { "FAILED" };
+        write!(f, "{mark}  {}", self.path.display())?;
+        if let Some(dialect) = &self.dialect {
+            write!(f, " [{dialect}]")?;
+        }
+        write!(f, "  {:.1} s", self.took.as_secs_f64())?;
+        match &self.result {
+            Ok(()) => Ok(()),
+            Err(failure) => write!(f, "  (run id {})\n{failure}", self.run),
+        }
+    }
+}
+
+/// A file that can't be taken into a suite.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It can't be read.
+    #[error("{0}: {1}")]
+    File(PathBuf, std::io::Error),
+    /// It is no scenario.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// `accounts same` without a file before it.
+    #[error("{0}: `accounts same`, and no file before it")]
+    NothingBefore(PathBuf),
+}
+
+/// Reads scenarios, in this order.
+///
+/// # Errors
+/// All that is wrong with any of them.
+pub fn load(files: &[PathBuf]) -> Result<Vec<Chain>, Vec<LoadError>> {
+    let mut chains: Vec<Chain> = Vec::new();
+    let mut errors = Vec::new();
+    for path in files {
+        match read(path) {
+            Ok(script) if !script.continues => chains.push(Chain { scripts: vec![script] }),
+            Ok(script) => match chains.last_mut() {
+                Some(chain) => chain.scripts.push(script),
+                None => errors.push(LoadError::NothingBefore(path.clone())),
+            },
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(chains) } else { Err(errors) }
+}
+
+fn read(path: &Path) -> Result<Script, LoadError> {
+    let file = |error| LoadError::File(path.to_owned(), error);
+    if std::fs::metadata(path).map_err(file)?.len() > MAX_SCRIPT {
+        return Err(file(std::io::Error::other("longer than a mebibyte")));
+    }
+    let text = std::fs::read_to_string(path).map_err(file)?;
+    Ok(parse(path, &text, &prelude().macros)?)
+}
+
+impl Chain {
+    /// Whether any of its files has `text` in its name.
+    #[must_use]
+    pub fn is_named_like(&self, text: &str) -> bool {
+        self.scripts.iter().any(|script| script.path.to_string_lossy().contains(text))
+    }
+
+    /// Plays its files one after another, in each of the dialects that the first one names.
+    pub async fn play(&self, deployment: &Deployment, run: &RunId) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let dialects = self.scripts.first().map(|script| script.dialects.as_slice()).unwrap_or_default();
+        let dialects: Vec<Option<&str>> = match dialects {
+            [] => vec![None],
+            dialects => dialects.iter().map(|dialect| Some(dialect.as_str())).collect(),
+        };
+        for dialect in dialects {
+            let run = run.for_dialect(dialect);
+            for script in &self.scripts {
+                let outcome = play(script, deployment, &run, dialect).await;
+                let goes_on = outcome.result.is_ok();
+                outcomes.push(outcome);
+                if !goes_on {
+                    // What follows asserts what this file should have left.
+                    break;
+                }
+            }
+        }
+        outcomes
+    }
+}
+
+async fn play(script: &Script, deployment: &Deployment, run: &str, dialect: Option<&str>) -> Outcome {
+    let start = Instant::now();
+    let result = Player::new(script, prelude(), deployment, run, dialect).play().await;
+    Outcome {
+        path: script.path.clone(),
+        dialect: dialect.map(str::to_owned),
+        run: run.to_owned(),
+        took: start.elapsed(),
+        result: result.map_err(Box::new),
+    }
+}
+
+/// Plays chains, up to `jobs` at once, each under a run id of its own unless one is given; `tell` hears of each
+/// outcome as soon as it is there. The worst kind of failure, if any.
+///
+/// # Errors
+/// When the system has no randomness for run ids.
+pub async fn play_all(
+    chains: Vec<Chain>,
+    deployment: Arc<Deployment>,
+    jobs: usize,
+    run: Option<RunId>,
+    mut tell: impl FnMut(&Outcome),
+) -> anyhow::Result<Option<FailureKind>> {
+    let places = Arc::new(Semaphore::new(jobs.max(1)));
+    let mut playing = JoinSet::new();
+    for chain in chains {
+        let run = run.clone().map_or_else(RunId::random, Ok)?;
+        let (deployment, places) = (Arc::clone(&deployment), Arc::clone(&places));
+        playing.spawn(async move {
+            let _place = places.acquire_owned().await;
+            chain.play(&deployment, &run).await
+        });
+    }
+    let mut worst = None;
+    while let Some(outcomes) = playing.join_next().await {
+        for outcome in outcomes? {
+            tell(&outcome);
+            let kind = outcome.result.as_ref().err().map(|failure| failure.kind);
+            worst = match (worst, kind) {
+                // A wrong scenario is worth saying before a server that can't be reached, and that before a mismatch.
+                (Some(FailureKind::Usage), _) | (_, Some(FailureKind::Usage)) => Some(FailureKind::Usage),
+                (Some(FailureKind::Unreachable), _) | (_, Some(FailureKind::Unreachable)) => {
+                    Some(FailureKind::Unreachable)
+                }
+                (worst, kind) => worst.or(kind),
+            };
+        }
+    }
+    Ok(worst)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prelude_can_be_read() {
+        parse(Path::new("prelude.txt"), include_str!("prelude.txt"), &[]).unwrap();
+        assert!(prelude().macros.iter().any(|known| known.name == "sign-in"));
+    }
+
+    #[test]
+    fn files_that_continue_share_a_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let files = [
+            write("a.txt", "accounts alice"),
+            write("b.txt", "accounts same alice"),
+            write("c.txt", "connect A dispatch"),
+        ];
+        let chains = load(&files).unwrap();
+        assert_eq!(chains.iter().map(|chain| chain.scripts.len()).collect::<Vec<_>>(), [2, 1]);
+        assert!(matches!(load(&files[1..]).unwrap_err()[0], LoadError::NothingBefore(_)));
+        assert!(matches!(load(&["/nowhere".into()]).unwrap_err()[0], LoadError::File(..)));
+    }
+
+    #[test]
+    fn run_ids_are_plain() {
+        assert!("a-1".parse::<RunId>().is_ok());
+        for bad in ["", "A", "a@b", &"x".repeat(25)] {
+            assert!(bad.parse::<RunId>().is_err(), "{bad}");
+        }
+        assert_ne!(RunId::random().unwrap(), RunId::random().unwrap());
+    }
+}

@@ -1,0 +1,48 @@
+//! Where the binaries under test are.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use anyhow::Context;
+
+/// Names a directory with binaries that are built already; they are then taken as they are.
+const DIRECTORY: &str = "MONARCH_BIN_DIR";
+/// The packages whose binaries the tests start.
+const PACKAGES: [&str; 4] = ["dispatch", "notification", "switchboard", "cli"];
+
+/// The directory of the binaries, brought up to date once in each test process: `cargo test -p integration-tests`
+/// alone builds none of them, or would start old ones.
+pub(crate) fn directory() -> anyhow::Result<&'static Path> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| find().map_err(|error| format!("{error:#}")));
+    built.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+fn find() -> anyhow::Result<PathBuf> {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return Ok(directory.into());
+    }
+    // This is target/PROFILE/deps/NAME-HASH.
+    let executable = std::env::current_exe()?;
+    let directory = executable.ancestors().nth(2).context("no target directory above the test")?;
+    build(directory)?;
+    Ok(directory.to_owned())
+}
+
+/// In the profile in which the test itself was built.
+fn build(directory: &Path) -> anyhow::Result<()> {
+    let profile = directory.file_name().and_then(|name| name.to_str()).context("no profile above the test")?;
+    let profile = if profile == "debug" { "dev" } else { profile };
+    let target = directory.parent().context("no target directory above the test")?;
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--bins", "--profile", profile, "--manifest-path"]).arg(manifest);
+    cargo.arg("--target-dir").arg(target);
+    PACKAGES.iter().for_each(|package| {
+        cargo.args(["--package", package]);
+    });
+    let status = cargo.status().context("cargo can't be started")?;
+    anyhow::ensure!(status.success(), "the binaries can't be built");
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! One process of a deployment.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::binaries;
+
+/// How long a process may take until it listens.
+const START: Duration = Duration::from_secs(30);
+/// How long a process may take to stop when asked.
+const STOP: Duration = Duration::from_secs(30);
+/// How much of a log is shown when a test fails.
+const TAIL: usize = 60;
+
+/// A process of one tier, its addresses and its log. Killed when dropped, and when the test dies.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    tier: &'static str,
+    config: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+    addresses: BTreeMap<String, SocketAddr>,
+}
+
+impl Process {
+    /// A process that is not started yet. `directory` gets its log.
+    pub(crate) fn new(tier: &'static str, name: String, config: PathBuf, directory: &Path) -> Self {
+        let log = directory.join(format!("{name}.log"));
+        Self { name, tier, config, log, child: None, addresses: BTreeMap::new() }
+    }
+
+    /// Its name: `notification-1`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its tier: `notification`.
+    #[must_use]
+    pub fn tier(&self) -> &'static str {
+        self.tier
+    }
+
+    /// Whether it was started and not stopped.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// The process id, while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Where it listens: `clients`, `http`, `dns`, `gossip`, `peer`, `admin`.
+    ///
+    /// # Errors
+    /// When it has not said so.
+    pub fn address(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        let address = self.addresses.get(name).copied();
+        address.with_context(|| format!("{} said nothing of its address for {name}", self.name))
+    }
+
+    /// Starts it with these settings over the configuration file, and waits until it listens. A second start asks
+    /// for the ports of the first: others know it by them.
+    ///
+    /// Call it on the thread that lives as long as the test, not in a spawned task: the kernel kills the process
+    /// when the thread that started it ends.
+    pub(crate) async fn start(&mut self, settings: &[String]) -> anyhow::Result<()> {
+        let mut command = Command::new(binaries::directory()?.join(self.tier));
+        command.arg("--config").arg(&self.config).kill_on_drop(true);
+        settings.iter().for_each(|setting| {
+            command.args(["--set", setting]);
+        });
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MONARCH_")) {
+            command.env_remove(name);
+        }
+        let log = File::options().create(true).append(true).open(&self.log)?;
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        die_with_parent(&mut command);
+        let mut child = command.spawn().with_context(|| format!("{} can't be started", self.name))?;
+        let stdout = child.stdout.take().context("no standard output")?;
+        self.child = Some(child);
+        let mut lines = BufReader::new(stdout).lines();
+        let listening = async {
+            while let Some(line) = lines.next_line().await? {
+                if let Some(addresses) = line.strip_prefix("listening ") {
+                    return parse_addresses(addresses);
+                }
+            }
+            anyhow::bail!("it ended before it listened")
+        };
+        let listening = timeout(START, listening).await.context("it did not listen in time").and_then(|done| done);
+        self.addresses = listening.with_context(|| format!("{}\n{}", self.name, self.tail()))?;
+        // What else it prints must not fill the pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(())
+    }
+
+    /// Kills it at once, as a crash would.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        let mut child = self.child.take().with_context(|| format!("{} does not run", self.name))?;
+        Ok(child.kill().await?)
+    }
+
+    /// Asks it to stop (SIGTERM) and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not run, or does not stop in time; it is killed then.
+    pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        let mut child = self.child.take().with_context(|| format!("{} does not run", self.name))?;
+        let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        kill_process(
+            id.with_context(|| format!("{} has ended by itself\n{}", self.name, self.tail()))?,
+            Signal::TERM,
+        )?;
+        let stopped = timeout(STOP, child.wait()).await;
+        Ok(stopped.with_context(|| format!("{} does not stop\n{}", self.name, self.tail()))??)
+    }
+
+    /// The end of its log.
+    #[must_use]
+    pub fn tail(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let shown = &lines[lines.len().saturating_sub(TAIL)..];
+        format!(
+            "--- {} ({} lines of log, the last {}):\n{}\n",
+            self.name,
+            lines.len(),
+            shown.len(),
+            shown.join("\n")
+        )
+    }
+}
+
+fn parse_addresses(text: &str) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
+    let pair = |word: &str| {
+        let (name, address) = word.split_once('=').with_context(|| format!("{word:?} is no address"))?;
+        anyhow::Ok((name.to_owned(), address.parse()?))
+    };
+    text.split_whitespace().map(pair).collect()
+}
+
+/// `kill_on_drop` does not help when the test itself is killed.
+fn die_with_parent(command: &mut Command) {
+    let set = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: between fork and exec only one system call is made, which takes no lock and no memory.
+    unsafe {
+        command.pre_exec(set);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_a_process_announces() {
+        let addresses = parse_addresses("clients=127.0.0.1:1863 admin=127.0.0.1:9").unwrap();
+        assert_eq!(addresses["clients"].port(), 1863);
+        assert!(parse_addresses("clients").is_err());
+    }
+}

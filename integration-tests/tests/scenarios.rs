@@ -1,0 +1,58 @@
+//! Every scenario of `integration-tests/scenarios`, against the real binaries: two notification nodes, one
+//! switchboard.
+//!
+//! `MONARCH_SCENARIOS=chat` plays only the files with `chat` in their names; `MONARCH_SCENARIO_JOBS=1` one at a time.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cli::scenario::{Chain, load, play_all};
+use integration_tests::{Plan, World};
+
+/// Scenarios played at once, unless the environment says otherwise.
+const JOBS: usize = 8;
+
+fn files() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let entries = std::fs::read_dir(&directory).unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "txt"));
+    // A file that continues another one follows it in this order.
+    files.sort();
+    files
+}
+
+fn chains() -> Vec<Chain> {
+    load(&files()).unwrap_or_else(|errors| {
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        panic!("{}", errors.join("\n"))
+    })
+}
+
+#[test]
+fn every_scenario_can_be_read() {
+    assert!(chains().len() >= 40, "too few scenarios");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_scenario_plays_as_written() {
+    let mut chains = chains();
+    if let Ok(filter) = std::env::var("MONARCH_SCENARIOS") {
+        chains.retain(|chain| chain.is_named_like(&filter));
+    }
+    let jobs = std::env::var("MONARCH_SCENARIO_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(JOBS);
+    let world = World::start(Plan::default()).await.unwrap();
+    let deployment = Arc::new(world.deployment().await.unwrap());
+    let (mut played, mut failures) = (0, Vec::new());
+    let worst = play_all(chains, deployment, jobs, None, |outcome| {
+        played += 1;
+        match outcome.result {
+            Ok(()) => println!("{outcome}"),
+            Err(_) => failures.push(outcome.to_string()),
+        }
+    });
+    worst.await.unwrap();
+    println!("{played} played, {} failed", failures.len());
+    assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), world.logs());
+    world.shut_down().await.unwrap();
+}
