@@ -2,8 +2,10 @@
 
 #![warn(missing_docs)]
 
+pub mod accounts;
 mod admin;
 mod binaries;
+pub mod client;
 mod process;
 mod world;
 
