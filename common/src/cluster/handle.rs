@@ -72,6 +72,18 @@ impl Cluster {
         unimplemented!()
     }
 
+    /// Where gossip listens; the port that was chosen, where 0 was asked for.
+    #[must_use]
+    pub fn gossip_addr(&self) -> SocketAddr {
+        unimplemented!()
+    }
+
+    /// Where peer links listen; the port that was chosen, where 0 was asked for.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        unimplemented!()
+    }
+
     /// The live nodes at this moment.
     #[must_use]
     pub fn view(&self) -> Arc<View> {

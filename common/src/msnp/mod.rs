@@ -11,6 +11,7 @@ mod frame;
 pub mod handshake;
 mod line;
 pub mod mime;
+pub mod switchboard;
 pub mod value;
 pub mod verbs;
 

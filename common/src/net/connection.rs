@@ -23,6 +23,8 @@ pub struct Connection<T> {
     /// The other side has said that nothing more comes; what is in `input` may still hold commands.
     ended: Option<Ended>,
     outbox: Outbox,
+    /// A write has failed: nothing more can be written, whatever ended the input.
+    unwritable: bool,
     bytes_in: u64,
 }
 
@@ -52,7 +54,7 @@ impl<T: Transport> Connection<T> {
     /// A connection over `transport` whose input `decoder` reads.
     pub fn new(transport: T, decoder: Decoder, pool: Arc<BufferPool>) -> Self {
         let outbox = Outbox::default();
-        Self { transport, decoder, pool, input: None, ended: None, outbox, bytes_in: 0 }
+        Self { transport, decoder, pool, input: None, ended: None, outbox, unwritable: false, bytes_in: 0 }
     }
 
     /// Waits for the next thing to happen: a command, progress of what is being written, or the end. Safe to
@@ -135,6 +137,8 @@ impl<T: Transport> Connection<T> {
                     drop(pieces);
                     // Reading may still find commands that were sent before the end.
                     tracing::debug!(%error, "write failed");
+                    // The other side may have closed in order before: that stays the reason of the end.
+                    self.unwritable = true;
                     self.end(Ended::Broken(error.kind()));
                 }
             }
@@ -144,7 +148,13 @@ impl<T: Transport> Connection<T> {
 
     /// A client that has closed its side, or sent nonsense, may still read what it is owed.
     fn can_write(&self) -> bool {
-        !matches!(self.ended, Some(Ended::Broken(_)))
+        !self.is_broken()
+    }
+
+    /// Whether it was reset, has timed out or failed otherwise, also after the other side had closed in order.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.unwritable || matches!(self.ended, Some(Ended::Broken(_)))
     }
 
     fn fill(&mut self) {
