@@ -68,7 +68,14 @@ impl History {
 
     pub(crate) fn new(store: SharedStore, metrics: Arc<Metrics>, shutdown: Shutdown) -> Arc<Self> {
         let budget = Arc::new(Semaphore::new(Self::BUDGET));
-        Arc::new(Self { store, budget, pending: Mutex::default(), failing: AtomicBool::new(false), metrics, shutdown })
+        Arc::new(Self {
+            store,
+            budget,
+            pending: Mutex::default(),
+            failing: AtomicBool::new(false),
+            metrics,
+            shutdown,
+        })
     }
 
     /// Gives a message to the store, without waiting. `verdict` is given within [`PATIENCE`].

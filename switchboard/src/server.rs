@@ -55,8 +55,7 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         load: load(config, 0, false),
     };
     let clock = Arc::new(HybridClock::default());
-    let cluster =
-        Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
+    let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     let admin = Admin::serve(part.node.admin, Arc::new(registry), readiness.clone(), shutdown).await?;
 
     let board = Arc::new(board(config, addr, &cluster, keys, store, metrics, shutdown)?);

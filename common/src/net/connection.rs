@@ -234,3 +234,47 @@ impl<T: Transport> Connection<T> {
         self.transport.peer()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msnp::Service;
+    use std::task::{Context, Poll};
+
+    use super::super::transport::Ready;
+
+    /// A client that has closed its side and then gone away.
+    struct Gone;
+
+    impl Transport for Gone {
+        fn poll_ready(&mut self, _: &mut Context<'_>, write: bool) -> Poll<io::Result<Ready>> {
+            Poll::Ready(Ok(Ready { readable: true, writable: write }))
+        }
+        fn try_read(&mut self, _: &mut BytesMut) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn try_write(&mut self, _: &mut dyn Iterator<Item = &Bytes>) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn confirmed(&self) -> u64 {
+            0
+        }
+        fn close_write(&mut self) {}
+        fn peer(&self) -> SocketAddr {
+            ([127, 0, 0, 1], 1).into()
+        }
+    }
+
+    /// It used to go round for ever: the end of the input hid that of the output.
+    #[tokio::test]
+    async fn a_write_that_fails_behind_the_end_of_the_input_ends() {
+        let decoder = Decoder::new(Service::Switchboard, 1664);
+        let mut connection = Connection::new(Gone, decoder, Arc::default());
+        assert!(matches!(connection.event().await, Event::Ended(Ended::Closed)));
+        connection.send(Bytes::from_static(b"BYE bob@example.com\r\n")).unwrap();
+        assert!(!connection.flush());
+        assert!(connection.is_broken());
+        connection.drain().await;
+        assert!(matches!(connection.event().await, Event::Ended(Ended::Closed)));
+    }
+}

@@ -5,6 +5,8 @@ mod close;
 mod join;
 mod relay;
 #[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
