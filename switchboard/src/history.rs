@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::clock;
-use common::model::{MessageId, ParticipationId, Passport};
+use common::model::{ChannelId, MessageId, ParticipationId, Passport};
 use common::net::Shutdown;
 use common::store::{HistoryWrite, SharedStore, StoreError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -100,7 +100,7 @@ impl History {
         self.metrics.pending_age.set(age as f64 / 1000.0);
     }
 
-    fn note(&self, outcome: Result<(), &StoreError>) {
+    fn note(&self, outcome: &Result<(), StoreError>) {
         match outcome {
             Ok(()) if self.failing.swap(false, Ordering::Relaxed) => tracing::info!("history is written again"),
             Err(error) if !self.failing.swap(true, Ordering::Relaxed) => {
@@ -139,54 +139,52 @@ fn bytes_of(room: &OwnedSemaphorePermit) -> i64 {
     i64::try_from(room.num_permits()).unwrap_or_default()
 }
 
-/// The rows that a write makes durable besides the message.
+/// What a write makes durable, and who is to know it.
 struct Rows {
+    channel: ChannelId,
     members: Vec<Passport>,
     participations: Vec<ParticipationId>,
+    conversation: Arc<Conversation>,
+    writes: Vec<Write>,
+}
+
+impl Rows {
+    fn durable(&self) {
+        for write in &self.writes {
+            write.durable();
+        }
+        if !self.members.is_empty() || !self.participations.is_empty() {
+            self.conversation.recorded(self.channel, &self.members, &self.participations);
+        }
+    }
 }
 
 async fn append(history: Arc<History>, kept: Kept, verdict: Verdict, pending: Pending) {
     let Kept { write, writes, made, conversation } = kept;
-    let channel = write.message.channel;
     let rows = Rows {
+        channel: write.message.channel,
         members: write.members.iter().map(|member| member.passport.clone()).collect(),
         participations: write.participations.iter().map(|used| used.participation).collect(),
+        conversation,
+        writes,
     };
     let mut append = history.store.append(write);
-    let outcome = match tokio::time::timeout_at(made.at + PATIENCE, &mut append).await {
-        Ok(outcome) => {
-            let in_time = made.is_in_time();
-            let fate = if outcome.is_ok() && in_time { Fate::Succeeded } else { Fate::Failed };
-            history.metrics.append_seconds.observe(made.at.elapsed().as_secs_f64());
-            if outcome.is_ok() {
-                note_rows(&conversation, channel, &rows, &writes);
-            }
-            verdict.give(fate);
-            outcome
-        }
+    let answer = tokio::time::timeout_at(made.at + PATIENCE, &mut append).await;
+    history.metrics.append_seconds.observe(made.at.elapsed().as_secs_f64());
+    let durable = matches!(answer, Ok(Ok(())));
+    let in_time = made.is_in_time();
+    if durable {
+        rows.durable();
+    }
+    verdict.give(if durable && in_time { Fate::Succeeded } else { Fate::Failed });
+    let outcome = match answer {
+        Ok(outcome) => outcome,
+        // How it ends still matters: a row must not be removed before a late write has made it.
         Err(_) => {
-            verdict.give(Fate::Failed);
-            // Its outcome still matters: rows must not be removed before it has made them.
-            match tokio::time::timeout(History::LATE, &mut append).await {
-                Ok(outcome) => {
-                    if outcome.is_ok() {
-                        note_rows(&conversation, channel, &rows, &writes);
-                    }
-                    outcome
-                }
-                Err(_) => Err(StoreError::Unavailable("no answer".into())),
-            }
+            let late = tokio::time::timeout(History::LATE, &mut append).await;
+            late.unwrap_or_else(|_| Err(StoreError::Unavailable("no answer".into()))).inspect(|()| rows.durable())
         }
     };
-    history.note(outcome.as_ref().map(|()| ()));
+    history.note(&outcome);
     drop(pending);
-}
-
-fn note_rows(conversation: &Conversation, channel: common::model::ChannelId, rows: &Rows, writes: &[Write]) {
-    for write in writes {
-        write.durable();
-    }
-    if !rows.members.is_empty() || !rows.participations.is_empty() {
-        conversation.recorded(channel, &rows.members, &rows.participations);
-    }
 }

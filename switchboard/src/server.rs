@@ -8,10 +8,12 @@ use anyhow::ensure;
 use common::clock::{HybridClock, MessageClock};
 use common::cluster::{Cluster, Keyring, Load, Me, Nonces, Role};
 use common::config::{Config, StoreConfig};
-use common::net::{AddressLimiter, BufferPool, Listener, Shutdown};
+use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
 use common::store::{self, SharedStore};
 use common::telemetry::{self, Admin, Condition, Readiness, Registry};
 use tracing::Instrument;
+use tracing::field::Empty;
+use uuid::Uuid;
 
 use crate::board::{Board, Keys};
 use crate::conversation::{Place, Rules};
@@ -46,12 +48,12 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
     let answers = readiness.require("store", "the store has not been opened");
     let accepts = readiness.require("cluster", "not yet part of the cluster");
     let metrics = Arc::new(Metrics::new(&mut registry));
-    let Some(store) = open_store(&config.store, &answers, shutdown).await else { return Ok(()) };
+    let Some((store, store_id)) = open_store(&config.store, &answers, shutdown).await else { return Ok(()) };
     let me = Me {
         role: Role::Switchboard,
         node: part.node.clone(),
         client_addr: addr,
-        store: store.id().await?,
+        store: store_id,
         load: load(config, 0, false),
     };
     let clock = Arc::new(HybridClock::default());
@@ -119,13 +121,17 @@ fn board(
     })
 }
 
-/// Opens the store, however long that takes. Nothing if the process is to end before.
-async fn open_store(config: &StoreConfig, answers: &Condition, shutdown: &Shutdown) -> Option<SharedStore> {
+/// Opens the store and asks for its id, however long that takes. Nothing if the process is to end before.
+async fn open_store(
+    config: &StoreConfig,
+    answers: &Condition,
+    shutdown: &Shutdown,
+) -> Option<(SharedStore, Uuid)> {
     loop {
-        match store::open(config).await {
-            Ok(store) => {
+        match try_open(config).await {
+            Ok(opened) => {
                 answers.met();
-                return Some(store);
+                return Some(opened);
             }
             Err(error) => {
                 tracing::error!(%error, "the store can't be opened; trying again");
@@ -139,6 +145,12 @@ async fn open_store(config: &StoreConfig, answers: &Condition, shutdown: &Shutdo
     }
 }
 
+async fn try_open(config: &StoreConfig) -> store::Result<(SharedStore, Uuid)> {
+    let store = store::open(config).await?;
+    let id = store.id().await?;
+    Ok((store, id))
+}
+
 async fn accept(listener: &Listener, board: &Arc<Board>) {
     let mut id: u64 = 0;
     loop {
@@ -148,7 +160,8 @@ async fn accept(listener: &Listener, board: &Arc<Board>) {
         };
         id += 1;
         let board = Arc::clone(board);
-        let span = tracing::info_span!("conn", id, peer = %common::net::Transport::peer(&accepted.transport));
+        let peer = accepted.transport.peer();
+        let span = tracing::info_span!("conn", id, %peer, passport = Empty, dialect = Empty);
         let shutdown = board.shutdown.clone();
         let serving = async move {
             session::serve(board, accepted.transport).await;

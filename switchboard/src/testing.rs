@@ -399,6 +399,11 @@ struct WireState {
     waker: Option<Waker>,
 }
 
+/// A transport that nobody is at the other end of.
+pub(crate) fn transport() -> impl Transport {
+    MemoryTransport(Arc::default())
+}
+
 /// A session's end of a [`Wire`].
 struct MemoryTransport(Arc<Wire>);
 
@@ -561,12 +566,14 @@ impl Client {
         let closed = async {
             loop {
                 let changed = self.wire.changed.notified();
-                let state = lock(&self.wire.state);
-                if state.server_closed {
-                    assert!(state.to_client.is_empty(), "{:?} came first", state.to_client);
+                let (closed, left) = {
+                    let state = lock(&self.wire.state);
+                    (state.server_closed, state.to_client.clone())
+                };
+                if closed {
+                    assert!(left.is_empty(), "{left:?} came first");
                     return;
                 }
-                drop(state);
                 changed.await;
             }
         };

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -85,6 +86,8 @@ impl<T: Transport> Connection<T> {
                 Ok(Ready { writable: true, .. }) => {
                     self.flush();
                 }
+                // The end of the input stays readable: without a pause this would be a busy loop.
+                Ok(_) if self.ended.is_some() => tokio::time::sleep(Self::PAUSE).await,
                 // Readable only: a transport that stays so would turn this into a busy loop.
                 Ok(_) => {
                     self.fill();
@@ -99,6 +102,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Between two looks whether a client that has closed its side reads on.
+    const PAUSE: Duration = Duration::from_millis(20);
     /// How much input may pile up unread while the last lines are written.
     const UNREAD: usize = 16 * 1024;
 

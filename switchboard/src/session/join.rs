@@ -106,7 +106,9 @@ async fn enter(
     };
     let name = friendly_name(board, who).await;
     // From here on nothing waits: a connection that is given up above has not joined.
-    tracing::debug!(passport = %who, dialect = cookie.dialect, conversation = %cookie.conversation, "joins");
+    let span = tracing::Span::current();
+    span.record("passport", who.as_str()).record("dialect", cookie.dialect);
+    tracing::debug!(conversation = %cookie.conversation, "joins");
     let (reply, mailbox) = mailbox(MAILBOX);
     let participation = Participation::new(who.clone(), ParticipationId(board.clock.uuid()));
     let newcomer = participant(&cookie, &participation, &name, reply.clone());

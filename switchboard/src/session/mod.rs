@@ -208,9 +208,8 @@ impl<T: Transport> Session<T> {
             }
             next = self.mailbox.now();
         }
-        if self.connection.flush() {
-            self.awaited.written(self.connection.written());
-        }
+        self.connection.flush();
+        self.awaited.written(self.connection.written());
         Ok(())
     }
 

@@ -584,3 +584,42 @@ async fn a_shutdown_tells_everybody_and_loses_nothing() {
     assert_eq!(world.board.metrics.participants.get(), 0);
     world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
 }
+
+/// The way into the store is bounded: what does not fit is delivered all the same, and NAKed at once.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_costs_bounded_memory() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    bob.reads_at_most(usize::MAX);
+    world.store_is(Mood::Slow(Duration::from_secs(3600)));
+    let begun = tokio::time::Instant::now();
+    let body = "x".repeat(1500);
+    for trid in 0..8000 {
+        alice.msg(trid, "N", TEXT, &body);
+        if trid % 50 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let refused = alice.line().await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    let first: usize = refused.strip_prefix("NAK ").unwrap().parse().unwrap();
+    assert!((7000..8000).contains(&first), "{refused}");
+    assert!(world.board.metrics.pending_bytes.get() <= 16 * 1024 * 1024);
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(world.board.metrics.pending_bytes.get(), 0);
+    assert_eq!(world.board.metrics.pending_messages.get(), 0);
+    for _ in 0..8000 {
+        bob.skip("MSG alice@example.com Alice").await;
+        bob.hears(&payload(TEXT, &body).replace("\r\n", "\n")).await;
+    }
+}
+
+/// What a participant costs while nothing happens.
+#[tokio::test]
+async fn an_idle_session_is_small() {
+    let world = World::new();
+    let wire = crate::testing::transport();
+    let size = std::mem::size_of_val(&super::serve(std::sync::Arc::clone(&world.board), wire));
+    assert!(size <= 2560, "{size} bytes");
+}
