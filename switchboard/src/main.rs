@@ -1,4 +1,15 @@
 //! The switchboard: conversations, their relay, and their history.
+//!
+//! | file | what |
+//! |---|---|
+//! | `server` | from the configuration to a running process, and its way out |
+//! | `board` | what all connections share; the traits behind which cookies and the cluster are |
+//! | `session/` | one task a connection: `join` (USR, ANS), `call` (CAL), `relay` (MSG), `close` |
+//! | `conversations`, `conversation` | who is in which conversation, and the order of what is said |
+//! | `push` | what is put into a participant's mailbox, and what a message's sender hears of it |
+//! | `kind` | which messages are kept |
+//! | `history` | what is kept, on its bounded way into the store |
+//! | `participation`, `delivery`, `cursors`, `departure` | delivery as a cursor over history: the row of an admission, how far its client has got, the cursor written behind, the end of the row |
 
 mod board;
 mod conversation;

@@ -38,7 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) participants: Gauge<i64, AtomicI64>,
     /// Bytes of `MSG` commands put into listeners' queues.
     pub(crate) relayed_bytes: Counter,
-    /// Cookies that opened nothing.
+    /// `USR` and `ANS` that were refused.
     pub(crate) refused: Counter,
     /// Connections closed since they could not keep up.
     pub(crate) overflows: Counter,
@@ -83,7 +83,7 @@ impl Metrics {
         part.register("participants", "Live participants", metrics.participants.clone());
         part.register("messages", "Messages by kind, ack type and result", family);
         part.register("relayed_bytes", "Bytes of MSG put into queues", metrics.relayed_bytes.clone());
-        part.register("refused_cookies", "Cookies that opened nothing", metrics.refused.clone());
+        part.register("refused", "USR and ANS that were refused", metrics.refused.clone());
         part.register("overflows", "Connections that could not keep up", metrics.overflows.clone());
         part.register("history_pending_messages", "Waiting for the store", metrics.pending_messages.clone());
         part.register("history_pending_bytes", "Waiting for the store", metrics.pending_bytes.clone());

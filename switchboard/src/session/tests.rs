@@ -509,6 +509,20 @@ async fn what_is_not_confirmed_is_outstanding() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_confirmed_before_the_client_closed_stays_delivered() {
+    let world = World::new();
+    let (clients, ids) = chat_of_two(&world, &["one"]).await;
+    clients[1].reads_at_most(0);
+    clients[0].msg(7, "A", TEXT, "two");
+    clients[0].hears("ACK 7\n").await;
+    clients[1].close();
+    clients[0].hears("BYE bob@example.com\n").await;
+    clients[1].reset();
+    world.store.was_asked(|asked| *asked == Asked::Close(passport("bob"), Some(ids[0]))).await;
+    world.peers.has_told(&passport("bob")).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_row_is_settled_when_the_write_has_ended_and_the_store_is_back() {
     let world = World::new();
     let clients = world.chat(&["alice", "bob"]).await;
