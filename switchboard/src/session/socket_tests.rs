@@ -147,3 +147,60 @@ async fn a_refusal_is_read_although_more_was_sent() {
     hears(&mut client, "911 1\r\n").await;
     is_closed(&mut client).await;
 }
+
+/// Many conversations at once on several threads: no message, acknowledgement or wake-up is lost, and each history
+/// has the order in which it was said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_talk_at_once() {
+    const SAID: u32 = 200;
+    let world = Arc::new(World::new());
+    let chats: Vec<_> = (0..8)
+        .map(|_| {
+            let world = Arc::clone(&world);
+            tokio::spawn(async move {
+                let (mut alice, mut bob) = chat(&world).await;
+                let heard: String = (0..SAID).map(|trid| msg(trid, "A", &format!("number {trid}")).1).collect();
+                let hearing = tokio::spawn(async move {
+                    hears(&mut bob, &heard).await;
+                    bob
+                });
+                let (mut from_server, mut to_server) = alice.split();
+                let speaking = async {
+                    for trid in 0..SAID {
+                        let (command, _) = msg(trid, "A", &format!("number {trid}"));
+                        to_server.write_all(command.as_bytes()).await.unwrap();
+                    }
+                };
+                let acknowledged = async {
+                    let mut left = SAID as usize * "ACK \r\n".len() + (0..SAID).map(digits).sum::<usize>();
+                    let mut text = Vec::new();
+                    while left > 0 {
+                        let count = timeout(SOON, from_server.read_buf(&mut text)).await.unwrap().unwrap();
+                        left -= count;
+                    }
+                    String::from_utf8(text).unwrap()
+                };
+                let ((), acknowledged) = tokio::join!(speaking, acknowledged);
+                let mut trids: Vec<u32> =
+                    acknowledged.lines().map(|line| line.strip_prefix("ACK ").unwrap().parse().unwrap()).collect();
+                trids.sort_unstable();
+                assert_eq!(trids, (0..SAID).collect::<Vec<_>>());
+                drop(hearing.await.unwrap());
+            })
+        })
+        .collect();
+    for chat in chats {
+        chat.await.unwrap();
+    }
+    let mut written = world.written();
+    assert_eq!(written.len(), 8 * SAID as usize);
+    written.sort_by_key(|write| (write.message.conversation, write.message.id));
+    for (index, write) in written.iter().enumerate() {
+        let body = format!("number {}", index % SAID as usize);
+        assert!(write.message.payload.ends_with(body.as_bytes()), "{body}");
+    }
+}
+
+fn digits(number: u32) -> usize {
+    number.to_string().len()
+}
