@@ -2,6 +2,8 @@
 
 mod call;
 mod close;
+#[cfg(test)]
+mod delivery_tests;
 mod join;
 mod relay;
 #[cfg(test)]
