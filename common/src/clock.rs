@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::model::{Epoch, NodeId};
+use uuid::Uuid;
+
+use crate::model::{Epoch, MessageId, NodeId};
 
 /// The wall clock, as the time since 1970.
 #[must_use]
@@ -75,6 +77,64 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// The time since the machine started, a suspended machine's sleep included: what deadlines are checked against
+/// that must hold although the process was paused. (tokio's clock stands still meanwhile.)
+#[must_use]
+pub fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let secs = u64::try_from(now.tv_sec).unwrap_or_default();
+    Duration::new(secs, u32::try_from(now.tv_nsec).unwrap_or_default())
+}
+
+/// Makes the ids of messages: version 7 UUIDs (RFC 9562 §5.7) that rise strictly within the process, also when the
+/// wall clock steps back or more than 4,096 are made in a millisecond.
+///
+/// The 62 bits behind time and count are random once for each clock, and tell the processes apart.
+#[derive(Debug)]
+pub struct MessageClock {
+    /// Milliseconds since 1970 in the upper 52 bits, a count in the lower 12.
+    last: AtomicU64,
+    process: u64,
+}
+
+impl MessageClock {
+    const COUNT_BITS: u32 = 12;
+
+    /// A clock with random bits of its own.
+    ///
+    /// # Errors
+    /// When the system has no randomness.
+    pub fn new() -> Result<Self, getrandom::Error> {
+        Ok(Self { last: AtomicU64::default(), process: getrandom::u64()? & (u64::MAX >> 2) })
+    }
+
+    /// A new id, greater than every one made before.
+    pub fn tick(&self) -> MessageId {
+        MessageId(self.uuid())
+    }
+
+    /// A new id for something else that is made less often: unique, and in the order of making.
+    pub fn uuid(&self) -> Uuid {
+        self.uuid_at(wall_ms())
+    }
+
+    fn uuid_at(&self, wall_ms: u64) -> Uuid {
+        let wall = wall_ms << Self::COUNT_BITS;
+        let next = |last: u64| Some(wall.max(last + 1));
+        let last = self.last.fetch_update(Ordering::AcqRel, Ordering::Acquire, next).unwrap_or_default();
+        let now = wall.max(last + 1);
+        let (ms, count) = (now >> Self::COUNT_BITS, now & 0xfff);
+        let high = ms << 16 | 0x7000 | count;
+        Uuid::from_u64_pair(high, 1 << 63 | self.process)
+    }
+}
+
+/// When an id of a [`MessageClock`] was made, in milliseconds since 1970.
+#[must_use]
+pub fn made_ms(id: MessageId) -> u64 {
+    id.0.as_u64_pair().0 >> 16
+}
+
 /// Whether a sign-in at (`a`, `node_a`) is later than one at (`b`, `node_b`).
 #[must_use]
 pub fn is_later(a: Epoch, node_a: &NodeId, b: Epoch, node_b: &NodeId) -> bool {
@@ -91,6 +151,23 @@ mod tests {
         let first = clock.tick_at(Duration::from_secs(100));
         assert_eq!(first, Epoch(100_000_000));
         assert_eq!(clock.tick_at(Duration::from_secs(40)), Epoch(100_000_001));
+    }
+
+    #[test]
+    fn message_ids_rise_when_the_wall_clock_steps_back() {
+        let clock = MessageClock::new().unwrap();
+        let first = clock.uuid_at(1_000_000);
+        assert_eq!((first.get_version_num(), made_ms(MessageId(first))), (7, 1_000_000));
+        assert_eq!(first.get_variant(), uuid::Variant::RFC4122);
+        let mut last = first;
+        for _ in 0..5000 {
+            let id = clock.uuid_at(400_000);
+            assert!(id > last);
+            last = id;
+        }
+        assert_eq!(made_ms(MessageId(last)), 1_000_001);
+        assert!(clock.tick().0 > last);
+        assert_ne!(MessageClock::new().unwrap().uuid_at(1_000_000), first);
     }
 
     #[test]

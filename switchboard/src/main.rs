@@ -1,2 +1,45 @@
-//! switchboard
-fn main() {}
+//! The switchboard: conversations, their relay, and their history.
+//!
+//! | file | what |
+//! |---|---|
+//! | `server` | from the configuration to a running process, and its way out |
+//! | `board` | what all connections share; the traits behind which cookies and the cluster are |
+//! | `session/` | one task a connection: `join` (USR, ANS), `call` (CAL), `relay` (MSG), `close` |
+//! | `conversations`, `conversation` | who is in which conversation, and the order of what is said |
+//! | `push` | what is put into a participant's mailbox, and what a message's sender hears of it |
+//! | `kind` | which messages are kept |
+//! | `history` | what is kept, on its bounded way into the store |
+//! | `participation`, `delivery`, `cursors`, `departure` | delivery as a cursor over history: the row of an admission, how far its client has got, the cursor written behind, the end of the row |
+
+mod board;
+mod conversation;
+mod conversations;
+mod cursors;
+mod delivery;
+mod departure;
+mod history;
+mod kind;
+mod metrics;
+mod participation;
+mod push;
+mod server;
+mod session;
+#[cfg(test)]
+mod testing;
+
+use common::config::{self, Program};
+use common::net::{Shutdown, raise_open_files};
+use common::telemetry;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = config::from_command_line(Program::Switchboard);
+    telemetry::init_logs(&config.log)?;
+    match raise_open_files()? {
+        Some(limit) => tracing::info!(limit, "open files"),
+        None => tracing::info!("open files are not limited"),
+    }
+    let shutdown = Shutdown::default();
+    shutdown.on_signals()?;
+    server::run(&config, &shutdown).await
+}

@@ -17,6 +17,7 @@ pub mod privacy;
 pub mod properties;
 pub mod sync;
 mod token;
+pub mod switchboard;
 pub mod value;
 pub mod verbs;
 

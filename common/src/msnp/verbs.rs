@@ -214,13 +214,13 @@ pub const TABLE: &[Row] = &[
     ns(*b"PAG", (5, LAST), (3, 3)).with(Payload::UpTo(4096)),
     ns(*b"PGD", (9, LAST), (4, 4)).with(Payload::UpTo(4096)),
     ns(*b"LKP", (12, 12), (1, MANY)),
-    // One conversation. Its dialect is known only after USR or ANS, from the cookie.
+    // One conversation. Its dialect is known only after USR or ANS, from the cookie. No PNG: it is not used on
+    // switchboards (§6.4), so it is an unknown verb like any other.
     sb(*b"USR", (3, 3), START),
     sb(*b"ANS", (4, 4), START),
     sb(*b"CAL", (2, 2), Phases::SIGNED_IN),
     sb(*b"MSG", (3, 3), Phases::SIGNED_IN).with(Payload::Message),
     sb(*b"OUT", (0, MANY), Phases::ANY).bare(),
-    sb(*b"PNG", (0, 0), Phases::SIGNED_IN).bare(),
 ];
 
 fn find(service: Service, verb: Verb) -> Option<&'static Row> {

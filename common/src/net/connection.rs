@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -23,6 +24,8 @@ pub struct Connection<T> {
     /// The other side has said that nothing more comes; what is in `input` may still hold commands.
     ended: Option<Ended>,
     outbox: Outbox,
+    /// A write has failed: nothing more can be written, whatever ended the input.
+    unwritable: bool,
     bytes_in: u64,
 }
 
@@ -52,7 +55,7 @@ impl<T: Transport> Connection<T> {
     /// A connection over `transport` whose input `decoder` reads.
     pub fn new(transport: T, decoder: Decoder, pool: Arc<BufferPool>) -> Self {
         let outbox = Outbox::default();
-        Self { transport, decoder, pool, input: None, ended: None, outbox, bytes_in: 0 }
+        Self { transport, decoder, pool, input: None, ended: None, outbox, unwritable: false, bytes_in: 0 }
     }
 
     /// Waits for the next thing to happen: a command, progress of what is being written, or the end. Safe to
@@ -83,6 +86,8 @@ impl<T: Transport> Connection<T> {
                 Ok(Ready { writable: true, .. }) => {
                     self.flush();
                 }
+                // The end of the input stays readable: without a pause this would be a busy loop.
+                Ok(_) if self.ended.is_some() => tokio::time::sleep(Self::PAUSE).await,
                 // Readable only: a transport that stays so would turn this into a busy loop.
                 Ok(_) => {
                     self.fill();
@@ -97,6 +102,8 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// Between two looks whether a client that has closed its side reads on.
+    const PAUSE: Duration = Duration::from_millis(20);
     /// How much input may pile up unread while the last lines are written.
     const UNREAD: usize = 16 * 1024;
 
@@ -135,6 +142,8 @@ impl<T: Transport> Connection<T> {
                     drop(pieces);
                     // Reading may still find commands that were sent before the end.
                     tracing::debug!(%error, "write failed");
+                    // The other side may have closed in order before: that stays the reason of the end.
+                    self.unwritable = true;
                     self.end(Ended::Broken(error.kind()));
                 }
             }
@@ -144,7 +153,13 @@ impl<T: Transport> Connection<T> {
 
     /// A client that has closed its side, or sent nonsense, may still read what it is owed.
     fn can_write(&self) -> bool {
-        !matches!(self.ended, Some(Ended::Broken(_)))
+        !self.is_broken()
+    }
+
+    /// Whether it was reset, has timed out or failed otherwise, also after the other side had closed in order.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.unwritable || matches!(self.ended, Some(Ended::Broken(_)))
     }
 
     fn fill(&mut self) {
@@ -222,5 +237,49 @@ impl<T: Transport> Connection<T> {
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
         self.transport.peer()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::msnp::Service;
+    use std::task::{Context, Poll};
+
+    use super::super::transport::Ready;
+
+    /// A client that has closed its side and then gone away.
+    struct Gone;
+
+    impl Transport for Gone {
+        fn poll_ready(&mut self, _: &mut Context<'_>, write: bool) -> Poll<io::Result<Ready>> {
+            Poll::Ready(Ok(Ready { readable: true, writable: write }))
+        }
+        fn try_read(&mut self, _: &mut BytesMut) -> io::Result<usize> {
+            Ok(0)
+        }
+        fn try_write(&mut self, _: &mut dyn Iterator<Item = &Bytes>) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn confirmed(&self) -> u64 {
+            0
+        }
+        fn close_write(&mut self) {}
+        fn peer(&self) -> SocketAddr {
+            ([127, 0, 0, 1], 1).into()
+        }
+    }
+
+    /// It used to go round for ever: the end of the input hid that of the output.
+    #[tokio::test]
+    async fn a_write_that_fails_behind_the_end_of_the_input_ends() {
+        let decoder = Decoder::new(Service::Switchboard, 1664);
+        let mut connection = Connection::new(Gone, decoder, Arc::default());
+        assert!(matches!(connection.event().await, Event::Ended(Ended::Closed)));
+        connection.send(Bytes::from_static(b"BYE bob@example.com\r\n")).unwrap();
+        assert!(!connection.flush());
+        assert!(connection.is_broken());
+        connection.drain().await;
+        assert!(matches!(connection.event().await, Event::Ended(Ended::Closed)));
     }
 }

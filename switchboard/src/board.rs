@@ -1,0 +1,96 @@
+//! What all connections of this process share.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock::{MessageClock, wall_ms};
+use common::cluster::{
+    Admittance, Cluster, Cookie, CookieRole, Invitation, Keyring, Nonces, Notice, Outcome, TicketError,
+};
+use common::model::{ParticipationId, Passport};
+use common::net::{BufferPool, Shutdown};
+use common::store::SharedStore;
+
+use crate::conversation::Place;
+use crate::conversations::Conversations;
+use crate::cursors::Cursors;
+use crate::history::History;
+use crate::metrics::Metrics;
+
+/// What all connections of this process share.
+pub(crate) struct Board {
+    /// This process, as history and cookies name it.
+    pub(crate) place: Place,
+    /// Where clients reach it.
+    pub(crate) addr: SocketAddr,
+    /// From the connection to `USR` or `ANS`.
+    pub(crate) authenticate: Duration,
+    /// The most bytes of a `MSG`'s payload.
+    pub(crate) max_message: usize,
+    pub(crate) store: SharedStore,
+    pub(crate) doorman: Box<dyn Doorman>,
+    pub(crate) peers: Box<dyn Peers>,
+    pub(crate) conversations: Conversations,
+    pub(crate) history: Arc<History>,
+    pub(crate) cursors: Cursors,
+    pub(crate) clock: MessageClock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) pool: Arc<BufferPool>,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// Who looks at cookies.
+pub(crate) trait Doorman: Send + Sync + 'static {
+    /// What a cookie says, if `who` may present it here, now, in this role and for the first time.
+    fn admit(&self, cookie: &str, who: &Passport, role: CookieRole) -> Result<Cookie, TicketError>;
+}
+
+/// An answer that is waited for.
+pub(crate) type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The sessions of principals, wherever they are.
+pub(crate) trait Peers: Send + Sync + 'static {
+    /// Invites a principal, and says what became of it.
+    fn invite(&self, callee: &Passport, invitation: Invitation, patience: Duration) -> Answer<Outcome>;
+
+    /// Tells a principal that one of its participations was closed with something outstanding.
+    fn outstanding(&self, who: &Passport, participation: ParticipationId);
+}
+
+/// The doorman of a running switchboard.
+pub(crate) struct Keys {
+    pub(crate) keyring: Keyring,
+    pub(crate) nonces: Nonces,
+    pub(crate) place: Place,
+}
+
+impl Doorman for Keys {
+    fn admit(&self, cookie: &str, who: &Passport, role: CookieRole) -> Result<Cookie, TicketError> {
+        let bound_to = Admittance {
+            principal: who.clone(),
+            switchboard: self.place.node.clone(),
+            generation: self.place.generation,
+        };
+        let now = wall_ms();
+        let cookie = self.keyring.open_cookie(cookie, &bound_to, now)?;
+        if cookie.role != role {
+            return Err(TicketError::NotGenuine);
+        }
+        self.nonces.take(&cookie, now)?;
+        Ok(cookie)
+    }
+}
+
+impl Peers for Cluster {
+    fn invite(&self, callee: &Passport, invitation: Invitation, patience: Duration) -> Answer<Outcome> {
+        let (cluster, callee) = (self.clone(), callee.clone());
+        Box::pin(async move { cluster.route(&callee, Notice::Invite(invitation), patience).await })
+    }
+
+    fn outstanding(&self, who: &Passport, participation: ParticipationId) {
+        self.post(vec![(who.clone(), Notice::Outstanding { participation })]);
+    }
+}

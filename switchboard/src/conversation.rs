@@ -1,0 +1,370 @@
+//! One conversation: who is in it, who is rung, and the order of what is said.
+//!
+//! All state is behind one short lock that is never held across an await. Whatever participants are to see is put
+//! into their mailboxes under that lock, so that all see the same order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use common::clock::MessageClock;
+use common::model::{ChannelId, ClaimId, ConversationId, Generation, NodeId, ParticipationId, Passport};
+use common::msnp::switchboard::{self, Spoken};
+use common::msnp::{ErrorCode, TrId};
+use common::net::Sender;
+use common::store::{ChannelMember, HistoryWrite, MessageKind, ParticipationUse, StoredMessage};
+use tokio::time::Instant;
+
+use crate::history::{Kept, Made};
+use crate::participation::{Participation, Write};
+use crate::push::{Farewell, Heard, Push, Receipt, Ticket, push};
+
+/// A live conversation.
+#[derive(Debug)]
+pub(crate) struct Conversation {
+    pub(crate) id: ConversationId,
+    /// The number by which clients know it: decimal, from 100,000 (CLIENTS 22) to below 2³¹ (CLIENTS 7).
+    pub(crate) session: u32,
+    /// The channel of what is said while more than two are there.
+    own_channel: ChannelId,
+    rules: Rules,
+    /// A command has come since the last look.
+    touched: AtomicBool,
+    /// Looks since the last command.
+    quiet: AtomicU64,
+    state: Mutex<State>,
+}
+
+/// What bounds a conversation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// Participants and outstanding invitations together.
+    pub(crate) participants: usize,
+    /// How long an invitation is outstanding: the life of its cookie.
+    pub(crate) ring: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    participants: Vec<Participant>,
+    /// Who is rung, and since when.
+    rung: Vec<(Passport, Instant)>,
+    /// The channel of the two, while exactly two are there.
+    pair: Option<ChannelId>,
+    ended: bool,
+}
+
+/// Somebody in a conversation.
+#[derive(Debug)]
+pub(crate) struct Participant {
+    pub(crate) participation: Arc<Participation>,
+    /// The friendly name, decoded.
+    pub(crate) name: Arc<str>,
+    pub(crate) claim: ClaimId,
+    pub(crate) capabilities: u32,
+    /// `IRO` and `JOI` to it carry capability numbers.
+    pub(crate) wants_capabilities: bool,
+    pub(crate) mailbox: Sender<Push>,
+    pub(crate) recorded: Recorded,
+}
+
+/// The channels for which rows of a participant are durable: the newest few. A row that was forgotten is written
+/// again, which changes nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Recorded(VecDeque<Row>);
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    channel: ChannelId,
+    member: bool,
+    participation: bool,
+}
+
+impl Recorded {
+    const MOST: usize = 8;
+
+    fn of(&self, channel: ChannelId) -> Row {
+        let known = self.0.iter().find(|row| row.channel == channel);
+        known.copied().unwrap_or(Row { channel, member: false, participation: false })
+    }
+
+    fn note(&mut self, channel: ChannelId, change: impl FnOnce(&mut Row)) {
+        if let Some(row) = self.0.iter_mut().find(|row| row.channel == channel) {
+            return change(row);
+        }
+        let mut row = self.of(channel);
+        change(&mut row);
+        if self.0.len() == Self::MOST {
+            self.0.pop_front();
+        }
+        self.0.push_back(row);
+    }
+}
+
+/// How somebody comes in.
+#[derive(Debug)]
+pub(crate) enum Greeting {
+    /// As the caller: with the reply to its `USR`.
+    Opened(Bytes),
+    /// As one who was called: with who is there, in reply to its `ANS`.
+    Answered(TrId),
+}
+
+/// Why somebody does not come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotJoined {
+    /// The conversation is over.
+    Ended,
+    /// As many are there as may be.
+    Full,
+}
+
+/// The switchboard as history names it.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) node: NodeId,
+    pub(crate) generation: Generation,
+}
+
+impl Conversation {
+    pub(crate) fn new(id: ConversationId, session: u32, own_channel: ChannelId, rules: Rules) -> Self {
+        let (touched, quiet, state) = (AtomicBool::new(true), AtomicU64::new(0), Mutex::default());
+        Self { id, session, own_channel, rules, touched, quiet, state }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets somebody in and tells the others.
+    ///
+    /// A principal who is there already takes its own place over: the older connection is closed, and the others
+    /// see nothing of it, neither a second entry nor a leave.
+    pub(crate) fn join(&self, newcomer: Participant, greeting: Greeting) -> Result<(), NotJoined> {
+        let mut state = self.lock();
+        if state.ended {
+            return Err(NotJoined::Ended);
+        }
+        let who = &newcomer.participation.passport;
+        let own_place = state.participants.iter().position(|p| p.participation.passport == *who);
+        if own_place.is_none() && state.participants.len() >= self.rules.participants {
+            return Err(NotJoined::Full);
+        }
+        state.rung.retain(|(rung, _)| rung != who);
+        push(&newcomer.mailbox, Push::Lines(greeting.lines(&newcomer, &state.participants)));
+        if let Some(place) = own_place {
+            let old = std::mem::replace(&mut state.participants[place], newcomer);
+            push(&old.mailbox, Push::Close(Farewell::Replaced));
+        } else {
+            state.announce(&newcomer);
+            state.participants.push(newcomer);
+        }
+        state.settle_pair();
+        Ok(())
+    }
+
+    /// Takes somebody out and tells the others. Returns whether that was the last one; repeating it does nothing.
+    pub(crate) fn leave(&self, who: ParticipationId) -> bool {
+        let mut state = self.lock();
+        let Some(place) = state.participants.iter().position(|p| p.participation.id == who) else {
+            return false;
+        };
+        let gone = state.participants.remove(place);
+        let bye = switchboard::left(&gone.participation.passport, false);
+        for other in &state.participants {
+            push(&other.mailbox, Push::Lines(bye.clone()));
+        }
+        state.settle_pair();
+        state.ended = state.participants.is_empty();
+        state.ended
+    }
+
+    /// Ends the conversation: each participant sees all others leave and is closed.
+    pub(crate) fn end(&self, why: Farewell) {
+        let mut state = self.lock();
+        state.ended = true;
+        let all = std::mem::take(&mut state.participants);
+        drop(state);
+        for one in &all {
+            for other in all.iter().filter(|other| other.participation.id != one.participation.id) {
+                let bye = switchboard::left(&other.participation.passport, why == Farewell::Idle);
+                push(&one.mailbox, Push::Lines(bye));
+            }
+            push(&one.mailbox, Push::Close(why));
+        }
+    }
+
+    /// A participant has sent something.
+    pub(crate) fn touch(&self) {
+        if !self.touched.load(Ordering::Relaxed) {
+            self.touched.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Looks whether anything was said since the last look, and returns how many looks it has been quiet.
+    pub(crate) fn look(&self) -> u64 {
+        if self.touched.swap(false, Ordering::Relaxed) {
+            self.quiet.store(0, Ordering::Relaxed);
+            return 0;
+        }
+        self.quiet.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Notes that somebody is rung, or says why it can't be (§9): it is there or rung already (215), which also
+    /// answers a call of oneself, or there is no room (712).
+    pub(crate) fn ring(&self, callee: &Passport) -> Result<(), ErrorCode> {
+        let mut state = self.lock();
+        let now = Instant::now();
+        state.rung.retain(|(_, since)| now.duration_since(*since) < self.rules.ring);
+        let there = state.participants.iter().any(|p| p.participation.passport == *callee);
+        if there || state.rung.iter().any(|(rung, _)| rung == callee) {
+            return Err(ErrorCode::AlreadyThere);
+        }
+        if state.participants.len() + state.rung.len() >= self.rules.participants {
+            return Err(ErrorCode::SessionOverload);
+        }
+        state.rung.push((callee.clone(), now));
+        Ok(())
+    }
+
+    /// Forgets that somebody is rung.
+    pub(crate) fn unring(&self, callee: &Passport) {
+        self.lock().rung.retain(|(rung, _)| rung != callee);
+    }
+
+    /// Puts a message that is not kept into everybody else's mailbox. With nobody there, or with somebody whose
+    /// mailbox does not take it, `receipt` fails. Returns how many were there.
+    pub(crate) fn relay(&self, from: ParticipationId, spoken: &Spoken, receipt: Option<&Arc<Receipt>>) -> usize {
+        let state = self.lock();
+        let heard = state.others(from).map(|other| {
+            let heard = receipt.map_or(Heard::Unnoted, |receipt| Heard::Awaited(Ticket::new(receipt)));
+            push(&other.mailbox, Push::Message(spoken.clone(), heard));
+        });
+        let count = heard.count();
+        drop(state);
+        if count == 0
+            && let Some(receipt) = receipt
+        {
+            receipt.fail();
+        }
+        count
+    }
+
+    /// Puts a message that is to be kept into everybody else's mailbox, and returns what the store is to write;
+    /// nothing if nobody else is there.
+    pub(crate) fn relay_kept(
+        self: &Arc<Self>,
+        from: ParticipationId,
+        spoken: &Spoken,
+        kind: MessageKind,
+        clock: &MessageClock,
+        place: &Place,
+    ) -> Option<Kept> {
+        let state = self.lock();
+        state.others(from).next()?;
+        // Made under the lock: ids rise in the order in which everybody hears the messages.
+        let id = clock.tick();
+        let channel = state.pair.unwrap_or(self.own_channel);
+        let mut writes: Vec<Write> = Vec::with_capacity(state.participants.len() - 1);
+        let mut meant_for = Vec::with_capacity(state.participants.len() - 1);
+        let (mut members, mut participations) = (Vec::new(), Vec::new());
+        let mut sender = None;
+        for one in &state.participants {
+            let Participation { passport, id: participation, .. } = &*one.participation;
+            let recorded = one.recorded.of(channel);
+            if !recorded.member {
+                members.push(ChannelMember { channel, passport: passport.clone(), since: id });
+            }
+            if *participation == from {
+                sender = Some(passport.clone());
+                continue;
+            }
+            meant_for.push(*participation);
+            writes.push(one.participation.meant(id));
+            if !recorded.participation {
+                participations.push(ParticipationUse {
+                    passport: passport.clone(),
+                    participation: *participation,
+                    conversation: self.id,
+                    switchboard: place.node.clone(),
+                    generation: place.generation,
+                    channel,
+                });
+            }
+            push(&one.mailbox, Push::Message(spoken.clone(), Heard::Kept(id)));
+        }
+        drop(state);
+        let message = StoredMessage {
+            channel,
+            id,
+            conversation: self.id,
+            sender: sender?,
+            kind,
+            payload: spoken.payload(),
+            meant_for,
+        };
+        let write = HistoryWrite { message, participations, members };
+        Some(Kept { write, writes, made: Made::now(), conversation: Arc::clone(self) })
+    }
+
+    /// The store has these rows of a channel: they need not be written again.
+    pub(crate) fn recorded(&self, channel: ChannelId, members: &[Passport], participations: &[ParticipationId]) {
+        let mut state = self.lock();
+        for one in &mut state.participants {
+            if members.contains(&one.participation.passport) {
+                one.recorded.note(channel, |row| row.member = true);
+            }
+            if participations.contains(&one.participation.id) {
+                one.recorded.note(channel, |row| row.participation = true);
+            }
+        }
+    }
+}
+
+impl State {
+    /// Everybody but `from`; nobody if `from` is not there (any more).
+    fn others(&self, from: ParticipationId) -> impl Iterator<Item = &Participant> {
+        let there = self.participants.iter().any(|p| p.participation.id == from);
+        self.participants.iter().filter(move |p| there && p.participation.id != from)
+    }
+
+    fn announce(&self, newcomer: &Participant) {
+        let who = &newcomer.participation.passport;
+        let plain = switchboard::joined(who, &newcomer.name, None);
+        let with_capabilities = switchboard::joined(who, &newcomer.name, Some(newcomer.capabilities));
+        for other in &self.participants {
+            let line = if other.wants_capabilities { &with_capabilities } else { &plain };
+            push(&other.mailbox, Push::Lines(line.clone()));
+        }
+    }
+
+    fn settle_pair(&mut self) {
+        self.pair = match &self.participants[..] {
+            [one, other] => Some(ChannelId::of_pair(one.claim, other.claim)),
+            _ => None,
+        };
+    }
+}
+
+impl Greeting {
+    /// Everything that the newcomer sees first, in one piece.
+    fn lines(self, newcomer: &Participant, there: &[Participant]) -> Bytes {
+        let trid = match self {
+            Self::Opened(reply) => return reply,
+            Self::Answered(trid) => trid,
+        };
+        let who = &newcomer.participation.passport;
+        let others: Vec<_> = there.iter().filter(|p| p.participation.passport != *who).collect();
+        let mut lines = BytesMut::new();
+        for (index, other) in others.iter().enumerate() {
+            let capabilities = newcomer.wants_capabilities.then_some(other.capabilities);
+            let place = (index + 1, others.len());
+            let passport = &other.participation.passport;
+            lines.extend_from_slice(&switchboard::present(trid, place, passport, &other.name, capabilities));
+        }
+        lines.extend_from_slice(&switchboard::answered(trid));
+        lines.freeze()
+    }
+}

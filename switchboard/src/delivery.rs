@@ -1,0 +1,172 @@
+//! How far one participant has got: by what the other side has confirmed for messages in history, by what was
+//! written for the rest. No I/O in here.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use common::model::MessageId;
+use tokio::time::Instant;
+
+use crate::push::Ticket;
+
+/// The live cursor of one participation: the last message up to which the other side has confirmed every byte.
+#[derive(Debug, Default)]
+pub(crate) struct LiveCursor {
+    /// Where kept messages end in the stream to the client, oldest first.
+    unconfirmed: VecDeque<(u64, MessageId)>,
+    confirmed: Option<MessageId>,
+    /// Where it stood when the client sent its last command: a kernel may confirm what no client has read, but
+    /// who sends has most likely read what came before.
+    at_last_command: Option<MessageId>,
+    reported: Option<MessageId>,
+}
+
+impl LiveCursor {
+    /// More entries than this are thinned out: the cursor then moves in greater steps, never too far.
+    const MOST: usize = 1024;
+
+    /// A kept message was queued and ends at byte `end` of the stream.
+    pub(crate) fn queued(&mut self, message: MessageId, end: u64) {
+        if self.unconfirmed.len() == Self::MOST {
+            // Of each pair the later one stays: the cursor moves when both are confirmed.
+            let mut later = true;
+            self.unconfirmed.retain(|_| {
+                later = !later;
+                later
+            });
+        }
+        self.unconfirmed.push_back((end, message));
+    }
+
+    /// The other side has confirmed so many bytes.
+    pub(crate) fn confirm(&mut self, bytes: u64) {
+        while let Some((_, message)) = self.unconfirmed.pop_front_if(|(end, _)| *end <= bytes) {
+            self.confirmed = Some(message);
+        }
+        if self.unconfirmed.is_empty() {
+            self.unconfirmed = VecDeque::new();
+        }
+    }
+
+    /// The client has sent a command, behind what [`LiveCursor::confirm`] was told before.
+    pub(crate) fn command(&mut self) {
+        self.at_last_command = self.confirmed;
+    }
+
+    /// Whether there is something to confirm.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
+    /// Where the last kept message that was queued ends, if it is not confirmed.
+    pub(crate) fn end(&self) -> Option<u64> {
+        self.unconfirmed.back().map(|(end, _)| *end)
+    }
+
+    /// Whether it has moved since [`LiveCursor::report`].
+    pub(crate) fn has_moved(&self) -> bool {
+        self.confirmed != self.reported
+    }
+
+    /// The place to write behind, if it has moved.
+    pub(crate) fn report(&mut self) -> Option<MessageId> {
+        let moved = self.has_moved();
+        self.reported = self.confirmed;
+        self.confirmed.filter(|_| moved)
+    }
+
+    /// The final place: all that was confirmed if the connection ended in order, otherwise back to the client's
+    /// last command.
+    pub(crate) fn finish(&self, in_order: bool) -> Option<MessageId> {
+        if in_order { self.confirmed } else { self.at_last_command }
+    }
+}
+
+/// Messages that are not kept, and whose senders wait until they are written to this participant.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited {
+    waiting: VecDeque<(u64, Ticket)>,
+    /// Those among them with a deadline.
+    bounded: usize,
+}
+
+impl Awaited {
+    /// A message was queued and ends at byte `end` of the stream. Bounded by the queue it is in.
+    pub(crate) fn queued(&mut self, ticket: Ticket, end: u64) {
+        self.bounded += usize::from(ticket.deadline().is_some());
+        self.waiting.push_back((end, ticket));
+    }
+
+    /// So many bytes have been written.
+    pub(crate) fn written(&mut self, bytes: u64) {
+        while let Some((_, ticket)) = self.waiting.pop_front_if(|(end, _)| *end <= bytes) {
+            self.bounded -= usize::from(ticket.deadline().is_some());
+            ticket.written();
+        }
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+    }
+
+    /// Whether one of them has a deadline.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.bounded > 0
+    }
+
+    /// Gives up those whose deadline passes within `soon`, the time until the next look.
+    pub(crate) fn expire(&mut self, now: Instant, soon: Duration) {
+        self.waiting.retain(|(_, ticket)| ticket.deadline().is_none_or(|deadline| deadline >= now + soon));
+        self.bounded = self.waiting.iter().filter(|(_, ticket)| ticket.deadline().is_some()).count();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn id(number: u128) -> MessageId {
+        MessageId(Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn moves_over_what_is_wholly_confirmed() {
+        let mut cursor = LiveCursor::default();
+        cursor.queued(id(1), 100);
+        cursor.queued(id(2), 200);
+        assert_eq!((cursor.end(), cursor.report()), (Some(200), None));
+        cursor.confirm(99);
+        assert!(!cursor.has_moved());
+        cursor.confirm(199);
+        assert_eq!((cursor.report(), cursor.report()), (Some(id(1)), None));
+        cursor.confirm(200);
+        assert_eq!((cursor.report(), cursor.is_waiting(), cursor.finish(true)), (Some(id(2)), false, Some(id(2))));
+    }
+
+    #[test]
+    fn goes_back_to_the_last_command_on_a_reset() {
+        let mut cursor = LiveCursor::default();
+        cursor.queued(id(1), 100);
+        cursor.confirm(100);
+        assert_eq!(cursor.finish(false), None);
+        cursor.command();
+        cursor.queued(id(2), 200);
+        cursor.confirm(200);
+        assert_eq!((cursor.finish(true), cursor.finish(false)), (Some(id(2)), Some(id(1))));
+    }
+
+    #[test]
+    fn is_bounded_and_never_moves_too_far() {
+        let mut cursor = LiveCursor::default();
+        for number in 1..=100_000 {
+            cursor.queued(id(number), 10 * number as u64);
+            assert!(cursor.unconfirmed.len() <= LiveCursor::MOST);
+        }
+        for bytes in (0..1_000_000).step_by(777) {
+            cursor.confirm(bytes);
+            assert!(cursor.finish(true).is_none_or(|id| id.0.as_u128() * 10 <= u128::from(bytes)));
+        }
+        cursor.confirm(1_000_000);
+        assert_eq!(cursor.finish(true), Some(id(100_000)));
+    }
+}

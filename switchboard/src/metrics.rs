@@ -1,0 +1,127 @@
+//! What operators see of conversations.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use common::msnp::switchboard::AckType;
+use common::store::MessageKind;
+use common::telemetry::Registry;
+use common::telemetry::metric::counter::Counter;
+use common::telemetry::metric::family::Family;
+use common::telemetry::metric::gauge::Gauge;
+use common::telemetry::metric::histogram::Histogram;
+use prometheus_client::encoding::EncodeLabelSet;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MessageLabels {
+    kind: &'static str,
+    ack: &'static str,
+    result: &'static str,
+}
+
+/// What became of a message, as far as its sender was promised to hear of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// As the sender wished; told if its ack type tells success.
+    Succeeded,
+    /// Not certain, or nobody was there; told if its ack type tells failure.
+    Failed,
+}
+
+const KINDS: usize = 4;
+const FATES: usize = 2;
+
+/// The counters of this process. Those of the message path are looked up once.
+pub(crate) struct Metrics {
+    /// Live conversations.
+    pub(crate) conversations: Gauge<i64, AtomicI64>,
+    /// Live participants, in all conversations.
+    pub(crate) participants: Gauge<i64, AtomicI64>,
+    /// Bytes of `MSG` commands put into listeners' queues.
+    pub(crate) relayed_bytes: Counter,
+    /// `USR` and `ANS` that were refused.
+    pub(crate) refused: Counter,
+    /// Connections closed since they could not keep up.
+    pub(crate) overflows: Counter,
+    /// Messages on their way into the store.
+    pub(crate) pending_messages: Gauge<i64, AtomicI64>,
+    /// What they count against the bound, in bytes.
+    pub(crate) pending_bytes: Gauge<i64, AtomicI64>,
+    /// Seconds that the oldest of them has waited.
+    pub(crate) pending_age: Gauge<f64, AtomicU64>,
+    /// Seconds from the making of a message's id to the store's answer.
+    pub(crate) append_seconds: Histogram,
+    messages: Vec<Counter>,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let family = Family::<MessageLabels, Counter>::default();
+        let messages = (0..KINDS * AckType::ALL.len() * FATES)
+            .map(|index| {
+                let kind = ["other", "text", "ink", "nudge"][index / FATES / AckType::ALL.len()];
+                let ack = AckType::ALL[index / FATES % AckType::ALL.len()].code();
+                let result = ["succeeded", "failed"][index % FATES];
+                family.get_or_create_owned(&MessageLabels { kind, ack, result })
+            })
+            .collect();
+        let buckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+        let metrics = Self {
+            conversations: Gauge::default(),
+            participants: Gauge::default(),
+            relayed_bytes: Counter::default(),
+            refused: Counter::default(),
+            overflows: Counter::default(),
+            pending_messages: Gauge::default(),
+            pending_bytes: Gauge::default(),
+            pending_age: Gauge::default(),
+            append_seconds: Histogram::new(buckets),
+            messages,
+        };
+        let part = registry.sub_registry_with_prefix("switchboard");
+        part.register("conversations", "Live conversations", metrics.conversations.clone());
+        part.register("participants", "Live participants", metrics.participants.clone());
+        part.register("messages", "Messages by kind, ack type and result", family);
+        part.register("relayed_bytes", "Bytes of MSG put into queues", metrics.relayed_bytes.clone());
+        part.register("refused", "USR and ANS that were refused", metrics.refused.clone());
+        part.register("overflows", "Connections that could not keep up", metrics.overflows.clone());
+        part.register("history_pending_messages", "Waiting for the store", metrics.pending_messages.clone());
+        part.register("history_pending_bytes", "Waiting for the store", metrics.pending_bytes.clone());
+        part.register("history_pending_age_seconds", "Of the oldest that waits", metrics.pending_age.clone());
+        part.register("history_append_seconds", "Until durable", metrics.append_seconds.clone());
+        metrics
+    }
+
+    /// Counts a message.
+    pub(crate) fn message(&self, kind: Option<MessageKind>, ack: AckType, fate: Fate) {
+        let kind = kind.map_or(0, |kind| kind as usize);
+        let index = (kind * AckType::ALL.len() + ack as usize) * FATES + fate as usize;
+        if let Some(counter) = self.messages.get(index) {
+            counter.inc();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_message_has_its_own_counter() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::new(&mut registry);
+        metrics.message(Some(MessageKind::Nudge), AckType::Success, Fate::Failed);
+        metrics.message(None, AckType::Never, Fate::Succeeded);
+        metrics.message(Some(MessageKind::Text), AckType::Always, Fate::Succeeded);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            r#"switchboard_messages_total{kind="nudge",ack="S",result="failed"} 1"#,
+            r#"switchboard_messages_total{kind="other",ack="U",result="succeeded"} 1"#,
+            r#"switchboard_messages_total{kind="text",ack="A",result="succeeded"} 1"#,
+            r#"switchboard_messages_total{kind="text",ack="A",result="failed"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! From the configuration to a running switchboard, and its way out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::ensure;
+use common::clock::{HybridClock, MessageClock};
+use common::cluster::{Cluster, Keyring, Load, Me, Nonces, Role};
+use common::config::{Config, StoreConfig};
+use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
+use common::store::{self, SharedStore};
+use common::telemetry::{self, Admin, Condition, Readiness, Registry};
+use tracing::Instrument;
+use tracing::field::Empty;
+use uuid::Uuid;
+
+use crate::board::{Board, Keys};
+use crate::conversation::{Place, Rules};
+use crate::conversations::{Conversations, LOOK};
+use crate::cursors::Cursors;
+use crate::history::History;
+use crate::metrics::Metrics;
+use crate::session;
+
+/// How long conversations may take to end when the process does: a connection lingers for 2 s, a message is given
+/// up after 10 s.
+const GOODBYE: Duration = Duration::from_secs(12);
+/// Between two attempts to open the store.
+const REOPEN: Duration = Duration::from_secs(2);
+/// Between two looks whether the store answers.
+const CHECK: Duration = Duration::from_secs(5);
+
+/// Serves until shutdown.
+///
+/// # Errors
+/// When the process can't start.
+pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
+    let part = &config.switchboard;
+    let keys = Keyring::load(&config.cluster.secrets)?;
+    let listener = Listener::bind(part.listen, AddressLimiter::new(part.connections_per_address)).await?;
+    let listens = listener.addr()?;
+    let addr = part.advertise.unwrap_or(listens);
+    ensure!(addr.is_ipv4(), "the client address {addr} must be IPv4: old clients can't read another");
+
+    let mut registry = Registry::default();
+    let readiness = Readiness::default();
+    let answers = readiness.require("store", "the store has not been opened");
+    let accepts = readiness.require("cluster", "not yet part of the cluster");
+    let metrics = Arc::new(Metrics::new(&mut registry));
+    let Some((store, store_id)) = open_store(&config.store, &answers, shutdown).await else { return Ok(()) };
+    let me = Me {
+        role: Role::Switchboard,
+        node: part.node.clone(),
+        client_addr: addr,
+        store: store_id,
+        load: load(config, 0, false),
+    };
+    let clock = Arc::new(HybridClock::default());
+    let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
+    let admin = Admin::serve(part.node.admin, Arc::new(registry), readiness.clone(), shutdown).await?;
+
+    let board = Arc::new(board(config, addr, &cluster, keys, store, metrics, shutdown)?);
+    let addresses = [
+        ("clients", listens),
+        ("gossip", cluster.gossip_addr()),
+        ("peer", cluster.peer_addr()),
+        ("admin", admin.addr()),
+    ];
+    shutdown.spawn(keep_house(Arc::clone(&board), config.clone(), cluster.clone()));
+    shutdown.spawn(watch_store(Arc::clone(&board), cluster.clone(), answers));
+    shutdown.spawn({
+        let board = Arc::clone(&board);
+        async move { board.cursors.run(&board.shutdown).await }
+    });
+    accepts.met();
+    cluster.publish_ready(readiness.is_ready());
+    telemetry::announce(&addresses);
+
+    accept(&listener, &board).await;
+    // Told at once, so that no new conversation is sent here while the last ones end.
+    cluster.publish_ready(false);
+    cluster.publish(load(config, board.conversations.participants(), true));
+    drop(listener);
+    board.conversations.close();
+    let left = shutdown.finish(GOODBYE).await;
+    if left > 0 {
+        tracing::warn!(left, "tasks had not ended");
+    }
+    Ok(())
+}
+
+fn board(
+    config: &Config,
+    addr: SocketAddr,
+    cluster: &Cluster,
+    keyring: Keyring,
+    store: SharedStore,
+    metrics: Arc<Metrics>,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Board> {
+    let part = &config.switchboard;
+    let place = Place { node: cluster.id().clone(), generation: cluster.generation() };
+    let ring = Duration::from_secs(part.cookie_secs.min(120));
+    let rules = Rules { participants: config.limits.participants, ring };
+    Ok(Board {
+        addr,
+        authenticate: Duration::from_secs(part.authenticate_secs),
+        max_message: config.limits.message,
+        doorman: Box::new(Keys { keyring, nonces: Nonces::default(), place: place.clone() }),
+        peers: Box::new(cluster.clone()),
+        conversations: Conversations::new(rules, Arc::clone(&metrics)),
+        history: History::new(Arc::clone(&store), Arc::clone(&metrics), shutdown.clone()),
+        cursors: Cursors::new(Arc::clone(&store)),
+        clock: MessageClock::new()?,
+        pool: Arc::new(BufferPool::default()),
+        shutdown: shutdown.clone(),
+        place,
+        store,
+        metrics,
+    })
+}
+
+/// Opens the store and asks for its id, however long that takes. Nothing if the process is to end before.
+async fn open_store(
+    config: &StoreConfig,
+    answers: &Condition,
+    shutdown: &Shutdown,
+) -> Option<(SharedStore, Uuid)> {
+    loop {
+        match try_open(config).await {
+            Ok(opened) => {
+                answers.met();
+                return Some(opened);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the store can't be opened; trying again");
+                answers.missing(error.to_string());
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REOPEN) => {}
+            () = shutdown.begun() => return None,
+        }
+    }
+}
+
+async fn try_open(config: &StoreConfig) -> store::Result<(SharedStore, Uuid)> {
+    let store = store::open(config).await?;
+    let id = store.id().await?;
+    Ok((store, id))
+}
+
+async fn accept(listener: &Listener, board: &Arc<Board>) {
+    let mut id: u64 = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = board.shutdown.begun() => return,
+        };
+        id += 1;
+        let board = Arc::clone(board);
+        let peer = accepted.transport.peer();
+        let span = tracing::info_span!("conn", id, %peer, passport = Empty, dialect = Empty);
+        let shutdown = board.shutdown.clone();
+        let serving = async move {
+            session::serve(board, accepted.transport).await;
+            drop(accepted.admission);
+        };
+        shutdown.spawn(serving.instrument(span));
+    }
+}
+
+/// Once a second: ends quiet conversations, publishes the load.
+async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = board.shutdown.begun() => return,
+        }
+        board.conversations.end_quiet(config.switchboard.idle_secs);
+        board.history.observe();
+        cluster.publish(load(&config, board.conversations.participants(), false));
+    }
+}
+
+async fn watch_store(board: Arc<Board>, cluster: Cluster, answers: Condition) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(CHECK) => {}
+            () = board.shutdown.begun() => return,
+        }
+        let outcome = tokio::time::timeout(CHECK, board.store.check()).await;
+        let ready = matches!(outcome, Ok(Ok(())));
+        match outcome {
+            Ok(Ok(())) => answers.met(),
+            Ok(Err(error)) => answers.missing(error.to_string()),
+            Err(_) => answers.missing("the store does not answer"),
+        }
+        if !board.shutdown.has_begun() {
+            cluster.publish_ready(ready);
+        }
+    }
+}
+
+fn load(config: &Config, participants: u64, draining: bool) -> Load {
+    let capacity = config.switchboard.capacity.max(1);
+    Load { load: participants, capacity, admits_per_second: 0, draining }
+}

@@ -1,0 +1,180 @@
+//! `USR` and `ANS`: who comes in (protocol reference §4.3, §9).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::cluster::{Cookie, CookieRole};
+use common::model::{ChannelId, ParticipationId, Passport};
+use common::msnp::dialect::Number;
+use common::msnp::switchboard::{self, Knock, Request};
+use common::msnp::verbs::{Phase, gate};
+use common::msnp::{Dialect, ErrorCode, Line, Service};
+use common::net::{Connection, Event, Mailbox, Sender, Transport, mailbox};
+
+use crate::board::Board;
+use crate::conversation::{Conversation, Greeting, NotJoined, Participant, Recorded};
+use crate::conversations::NotOpened;
+use crate::participation::Participation;
+use crate::push::{MAILBOX, Push};
+
+/// How long joining waits for the store to tell a friendly name.
+const NAME: Duration = Duration::from_secs(1);
+
+/// A place in a conversation. Dropping it leaves.
+pub(super) struct Seat {
+    pub(super) conversation: Arc<Conversation>,
+    pub(super) participation: Arc<Participation>,
+    /// The friendly name, decoded.
+    pub(super) name: Arc<str>,
+    /// The participant's own mailbox, for what is told later.
+    pub(super) reply: Sender<Push>,
+    board: Arc<Board>,
+    left: bool,
+}
+
+impl Seat {
+    /// Leaves the conversation; the others are told. Repeating it does nothing.
+    pub(super) fn leave(&mut self) {
+        if !std::mem::replace(&mut self.left, true) {
+            self.board.conversations.leave(&self.conversation, self.participation.id);
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Waits for the first command and lets its sender in. Without a seat the connection is to be closed, once what it
+/// has to say is written.
+pub(super) async fn admit<T: Transport>(
+    board: &Arc<Board>,
+    connection: &mut Connection<T>,
+) -> Option<(Seat, Mailbox<Push>)> {
+    let command = loop {
+        match connection.event().await {
+            Event::Command(command) => break command,
+            Event::Written => {}
+            Event::Ended(_) => return None,
+        }
+    };
+    let request = gate(Service::Switchboard, None, Phase::Start, &command).and_then(|_| Request::parse(&command));
+    let (knock, role, session) = match request {
+        Ok(Request::Open(knock)) => (knock, CookieRole::Caller, None),
+        Ok(Request::Answer { knock, session }) => (knock, CookieRole::Callee, session),
+        Ok(_) => return None,
+        Err(error) => {
+            tracing::debug!(%error, "closed");
+            return None;
+        }
+    };
+    match enter(board, &knock, role, session).await {
+        Ok(seat) => Some(seat),
+        Err(code) => {
+            board.metrics.refused.inc();
+            // It is the connection's last line: whether it fits does not matter.
+            let _ = connection.send(Line::error(code, knock.trid));
+            None
+        }
+    }
+}
+
+async fn enter(
+    board: &Arc<Board>,
+    knock: &Knock,
+    role: CookieRole,
+    session: Option<u32>,
+) -> Result<(Seat, Mailbox<Push>), ErrorCode> {
+    const REFUSED: ErrorCode = ErrorCode::AuthenticationFailed;
+    let who = knock.passport.as_ref().map_err(|_| REFUSED)?;
+    let text = std::str::from_utf8(&knock.cookie).map_err(|_| REFUSED)?;
+    let cookie = board.doorman.admit(text, who, role).map_err(|error| {
+        tracing::debug!(passport = %who, %error, "its cookie opens nothing");
+        REFUSED
+    })?;
+    let called_to = match role {
+        CookieRole::Caller => None,
+        CookieRole::Callee => {
+            let conversation = board.conversations.find(cookie.conversation).ok_or(REFUSED)?;
+            if session != Some(conversation.session) {
+                return Err(REFUSED);
+            }
+            Some(conversation)
+        }
+    };
+    let name = friendly_name(board, who).await;
+    // From here on nothing waits: a connection that is given up above has not joined.
+    let span = tracing::Span::current();
+    span.record("passport", who.as_str()).record("dialect", cookie.dialect);
+    tracing::debug!(conversation = %cookie.conversation, "joins");
+    let (reply, mailbox) = mailbox(MAILBOX);
+    let participation = Participation::new(who.clone(), ParticipationId(board.clock.uuid()));
+    let newcomer = participant(&cookie, &participation, &name, reply.clone());
+    let conversation = match called_to {
+        None => open(board, &cookie, knock, newcomer)?,
+        Some(conversation) => {
+            let greeting = Greeting::Answered(knock.trid);
+            board.conversations.join(&conversation, newcomer, greeting).map_err(|refusal| match refusal {
+                NotJoined::Ended => REFUSED,
+                NotJoined::Full => ErrorCode::SessionOverload,
+            })?;
+            conversation
+        }
+    };
+    let seat = Seat { conversation, participation, name, reply, board: Arc::clone(board), left: false };
+    Ok((seat, mailbox))
+}
+
+fn open(
+    board: &Board,
+    cookie: &Cookie,
+    knock: &Knock,
+    caller: Participant,
+) -> Result<Arc<Conversation>, ErrorCode> {
+    let greeting = Greeting::Opened(switchboard::opened(knock.trid, &knock.handle, &caller.name));
+    let own_channel = ChannelId(board.clock.uuid());
+    board.conversations.open(cookie.conversation, own_channel, caller, greeting).map_err(|refusal| match refusal {
+        // A notification server made two cookies for one conversation: whoever came first has it.
+        NotOpened::Exists => ErrorCode::AuthenticationFailed,
+        NotOpened::Closed => ErrorCode::GoingDown,
+        NotOpened::NoRandomness => ErrorCode::Internal,
+    })
+}
+
+fn participant(
+    cookie: &Cookie,
+    participation: &Arc<Participation>,
+    name: &Arc<str>,
+    mailbox: Sender<Push>,
+) -> Participant {
+    let dialect = Dialect::by_number(Number(cookie.dialect));
+    Participant {
+        participation: Arc::clone(participation),
+        name: Arc::clone(name),
+        claim: cookie.claim,
+        capabilities: cookie.capabilities,
+        wants_capabilities: dialect.is_some_and(|dialect| dialect.network_ids),
+        mailbox,
+        recorded: Recorded::default(),
+    }
+}
+
+/// The name that others see; the passport if the store has none or does not answer: joining must not fail for it.
+async fn friendly_name(board: &Board, who: &Passport) -> Arc<str> {
+    let account = tokio::time::timeout(NAME, board.store.account(who)).await;
+    let name = match account {
+        Ok(Ok(account)) => account.map(|account| account.settings.friendly_name),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "joins without its friendly name");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("joins without its friendly name: the store does not answer");
+            None
+        }
+    };
+    // An empty name would leave a token out of every line that carries it.
+    name.filter(|name| !name.is_empty()).map_or_else(|| who.as_str().into(), Into::into)
+}

@@ -1,0 +1,254 @@
+//! One connection: a task that owns it, from the first byte to the last confirmation.
+
+mod call;
+mod close;
+#[cfg(test)]
+mod delivery_tests;
+mod join;
+mod relay;
+#[cfg(test)]
+mod socket_tests;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::msnp::switchboard::{Request, Speaker};
+use common::msnp::verbs::{Phase, gate};
+use common::msnp::{Command, Decoder, ParseError, Service};
+use common::net::{Connection, Ended, Event, Mailbox, Transport};
+use tokio::time::Instant;
+
+use crate::board::Board;
+use crate::delivery::{Awaited, LiveCursor};
+use crate::departure;
+use crate::kind::Kinds;
+use crate::push::{Farewell, Heard, Push};
+use call::Calls;
+use join::Seat;
+
+/// How often a connection with something unconfirmed looks how far its client has got.
+const LOOK: Duration = Duration::from_secs(1);
+/// So much is moved from the mailbox to the outbox before the socket is tried.
+const BATCH: usize = 32 * 1024;
+
+/// Serves a client until it is gone.
+pub(crate) async fn serve<T: Transport>(board: Arc<Board>, transport: T) {
+    let decoder = Decoder::new(Service::Switchboard, board.max_message);
+    let mut connection = Connection::new(transport, decoder, Arc::clone(&board.pool));
+    let admitted = tokio::select! {
+        admitted = tokio::time::timeout(board.authenticate, join::admit(&board, &mut connection)) => admitted,
+        () = board.shutdown.begun() => Ok(None),
+    };
+    match admitted {
+        Ok(Some((seat, mailbox))) => Session::new(board, connection, seat, mailbox).run().await,
+        Ok(None) => close::farewell(&mut connection).await,
+        Err(_) => tracing::debug!("did not say who it is in time"),
+    }
+}
+
+/// A participant's connection.
+struct Session<T> {
+    board: Arc<Board>,
+    connection: Connection<T>,
+    mailbox: Mailbox<Push>,
+    seat: Seat,
+    speaker: Speaker,
+    kinds: Kinds,
+    calls: Calls,
+    /// A command that came while a `CAL` waits for its answer: commands are handled strictly in order.
+    held: Option<Command>,
+    cursor: LiveCursor,
+    awaited: Awaited,
+}
+
+/// Why a participation ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    /// The client said `OUT`.
+    Left,
+    /// The client closed in order.
+    Closed,
+    /// The connection was reset, or has timed out.
+    Broken,
+    /// The client can't keep up.
+    Overflow,
+    /// The client sent what makes no sense.
+    Violation,
+    /// The switchboard wants it so.
+    Told(Farewell),
+}
+
+impl From<ParseError> for End {
+    fn from(error: ParseError) -> Self {
+        tracing::debug!(%error, "closed");
+        Self::Violation
+    }
+}
+
+impl From<common::net::Overflow> for End {
+    fn from(_: common::net::Overflow) -> Self {
+        Self::Overflow
+    }
+}
+
+impl<T: Transport> Session<T> {
+    fn new(board: Arc<Board>, connection: Connection<T>, seat: Seat, mailbox: Mailbox<Push>) -> Self {
+        let speaker = Speaker::new(&seat.participation.passport, &seat.name);
+        Self {
+            board,
+            connection,
+            mailbox,
+            seat,
+            speaker,
+            kinds: Kinds::default(),
+            calls: Calls::default(),
+            held: None,
+            cursor: LiveCursor::default(),
+            awaited: Awaited::default(),
+        }
+    }
+
+    /// From joining to the settling of what history still owes the participant.
+    async fn run(mut self) {
+        let Err(end) = self.talk().await;
+        tracing::debug!(?end, "left");
+        if end == End::Overflow {
+            self.board.metrics.overflows.inc();
+        }
+        self.seat.leave();
+        let in_order = self.close(&end).await;
+        let live_cursor = self.cursor.finish(in_order);
+        let gone = Arc::clone(&self.seat.participation);
+        let board = Arc::clone(&self.board);
+        drop(self);
+        board.shutdown.spawn(departure::settle(Arc::clone(&board), gone, live_cursor));
+    }
+
+    async fn talk(&mut self) -> Result<std::convert::Infallible, End> {
+        let mut look = std::pin::pin!(tokio::time::sleep(LOOK));
+        let mut armed = false;
+        loop {
+            if !armed && self.is_watching() {
+                look.as_mut().reset(Instant::now() + LOOK);
+                armed = true;
+            }
+            tokio::select! {
+                item = self.mailbox.recv() => self.deliver(item.ok_or(End::Overflow)?)?,
+                event = self.connection.event(), if self.held.is_none() => self.happened(event)?,
+                reply = self.calls.answered() => {
+                    self.send(reply)?;
+                    if let Some(command) = self.held.take() {
+                        self.command(&command)?;
+                    }
+                }
+                () = &mut look, if armed => {
+                    armed = false;
+                    self.look();
+                }
+            }
+        }
+    }
+
+    fn happened(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Command(command) if self.calls.is_waiting() => {
+                self.held = Some(command);
+                Ok(())
+            }
+            Event::Command(command) => self.command(&command),
+            Event::Written => {
+                self.awaited.written(self.connection.written());
+                Ok(())
+            }
+            Event::Ended(Ended::Closed) => Err(End::Closed),
+            Event::Ended(Ended::Broken(_)) => Err(End::Broken),
+            Event::Ended(Ended::Malformed(error)) => {
+                tracing::debug!(%error, "closed");
+                Err(End::Violation)
+            }
+        }
+    }
+
+    fn command(&mut self, command: &Command) -> Result<(), End> {
+        self.seat.conversation.touch();
+        if self.cursor.is_waiting() {
+            self.cursor.confirm(self.connection.confirmed());
+        }
+        self.cursor.command();
+        gate(Service::Switchboard, None, Phase::SignedIn, command)?;
+        match Request::parse(command)? {
+            Request::Message { trid, ack, payload } => {
+                self.relay(trid, ack, &payload);
+                Ok(())
+            }
+            Request::Call { trid, callee } => self.call(trid, callee),
+            Request::Leave => Err(End::Left),
+            // The gate lets neither through; if it did, they would be out of order.
+            Request::Open(_) | Request::Answer { .. } => Err(ParseError::OutOfOrder.into()),
+        }
+    }
+
+    /// Queues a reply. It is written once the input is used up, or with what is delivered next.
+    fn send(&mut self, line: Bytes) -> Result<(), End> {
+        self.connection.send(line)?;
+        Ok(())
+    }
+
+    /// Moves what is in the mailbox to the outbox and writes what the socket takes.
+    fn deliver(&mut self, first: Push) -> Result<(), End> {
+        let mut next = Some(first);
+        let mut unwritten = 0;
+        while let Some(item) = next {
+            unwritten += item.weight();
+            self.put(item)?;
+            if unwritten > BATCH {
+                self.connection.flush();
+                unwritten = 0;
+            }
+            next = self.mailbox.now();
+        }
+        self.connection.flush();
+        self.awaited.written(self.connection.written());
+        Ok(())
+    }
+
+    fn put(&mut self, item: Push) -> Result<(), End> {
+        match item {
+            Push::Lines(lines) => self.send(lines),
+            Push::Message(spoken, heard) => {
+                self.connection.send(spoken.first)?;
+                let end = self.connection.send(spoken.rest)?;
+                match heard {
+                    Heard::Unnoted => {}
+                    Heard::Kept(message) => self.cursor.queued(message, end),
+                    Heard::Awaited(ticket) => self.awaited.queued(ticket, end),
+                }
+                Ok(())
+            }
+            Push::Close(why) => Err(End::Told(why)),
+        }
+    }
+
+    /// Whether there is something to look after from time to time.
+    fn is_watching(&self) -> bool {
+        let row = &self.seat.participation;
+        let unreported = self.cursor.has_moved() && (row.has_row() || row.is_being_written());
+        self.cursor.is_waiting() || unreported || self.awaited.is_bounded()
+    }
+
+    fn look(&mut self) {
+        if self.cursor.is_waiting() {
+            self.cursor.confirm(self.connection.confirmed());
+        }
+        let Seat { participation, .. } = &self.seat;
+        if participation.has_row()
+            && let Some(message) = self.cursor.report()
+        {
+            self.board.cursors.moved(&participation.passport, participation.id, message);
+        }
+        self.awaited.expire(Instant::now(), LOOK);
+    }
+}

@@ -1,0 +1,211 @@
+//! A switchboard without cluster, store and sockets: what tests drive sessions with.
+
+mod store;
+mod wire;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::clock::MessageClock;
+use common::cluster::{Cookie, CookieRole, Invitation, Outcome, TicketError};
+use common::model::{ClaimId, ConversationId, Generation, NodeId, ParticipationId, Passport};
+use common::net::{BufferPool, Shutdown};
+use common::store::HistoryWrite;
+use common::telemetry::Registry;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::board::{Answer, Board, Doorman, Peers};
+use crate::conversation::{Place, Rules};
+use crate::conversations::Conversations;
+use crate::cursors::Cursors;
+use crate::history::History;
+use crate::metrics::Metrics;
+use crate::session;
+
+pub(crate) use store::{Asked, FakeStore, Mood};
+pub(crate) use wire::{Client, wire};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `alice` is alice@example.com.
+pub(crate) fn passport(name: &str) -> Passport {
+    Passport::parse(&format!("{name}@example.com")).unwrap()
+}
+
+/// The claim of a test account: the same at every look.
+pub(crate) fn claim(who: &Passport) -> ClaimId {
+    ClaimId(Uuid::new_v5(&Uuid::nil(), who.as_str().as_bytes()))
+}
+
+/// Cookies by their text; each opens once.
+#[derive(Default)]
+pub(crate) struct FakeDoorman {
+    cookies: Mutex<HashMap<String, (Passport, Cookie)>>,
+    used: Mutex<BTreeSet<u64>>,
+}
+
+impl FakeDoorman {
+    /// A cookie's text.
+    pub(crate) fn cookie(&self, who: &Passport, role: CookieRole, conversation: ConversationId) -> String {
+        let mut cookies = lock(&self.cookies);
+        let nonce = cookies.len() as u64;
+        let claim = claim(who);
+        let cookie = Cookie { role, conversation, claim, dialect: 8, capabilities: 0, expires: u32::MAX, nonce };
+        let text = format!("{nonce}.cookie");
+        cookies.insert(text.clone(), (who.clone(), cookie));
+        text
+    }
+}
+
+impl Doorman for Arc<FakeDoorman> {
+    fn admit(&self, cookie: &str, who: &Passport, role: CookieRole) -> std::result::Result<Cookie, TicketError> {
+        let (bearer, cookie) = lock(&self.cookies).get(cookie).cloned().ok_or(TicketError::NotGenuine)?;
+        if bearer != *who || cookie.role != role {
+            return Err(TicketError::NotGenuine);
+        }
+        if lock(&self.used).insert(cookie.nonce) { Ok(cookie) } else { Err(TicketError::Used) }
+    }
+}
+
+/// Sessions that answer invitations: `offline…` is not there, `slow…` never answers, the rest ring.
+#[derive(Default)]
+pub(crate) struct FakePeers {
+    pub(crate) invited: Mutex<Vec<(Passport, Invitation)>>,
+    pub(crate) told: Mutex<Vec<Passport>>,
+    pub(crate) telling: Notify,
+}
+
+impl Peers for Arc<FakePeers> {
+    fn invite(&self, callee: &Passport, invitation: Invitation, _: Duration) -> Answer<Outcome> {
+        lock(&self.invited).push((callee.clone(), invitation));
+        let name = callee.as_str().to_owned();
+        Box::pin(async move {
+            if name.starts_with("slow") {
+                std::future::pending::<()>().await;
+            }
+            if name.starts_with("offline") { Outcome::NotHere } else { Outcome::Accepted }
+        })
+    }
+
+    fn outstanding(&self, who: &Passport, _: ParticipationId) {
+        lock(&self.told).push(who.clone());
+        self.telling.notify_waiters();
+    }
+}
+
+impl FakePeers {
+    /// Waits until a principal was told that something is outstanding.
+    pub(crate) async fn has_told(&self, who: &Passport) {
+        loop {
+            let telling = self.telling.notified();
+            if lock(&self.told).contains(who) {
+                return;
+            }
+            telling.await;
+        }
+    }
+}
+
+/// A switchboard under test.
+pub(crate) struct World {
+    pub(crate) board: Arc<Board>,
+    pub(crate) store: Arc<FakeStore>,
+    pub(crate) doorman: Arc<FakeDoorman>,
+    pub(crate) peers: Arc<FakePeers>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let store = Arc::new(FakeStore::default());
+        let (doorman, peers) = (Arc::new(FakeDoorman::default()), Arc::new(FakePeers::default()));
+        let metrics = Arc::new(Metrics::new(&mut Registry::default()));
+        let shutdown = Shutdown::default();
+        let rules = Rules { participants: 5, ring: Duration::from_secs(120) };
+        let board = Arc::new(Board {
+            place: Place { node: NodeId::parse("sb-1").unwrap(), generation: Generation(1) },
+            addr: ([127, 0, 0, 1], 1865).into(),
+            authenticate: Duration::from_secs(60),
+            max_message: 1664,
+            store: Arc::clone(&store) as _,
+            doorman: Box::new(Arc::clone(&doorman)),
+            peers: Box::new(Arc::clone(&peers)),
+            conversations: Conversations::new(rules, Arc::clone(&metrics)),
+            history: History::new(Arc::clone(&store) as _, Arc::clone(&metrics), shutdown.clone()),
+            cursors: Cursors::new(Arc::clone(&store) as _),
+            clock: MessageClock::new().unwrap(),
+            metrics,
+            pool: Arc::new(BufferPool::default()),
+            shutdown: shutdown.clone(),
+        });
+        shutdown.spawn({
+            let board = Arc::clone(&board);
+            async move { board.cursors.run(&board.shutdown).await }
+        });
+        Self { board, store, doorman, peers }
+    }
+
+    pub(crate) fn store_is(&self, mood: Mood) {
+        *lock(&self.store.mood) = mood;
+    }
+
+    pub(crate) fn conversation_id(&self) -> ConversationId {
+        ConversationId(self.board.clock.uuid())
+    }
+
+    /// A connection that has said nothing yet.
+    pub(crate) fn connect(&self) -> Client {
+        let (client, transport) = wire();
+        self.board.shutdown.spawn(session::serve(Arc::clone(&self.board), transport));
+        client
+    }
+
+    /// `who` opens a conversation.
+    pub(crate) async fn open(&self, who: &str) -> (ConversationId, Client) {
+        let (id, who) = (self.conversation_id(), passport(who));
+        let client = self.connect();
+        client.say(&format!("USR 1 {who} {}\n", self.doorman.cookie(&who, CookieRole::Caller, id)));
+        client.skip("USR 1 OK").await;
+        (id, client)
+    }
+
+    /// The line by which `who` answers an invitation to a conversation.
+    pub(crate) fn answer(&self, who: &str, id: ConversationId) -> String {
+        let who = passport(who);
+        let session = self.board.conversations.find(id).unwrap().session;
+        format!("ANS 1 {who} {} {session}\n", self.doorman.cookie(&who, CookieRole::Callee, id))
+    }
+
+    /// `who` joins a conversation, and has seen `ANS 1 OK`.
+    pub(crate) async fn join(&self, who: &str, id: ConversationId) -> Client {
+        let client = self.connect();
+        client.say(&self.answer(who, id));
+        while client.line().await != "ANS 1 OK" {}
+        client
+    }
+
+    /// A conversation of the first, who called, and the others; all have seen all join.
+    pub(crate) async fn chat(&self, names: &[&str]) -> Vec<Client> {
+        let (id, caller) = self.open(names[0]).await;
+        let mut clients = vec![caller];
+        for name in &names[1..] {
+            let joined = self.join(name, id).await;
+            for client in &clients {
+                client.skip("JOI").await;
+            }
+            clients.push(joined);
+        }
+        clients
+    }
+
+    pub(crate) fn written(&self) -> Vec<HistoryWrite> {
+        lock(&self.store.written).clone()
+    }
+}
+
+pub(crate) fn payload(content_type: &str, body: &str) -> String {
+    format!("MIME-Version: 1.0\r\nContent-Type: {content_type}\r\n\r\n{body}")
+}
