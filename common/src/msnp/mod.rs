@@ -9,8 +9,11 @@ pub mod dialect;
 mod error_code;
 mod frame;
 pub mod handshake;
+pub mod invitation;
 mod line;
 pub mod mime;
+pub mod miscellany;
+pub mod presence;
 pub mod value;
 pub mod verbs;
 
