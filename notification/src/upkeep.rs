@@ -13,8 +13,8 @@ use crate::services::Services;
 const ROUND: Duration = Duration::from_secs(1);
 /// Rounds between two writes of last appearances.
 const WRITE_EVERY: u64 = 5;
-/// Rounds between two questions to the store.
-const CHECK_EVERY: u64 = 2;
+/// Rounds between two questions to the store, each of which costs a durable write.
+const CHECK_EVERY: u64 = 5;
 /// How long the store may take to say that it is there.
 const CHECK_PATIENCE: Duration = Duration::from_secs(4);
 

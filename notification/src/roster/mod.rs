@@ -80,6 +80,8 @@ pub(crate) fn sync_lines(
     match *request {}
 }
 
+pub(crate) fn fold_reverse(roster: &mut Roster, claim: ClaimId, by: &Passport, name: Option<&str>, on: bool) {}
+
 pub(crate) fn reverse_added(owner: &Owner<'_>, by: &Passport, name: &str) -> Plan {
     Plan { reply: Bytes::new(), edits: Vec::new(), effects: Vec::new() }
 }

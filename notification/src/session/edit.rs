@@ -59,12 +59,16 @@ fn sync(session: &mut Session, request: &Request, trid: TrId, out: &mut Out) {
 /// Somebody has put the principal on its forward list.
 pub(super) async fn added(session: &mut Session, services: &Services, by: &Passport, name: &str, out: &mut Out) {
     let plan = roster::reverse_added(&owner(session, services), by, name);
+    let claim = session.claim;
+    roster::fold_reverse(Arc::make_mut(&mut session.roster), claim, by, Some(name), true);
     follow(session, services, plan, out).await;
 }
 
 /// Somebody has taken the principal off its forward list.
 pub(super) async fn removed(session: &mut Session, services: &Services, by: &Passport, out: &mut Out) {
     let plan = roster::reverse_removed(&owner(session, services), by);
+    let claim = session.claim;
+    roster::fold_reverse(Arc::make_mut(&mut session.roster), claim, by, None, false);
     follow(session, services, plan, out).await;
 }
 

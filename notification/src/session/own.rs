@@ -114,7 +114,9 @@ impl Session {
     fn watchers(&self) -> impl Iterator<Item = &Passport> {
         let contacts = self.roster.contacts.values();
         let watching = contacts.filter(|contact| contact.lists.contains(List::Reverse));
-        watching.map(|contact| &contact.passport).filter(|who| self.roster.allows(who))
+        // A principal that has itself on its list hears nothing of itself (§14).
+        let others = watching.map(|contact| &contact.passport).filter(|who| **who != self.passport);
+        others.filter(|who| self.roster.allows(who))
     }
 
     /// The age of what is said next.
@@ -141,7 +143,8 @@ impl Session {
     /// Asks contacts how they look.
     pub(super) fn probe(&self, contacts: impl Iterator<Item = Passport>, out: &mut Out) {
         let probe = || Notice::Probe { from: self.passport.clone(), reply_to: self.here.clone() };
-        out.posts.extend(contacts.map(|contact| (contact, probe())));
+        let others = contacts.filter(|contact| *contact != self.passport);
+        out.posts.extend(others.map(|contact| (contact, probe())));
     }
 
     /// What an edit of the roster, already done, means for others and for what the client sees.
