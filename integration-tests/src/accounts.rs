@@ -30,8 +30,13 @@ pub async fn create(config: &Config, names: &[String], contacts: &[(usize, usize
         let sealed_password = Some(key.seal(passport, claim, PASSWORD));
         let credentials = Credentials { epoch: 1, password_hash: hash.clone(), sealed_password };
         let friendly_name = name.clone();
-        let new =
-            NewAccount { passport: passport.clone(), claim, credentials, friendly_name, created: clock::wall_ms() };
+        let new = NewAccount {
+            passport: passport.clone(),
+            claim,
+            credentials,
+            friendly_name,
+            created: clock::wall_ms(),
+        };
         if store.create_account(new).await? != Claimed::Won {
             bail!("{passport} is taken");
         }

@@ -54,7 +54,8 @@ async fn a_chat_goes_on_when_its_notification_server_is_killed() -> Result<()> {
     let (alice, bob) = two_people(&world).await?;
     let mut beliefs = Beliefs::default();
     let (people, chat) = meet(&world, &alice, &bob).await?;
-    let chat = chat_until(&mut beliefs, chat, ACKNOWLEDGED / 2, async || world.kill("notification-1").await).await?;
+    let chat =
+        chat_until(&mut beliefs, chat, ACKNOWLEDGED / 2, async || world.kill("notification-1").await).await?;
     drop(people);
     // The switchboard needs nobody: the same conversation goes on.
     chat_until(&mut beliefs, chat.context("the conversation has ended")?, ACKNOWLEDGED, async || Ok(())).await?;
@@ -159,6 +160,11 @@ fn check(directory: &Path, beliefs: &Beliefs, world: World) -> Result<World> {
     let lost: Vec<_> = beliefs.acknowledged.iter().filter(|number| !unique.contains(number)).collect();
     ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
     ensure!(beliefs.acknowledged.len() >= ACKNOWLEDGED, "only {} acknowledged", beliefs.acknowledged.len());
-    println!("{} sent, {} acknowledged, {} in the history", beliefs.sent, beliefs.acknowledged.len(), stored.len());
+    println!(
+        "{} sent, {} acknowledged, {} in the history",
+        beliefs.sent,
+        beliefs.acknowledged.len(),
+        stored.len()
+    );
     Ok(world)
 }

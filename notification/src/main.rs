@@ -1,8 +1,119 @@
-//! notification
-#[cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "the sessions that use it come with their own change")
-)]
-mod roster;
+//! The notification server: long-lived sessions, rosters, presence, invitations.
 
-fn main() {}
+mod hub;
+mod last_active;
+mod metrics;
+mod nodes;
+mod passwords;
+mod roster;
+mod services;
+mod session;
+mod upkeep;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use common::clock::HybridClock;
+use common::cluster::{Cluster, Deliver, Keyring, Load, Me, Role};
+use common::config::{self, Config, Program};
+use common::credentials::{AttemptGuard, SealingKey};
+use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
+use common::telemetry::{self, Admin, Readiness, Registry};
+
+use hub::{Hub, Item};
+use last_active::LastActive;
+use metrics::Metrics;
+use passwords::Passwords;
+use services::Services;
+
+/// How long sessions may take to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = config::from_command_line(Program::Notification);
+    telemetry::init_logs(&config.log)?;
+    let open_files = raise_open_files().context("can't raise the limit of open files")?;
+    tracing::info!(open_files = open_files.unwrap_or(u64::MAX), "notification starts");
+    let shutdown = Shutdown::default();
+    shutdown.on_signals().context("can't listen for signals")?;
+    run(config, shutdown).await
+}
+
+/// Binds, serves until shutdown, and says goodbye.
+async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+    let own = &config.notification;
+    let readiness = Readiness::default();
+    let store_answers = readiness.require("store", "not asked yet");
+    let mut registry = Registry::with_prefix("notification");
+    let metrics = Metrics::new(&mut registry);
+
+    let keys = Keyring::load(&config.cluster.secrets)?;
+    let md5 = SealingKey::load(&config.accounts.md5_key)?.map(Passwords::new).transpose()?;
+    let store = common::store::open(&config.store).await?;
+    let listener = Listener::bind(own.listen, AddressLimiter::new(own.connections_per_address)).await?;
+    let clients = listener.addr()?;
+    let hub = Arc::new(Hub::new());
+    let load =
+        Load { capacity: own.capacity.max(1), admits_per_second: own.sign_ins_per_second, ..Load::default() };
+    let me = Me {
+        role: Role::Notification,
+        node: own.node.clone(),
+        client_addr: own.advertise.unwrap_or(clients),
+        store: store.id().await?,
+        load,
+    };
+    let clock = Arc::new(HybridClock::default());
+    let deliver: Arc<dyn Deliver> = hub.clone();
+    let cluster =
+        Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
+    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness, &shutdown).await?;
+    let addresses = [
+        ("clients", clients),
+        ("gossip", cluster.gossip_addr()),
+        ("peer", cluster.peer_addr()),
+        ("admin", admin.addr()),
+    ];
+    let services = Arc::new(Services {
+        guard: AttemptGuard::new(&config.accounts),
+        limits: config.limits,
+        config: config.notification,
+        store,
+        cluster,
+        keys,
+        md5,
+        hub,
+        buffers: Arc::default(),
+        last_active: LastActive::default(),
+        metrics,
+        shutdown: shutdown.clone(),
+    });
+    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&services), load, store_answers));
+    let mourning = tokio::spawn(nodes::mourn(Arc::clone(&services)));
+    telemetry::announce(&addresses);
+
+    accept(&listener, &services).await;
+    drop(listener);
+    services.hub.tell_all(|| Item::ShutDown);
+    let left = shutdown.finish(FAREWELL).await;
+    if left > 0 {
+        tracing::warn!(left, "sessions were still there");
+    }
+    mourning.await?;
+    upkeep.await?;
+    Ok(())
+}
+
+/// Accepts clients until shutdown.
+async fn accept(listener: &Listener, services: &Arc<Services>) {
+    let mut id = 0;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = services.shutdown.begun() => return,
+        };
+        id += 1;
+        services.shutdown.spawn(session::serve(accepted, id, Arc::clone(services)));
+    }
+}

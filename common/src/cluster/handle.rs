@@ -60,6 +60,18 @@ impl Cluster {
         unimplemented!()
     }
 
+    /// Where gossip listens: the port that was chosen, where 0 was asked for.
+    #[must_use]
+    pub fn gossip_addr(&self) -> SocketAddr {
+        unimplemented!()
+    }
+
+    /// Where peer links are accepted: the port that was chosen, where 0 was asked for.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        unimplemented!()
+    }
+
     /// The own node's name.
     #[must_use]
     pub fn id(&self) -> &NodeId {
@@ -69,18 +81,6 @@ impl Cluster {
     /// In which of its lives the own node is.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        unimplemented!()
-    }
-
-    /// Where it listens for gossip; the port that was chosen, where 0 was asked for.
-    #[must_use]
-    pub fn gossip_addr(&self) -> SocketAddr {
-        unimplemented!()
-    }
-
-    /// Where it listens for peer links; the port that was chosen, where 0 was asked for.
-    #[must_use]
-    pub fn peer_addr(&self) -> SocketAddr {
         unimplemented!()
     }
 

@@ -69,7 +69,7 @@ pub enum Notice {
         /// What may be seen.
         presence: Option<Presence>,
     },
-    /// `from` asks how the recipient looks. The answer is a [`Notice::Presence`] sent straight to `reply_to`, or
+    /// `from` asks how the recipient looks. The answer is a [`Notice::ProbeAnswer`] sent straight to `reply_to`, or
     /// nothing if `from` may not see it.
     Probe {
         /// Who asks.
@@ -105,6 +105,16 @@ pub enum Notice {
     Outstanding {
         /// Which.
         participation: ParticipationId,
+    },
+    /// `from` answers the recipient's probe. Told apart from [`Notice::Presence`], since old clients show the two
+    /// differently: `ILN`, somebody was here already, or `NLN`, somebody has just come.
+    ProbeAnswer {
+        /// Whose presence.
+        from: Passport,
+        /// How old this is.
+        stamp: Stamp,
+        /// What may be seen.
+        presence: Presence,
     },
 }
 

@@ -10,14 +10,17 @@ mod error_code;
 mod frame;
 pub mod groups;
 pub mod handshake;
+pub mod invitation;
 mod line;
 pub mod lists;
 pub mod mime;
+pub mod miscellany;
+pub mod presence;
 pub mod privacy;
 pub mod properties;
+pub mod switchboard;
 pub mod sync;
 mod token;
-pub mod switchboard;
 pub mod value;
 pub mod verbs;
 

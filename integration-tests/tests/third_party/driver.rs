@@ -173,7 +173,8 @@ async fn presence(deployment: &Deployment, alice: &mut Person, bob: &mut Person)
     let who = deployment.alice.clone();
     let object = bob
         .expect("bob sees alice and her picture", |event| match event {
-            Event::InitialPresenceUpdate { email, presence, .. } | Event::PresenceUpdate { email, presence, .. }
+            Event::InitialPresenceUpdate { email, presence, .. }
+            | Event::PresenceUpdate { email, presence, .. }
                 if *email == who =>
             {
                 presence.msn_object_string.clone()
@@ -245,10 +246,8 @@ async fn chat(deployment: &Deployment, alice: &mut Person, bob: &mut Person, pic
         .await;
     }
     within("nudge", at_bob.send_nudge()).await.expect("nudged");
-    next_event(&mut heard_by_alice, "alice is nudged", |event| {
-        matches!(event, Event::Nudge { .. }).then_some(())
-    })
-    .await;
+    next_event(&mut heard_by_alice, "alice is nudged", |event| matches!(event, Event::Nudge { .. }).then_some(()))
+        .await;
     display_picture(deployment, picture, &at_bob, &mut heard_by_bob).await;
 
     within("leave", at_bob.disconnect()).await.expect("bob leaves");

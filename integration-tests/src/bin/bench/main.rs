@@ -12,7 +12,8 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: bench idle [SESSIONS]      memory of a notification server with so many idle sessions (5000)
+const USAGE: &str =
+    "usage: bench idle [SESSIONS]      memory of a notification server with so many idle sessions (5000)
        bench relay [ROUNDS]       CPU per relayed message, not stored, beside a bare relay (5)
        bench stored [ROUNDS]      CPU per stored and acknowledged message, beside a bare relay with SQLite (5)";
 

@@ -9,7 +9,8 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name stands in brackets and may hold spaces.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks: u64 = fields.get(11..13).context("utime and stime")?.iter().flat_map(|ticks| ticks.parse::<u64>()).sum();
+    let ticks: u64 =
+        fields.get(11..13).context("utime and stime")?.iter().flat_map(|ticks| ticks.parse::<u64>()).sum();
     Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 

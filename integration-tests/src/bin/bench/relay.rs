@@ -54,7 +54,10 @@ pub(super) async fn run(kind: Kind, rounds: usize) -> Result<()> {
     }
     let (cost, bare_cost) = (median(costs), median(bare_costs));
     println!("{kind:?}: {RATE} messages/s in {PAIRS} conversations, {} bytes each", load.payload.len());
-    println!("{kind:?}: switchboard {cost:.1} µs, bare {bare_cost:.1} µs of CPU a message: {:.2}×", cost / bare_cost);
+    println!(
+        "{kind:?}: switchboard {cost:.1} µs, bare {bare_cost:.1} µs of CPU a message: {:.2}×",
+        cost / bare_cost
+    );
     drop((people, ours, theirs, bare));
     world.shut_down().await
 }
@@ -107,7 +110,8 @@ async fn bare_relay(database: Option<&std::path::Path>) -> Result<(Child, Pairs)
 
 /// What every client sends while somebody types, and what nobody stores.
 fn typing() -> Vec<u8> {
-    let head = "MIME-Version: 1.0\r\nContent-Type: text/x-msmsgscontrol\r\nTypingUser: user@example.com\r\n\r\n\r\n";
+    let head =
+        "MIME-Version: 1.0\r\nContent-Type: text/x-msmsgscontrol\r\nTypingUser: user@example.com\r\n\r\n\r\n";
     head.as_bytes().to_vec()
 }
 

@@ -1,0 +1,342 @@
+//! The sessions of this process: passport → mailboxes. What the router delivers to.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::cluster::{Deliver, Invitation, Notice, Outcome};
+use common::model::{Endpoint, Epoch, NodeId, Passport};
+use common::net::{Mailbox, Sender, mailbox};
+use tokio::sync::oneshot;
+
+/// What a session finds in its mailbox.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// Something happened to somebody.
+    Notice(Notice),
+    /// Somebody calls, and waits for the answer.
+    Invite(Invitation, oneshot::Sender<Outcome>),
+    /// The principal has signed in elsewhere.
+    Displaced,
+    /// The directory had lost the session: it should say again how it looks.
+    Reannounce,
+    /// That notification node is dead, and the grace for its users is over.
+    NodeLost(NodeId),
+    /// This process shuts down.
+    ShutDown,
+}
+
+/// The bytes of notices that may wait for one session. More means that it does not run at all.
+const MAILBOX_BUDGET: usize = 256 * 1024;
+/// How long a caller waits for the session's answer to an invitation.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+/// Sessions are spread over so many tables, so that workers seldom meet at one lock.
+const SHARDS: usize = 32;
+
+type Shard = HashMap<Passport, Vec<Entry>>;
+
+/// The sessions of this process.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    shards: [Mutex<Shard>; SHARDS],
+    hasher: RandomState,
+    next_id: AtomicU64,
+    sessions: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    endpoint: Endpoint,
+    /// Nothing until the directory has given one: the session must be deliverable before that.
+    epoch: Option<Epoch>,
+    /// The greatest epoch that displaced this principal while this session had none yet.
+    displaced_by: Option<Epoch>,
+    sender: Sender<Item>,
+}
+
+/// A session's place in the hub; dropping it frees the place.
+#[derive(Debug)]
+pub(crate) struct Place {
+    hub: Arc<Hub>,
+    who: Passport,
+    id: u64,
+}
+
+impl Hub {
+    /// A hub without sessions.
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hasher: RandomState::new(),
+            next_id: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
+        }
+    }
+
+    /// A place for a session that signs in, and its mailbox. What is delivered before the session is ready waits
+    /// there.
+    pub(crate) fn enter(self: &Arc<Self>, who: &Passport, endpoint: Endpoint) -> (Place, Mailbox<Item>) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (sender, mailbox) = mailbox(MAILBOX_BUDGET);
+        let entry = Entry { id, endpoint, epoch: None, displaced_by: None, sender };
+        self.shard(who).entry(who.clone()).or_insert_with(|| Vec::with_capacity(1)).push(entry);
+        self.sessions.fetch_add(1, Ordering::Relaxed);
+        (Place { hub: Arc::clone(self), who: who.clone(), id }, mailbox)
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// Tells every session something.
+    pub(crate) fn tell_all(&self, item: impl Fn() -> Item) {
+        for shard in &self.shards {
+            for entry in lock(shard).values().flatten() {
+                // A closed mailbox belongs to a session that is ending anyway.
+                let _ = entry.sender.send(item(), 0);
+            }
+        }
+    }
+
+    fn shard(&self, who: &Passport) -> MutexGuard<'_, Shard> {
+        let at = usize::try_from(self.hasher.hash_one(who) % SHARDS as u64).unwrap_or_default();
+        lock(&self.shards[at])
+    }
+
+    fn send(&self, to: &Passport, epoch: Option<Epoch>, notice: &Notice) -> Outcome {
+        let mut outcome = Outcome::NotHere;
+        for entry in self.shard(to).get(to).into_iter().flatten().filter(|entry| entry.is(epoch)) {
+            if entry.sender.send(Item::Notice(notice.clone()), cost(notice)).is_ok() {
+                outcome = Outcome::Accepted;
+            }
+        }
+        outcome
+    }
+
+    /// Hands an invitation to the newest session, which answers.
+    fn call(
+        &self,
+        to: &Passport,
+        epoch: Option<Epoch>,
+        invitation: Invitation,
+    ) -> Option<oneshot::Receiver<Outcome>> {
+        let shard = self.shard(to);
+        let newest = shard.get(to)?.iter().filter(|entry| entry.is(epoch)).max_by_key(|entry| entry.id)?;
+        let (sender, receiver) = oneshot::channel();
+        newest.sender.send(Item::Invite(invitation, sender), size_of::<Item>()).ok()?;
+        Some(receiver)
+    }
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Entry {
+    /// Whether this is the session meant. One without an epoch may be it.
+    fn is(&self, epoch: Option<Epoch>) -> bool {
+        match (epoch, self.epoch) {
+            (Some(meant), Some(own)) => meant == own,
+            _ => true,
+        }
+    }
+
+    fn displace(&mut self, by: Epoch) {
+        match self.epoch {
+            None => self.displaced_by = self.displaced_by.max(Some(by)),
+            Some(own) if own < by => {
+                let _ = self.sender.send(Item::Displaced, 0);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+/// About the bytes that a notice holds while it waits.
+fn cost(notice: &Notice) -> usize {
+    let texts = match notice {
+        Notice::Presence { presence: Some(presence), .. } | Notice::ProbeAnswer { presence, .. } => {
+            presence.name.len()
+                + presence.object.as_ref().map_or(0, |object| object.len())
+                + presence.personal_message.as_ref().map_or(0, |message| message.len())
+        }
+        Notice::Added { name, .. } => name.len(),
+        Notice::Property { value, .. } => value.len(),
+        _ => 0,
+    };
+    size_of::<Item>() + Passport::MAX_LEN + texts
+}
+
+impl Place {
+    /// The directory has registered the session. Earlier ones of the same principal and place end here at once.
+    pub(crate) fn settle(&self, epoch: Epoch) {
+        let mut shard = self.hub.shard(&self.who);
+        let entries = shard.get_mut(&self.who).map(Vec::as_mut_slice).unwrap_or_default();
+        let Some(own) = entries.iter_mut().find(|entry| entry.id == self.id) else { return };
+        own.epoch = Some(epoch);
+        let endpoint = own.endpoint;
+        if let Some(by) = own.displaced_by.take() {
+            own.displace(by);
+        }
+        for other in entries.iter_mut().filter(|other| other.id != self.id && other.endpoint == endpoint) {
+            other.displace(epoch);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut shard = self.hub.shard(&self.who);
+        if let Some(entries) = shard.get_mut(&self.who) {
+            entries.retain(|entry| entry.id != self.id);
+            if entries.is_empty() {
+                shard.remove(&self.who);
+            }
+        }
+        drop(shard);
+        self.hub.sessions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Deliver for Hub {
+    async fn deliver(&self, to: &Passport, epoch: Option<Epoch>, notice: Notice) -> Outcome {
+        let Notice::Invite(invitation) = notice else { return self.send(to, epoch, &notice) };
+        let Some(answer) = self.call(to, epoch, invitation) else { return Outcome::NotHere };
+        match tokio::time::timeout(ANSWER_PATIENCE, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            // It ended before it could answer.
+            Ok(Err(_)) => Outcome::NotHere,
+            Err(_) => Outcome::Unknown,
+        }
+    }
+
+    fn displaced(&self, who: &Passport, endpoint: Endpoint, by: Epoch) {
+        let mut shard = self.shard(who);
+        let entries = shard.get_mut(who).into_iter().flatten();
+        for entry in entries.filter(|entry| entry.endpoint == endpoint) {
+            entry.displace(by);
+        }
+    }
+
+    fn sessions(&self) -> Vec<(Passport, Endpoint, Epoch)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            for (who, entries) in &*lock(shard) {
+                let settled = entries.iter().filter_map(|entry| Some((who.clone(), entry.endpoint, entry.epoch?)));
+                all.extend(settled);
+            }
+        }
+        all
+    }
+
+    fn reannounce(&self, who: &Passport, epoch: Epoch) {
+        for entry in self.shard(who).get(who).into_iter().flatten().filter(|entry| entry.epoch == Some(epoch)) {
+            let _ = entry.sender.send(Item::Reannounce, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alice() -> Passport {
+        Passport::parse("alice@example.com").unwrap()
+    }
+
+    fn removed() -> Notice {
+        Notice::Removed { by: Passport::parse("bob@example.com").unwrap() }
+    }
+
+    fn invite() -> Notice {
+        Notice::Invite(Invitation {
+            conversation: common::model::ConversationId(uuid::Uuid::nil()),
+            session: 100_000,
+            switchboard: NodeId::parse("sb-1").unwrap(),
+            generation: common::model::Generation(1),
+            addr: ([127, 0, 0, 1], 1865).into(),
+            caller: Passport::parse("bob@example.com").unwrap(),
+            caller_name: "Bob".into(),
+        })
+    }
+
+    #[tokio::test]
+    async fn delivers_to_the_session_that_is_meant() {
+        let hub = Arc::new(Hub::new());
+        assert_eq!(hub.deliver(&alice(), None, removed()).await, Outcome::NotHere);
+        let (place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        // The directory may know the epoch before the session does.
+        assert_eq!(hub.deliver(&alice(), Some(Epoch(5)), removed()).await, Outcome::Accepted);
+        assert!(hub.sessions().is_empty());
+        place.settle(Epoch(5));
+        assert_eq!(hub.sessions(), [(alice(), Endpoint::SOLE, Epoch(5))]);
+        assert_eq!(hub.deliver(&alice(), Some(Epoch(4)), removed()).await, Outcome::NotHere);
+        assert!(matches!(mailbox.now(), Some(Item::Notice(Notice::Removed { .. }))));
+        assert!(mailbox.now().is_none());
+        assert_eq!(hub.len(), 1);
+        drop(place);
+        assert_eq!((hub.len(), hub.deliver(&alice(), None, removed()).await), (0, Outcome::NotHere));
+    }
+
+    #[tokio::test]
+    async fn only_lesser_epochs_are_displaced() {
+        let hub = Arc::new(Hub::new());
+        let (first, mut first_mail) = hub.enter(&alice(), Endpoint::SOLE);
+        first.settle(Epoch(5));
+        hub.displaced(&alice(), Endpoint::SOLE, Epoch(5));
+        hub.displaced(&alice(), Endpoint(uuid::Uuid::max()), Epoch(9));
+        assert!(first_mail.now().is_none());
+        let (second, mut second_mail) = hub.enter(&alice(), Endpoint::SOLE);
+        // Word of the second session's own registration comes before its epoch does.
+        hub.displaced(&alice(), Endpoint::SOLE, Epoch(7));
+        assert!(matches!(first_mail.now(), Some(Item::Displaced)));
+        second.settle(Epoch(7));
+        assert!(second_mail.now().is_none());
+        assert!(matches!(first_mail.now(), Some(Item::Displaced)));
+        let (third, mut third_mail) = hub.enter(&alice(), Endpoint::SOLE);
+        hub.displaced(&alice(), Endpoint::SOLE, Epoch(9));
+        third.settle(Epoch(8));
+        assert!(matches!(third_mail.now(), Some(Item::Displaced)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invitation_waits_for_its_answer_but_not_for_ever() {
+        let hub = Arc::new(Hub::new());
+        assert_eq!(hub.deliver(&alice(), None, invite()).await, Outcome::NotHere);
+        let (place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        let calls = || {
+            let hub = Arc::clone(&hub);
+            tokio::spawn(async move { hub.deliver(&alice(), None, invite()).await })
+        };
+        let call = calls();
+        let Some(Item::Invite(_, answer)) = mailbox.recv().await else { panic!() };
+        answer.send(Outcome::Refused).unwrap();
+        assert_eq!(call.await.unwrap(), Outcome::Refused);
+        assert_eq!(calls().await.unwrap(), Outcome::Unknown);
+        let call = calls();
+        tokio::task::yield_now().await;
+        drop((mailbox, place));
+        assert_eq!(call.await.unwrap(), Outcome::NotHere);
+    }
+
+    #[tokio::test]
+    async fn a_session_that_does_not_run_takes_no_more_than_its_budget() {
+        let hub = Arc::new(Hub::new());
+        let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        let mut taken = 0;
+        while hub.deliver(&alice(), None, removed()).await == Outcome::Accepted {
+            taken += 1;
+        }
+        assert!(taken > 100 && taken * cost(&removed()) <= MAILBOX_BUDGET, "{taken}");
+        while mailbox.recv().await.is_some() {
+            taken -= 1;
+        }
+        assert_eq!(taken, 0);
+    }
+}

@@ -1,0 +1,95 @@
+//! What operators see of this tier on `/metrics`.
+
+use std::collections::HashMap;
+
+use common::msnp::verbs::TABLE;
+use common::msnp::{Service, Verb};
+use common::telemetry::Registry;
+use common::telemetry::metric::counter::Counter;
+use common::telemetry::metric::family::Family;
+use common::telemetry::metric::gauge::Gauge;
+
+type Label = [(&'static str, &'static str); 1];
+
+/// The counters of this process. Labels come from fixed sets.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// Clients connected.
+    pub(crate) connections: Gauge,
+    /// Of these, signed in.
+    pub(crate) sessions: Gauge,
+    /// Notices handed to sessions.
+    pub(crate) notices_in: Counter,
+    /// Notices that sessions sent.
+    pub(crate) notices_out: Counter,
+    sign_ins: Family<Label, Counter>,
+    closes: Family<Label, Counter>,
+    /// Looked up once per command, so not through the family and its lock.
+    commands: HashMap<Verb, Counter>,
+    unknown_commands: Counter,
+}
+
+impl Metrics {
+    /// Registers all of them.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let commands = Family::<Label, Counter>::default();
+        let verbs = TABLE.iter().filter(|row| row.service == Service::Notification).map(|row| row.verb);
+        let by_verb = |verb: Verb| {
+            // The table is static, so its verbs live as long as labels must; they are few.
+            let name = TABLE.iter().find(|row| row.verb == verb).map_or("other", |row| row.verb.as_str());
+            commands.get_or_create_owned(&[("verb", name)])
+        };
+        let metrics = Self {
+            connections: Gauge::default(),
+            sessions: Gauge::default(),
+            notices_in: Counter::default(),
+            notices_out: Counter::default(),
+            sign_ins: Family::default(),
+            closes: Family::default(),
+            commands: verbs.map(|verb| (verb, by_verb(verb))).collect(),
+            unknown_commands: commands.get_or_create_owned(&[("verb", "other")]),
+        };
+        registry.register("connections", "Clients connected", metrics.connections.clone());
+        registry.register("sessions", "Clients signed in", metrics.sessions.clone());
+        registry.register("notices_in", "Notices handed to sessions", metrics.notices_in.clone());
+        registry.register("notices_out", "Notices that sessions sent", metrics.notices_out.clone());
+        registry.register("sign_ins", "Attempts to sign in, by result", metrics.sign_ins.clone());
+        registry.register("closes", "Connections that ended, by reason", metrics.closes.clone());
+        registry.register("commands", "Commands of clients, by verb", commands);
+        metrics
+    }
+
+    /// Counts a command.
+    pub(crate) fn command(&self, verb: Verb) {
+        self.commands.get(&verb).unwrap_or(&self.unknown_commands).inc();
+    }
+
+    /// Counts an attempt to sign in.
+    pub(crate) fn sign_in(&self, result: &'static str) {
+        self.sign_ins.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// Counts the end of a connection.
+    pub(crate) fn close(&self, reason: &'static str) {
+        self.closes.get_or_create(&[("reason", reason)]).inc();
+    }
+}
+
+/// Counts something while it lives.
+pub(crate) struct Counted {
+    gauge: Gauge,
+}
+
+impl Counted {
+    /// One more.
+    pub(crate) fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self { gauge: gauge.clone() }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.gauge.dec();
+    }
+}

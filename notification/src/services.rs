@@ -1,0 +1,77 @@
+//! What all sessions of this process share.
+
+use std::sync::Arc;
+
+use common::clock;
+use common::cluster::{Admittance, Cluster, Cookie, Keyring, View};
+use common::config::NotificationConfig;
+use common::credentials::AttemptGuard;
+use common::model::Limits;
+use common::net::{BufferPool, Shutdown};
+use common::store::SharedStore;
+
+use crate::hub::Hub;
+use crate::last_active::LastActive;
+use crate::metrics::Metrics;
+use crate::passwords::Passwords;
+use crate::session::Surroundings;
+
+/// What all sessions of this process share.
+pub(crate) struct Services {
+    /// The configuration of the tier.
+    pub(crate) config: NotificationConfig,
+    /// Bounds on what users may make grow.
+    pub(crate) limits: Limits,
+    /// Accounts and rosters.
+    pub(crate) store: SharedStore,
+    /// The other nodes.
+    pub(crate) cluster: Cluster,
+    /// Opens tickets, seals cookies.
+    pub(crate) keys: Keyring,
+    /// Opens passwords for MD5 sign-in; without it nobody can sign in that way.
+    pub(crate) md5: Option<Passwords>,
+    /// Against guessing passwords.
+    pub(crate) guard: AttemptGuard,
+    /// The sessions.
+    pub(crate) hub: Arc<Hub>,
+    /// Read buffers.
+    pub(crate) buffers: Arc<BufferPool>,
+    /// When principals were last here.
+    pub(crate) last_active: LastActive,
+    /// Counters.
+    pub(crate) metrics: Metrics,
+    /// The way out.
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Surroundings for Services {
+    fn config(&self) -> &NotificationConfig {
+        &self.config
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn wall_ms(&self) -> u64 {
+        clock::wall_ms()
+    }
+
+    fn view(&self) -> Arc<View> {
+        self.cluster.view()
+    }
+
+    fn seal(&self, cookie: &Cookie, bound_to: &Admittance) -> String {
+        self.keys.seal_cookie(cookie, bound_to)
+    }
+
+    fn random(&self) -> u128 {
+        let mut bits = [0; 16];
+        if let Err(error) = getrandom::fill(&mut bits) {
+            // Cookies and salts that can be guessed would be worse than no service.
+            tracing::error!(%error, "the system gives no random bits");
+            std::process::abort();
+        }
+        u128::from_le_bytes(bits)
+    }
+}

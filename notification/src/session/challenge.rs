@@ -1,0 +1,146 @@
+//! Whether the client is what it says (protocol reference §8, `CLIENTS` 8 and 26).
+
+use std::time::{Duration, Instant};
+
+use common::config::NotificationConfig;
+use common::msnp::dialect::ChallengeKind;
+use common::msnp::{ErrorCode, TrId, challenge, presence};
+
+use super::out::Out;
+use super::{Closing, Surroundings};
+
+/// The challenges of one session.
+#[derive(Debug, Default)]
+pub(crate) struct Challenges {
+    /// The last one sent, until it is answered.
+    current: Option<Box<str>>,
+    /// The one before it, if that was not answered: a slow answer is still good.
+    previous: Option<Box<str>>,
+    next: Option<Instant>,
+    answer_by: Option<Instant>,
+}
+
+impl Challenges {
+    /// Begins with the first challenge, if the configuration wants any.
+    pub(crate) fn begin(&mut self, now: Instant, env: &dyn Surroundings, out: &mut Out) {
+        if env.config().challenge_interval_secs > 0 {
+            self.send(now, env, out);
+        }
+    }
+
+    fn send(&mut self, now: Instant, env: &dyn Surroundings, out: &mut Out) {
+        const DIGITS: u128 = 10_u128.pow(20);
+        let challenge = format!("{:020}", env.random() % DIGITS);
+        out.line(presence::challenge(&challenge));
+        self.previous = self.current.replace(challenge.into());
+        let config = env.config();
+        self.next = Some(now + Duration::from_secs(config.challenge_interval_secs));
+        self.answer_by = Some(now + Duration::from_secs(config.challenge_secs));
+    }
+
+    /// `QRY`: 32 bytes, for the last challenge or the one before it; each is answered once.
+    pub(crate) fn answer(
+        &mut self,
+        kind: ChallengeKind,
+        (trid, product, answer): (TrId, &str, &[u8]),
+        config: &NotificationConfig,
+        out: &mut Out,
+    ) {
+        let fits = |challenge: &mut Box<str>| {
+            let right = challenge::answer(kind, challenge, product);
+            right.is_some_and(|right| right.as_bytes().eq_ignore_ascii_case(answer))
+        };
+        if self.current.take_if(fits).is_some() {
+            self.previous = None;
+            self.answer_by = None;
+        } else if self.previous.take_if(fits).is_none() {
+            tracing::info!(product, "wrong answer to a challenge");
+            if config.challenge_close_wrong {
+                out.refuse(ErrorCode::ChallengeFailed, trid);
+                return out.close(Closing::Challenge);
+            }
+        }
+        out.line(presence::challenge_passed(trid));
+    }
+
+    /// When [`Challenges::tick`] has something to do.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.next, self.answer_by].into_iter().flatten().min()
+    }
+
+    /// Sends the next one when it is due, and deals with one that was not answered.
+    pub(crate) fn tick(&mut self, now: Instant, env: &dyn Surroundings, out: &mut Out) {
+        if self.answer_by.is_some_and(|by| by <= now) {
+            self.answer_by = None;
+            tracing::debug!("a challenge was not answered");
+            if env.config().challenge_close_unanswered {
+                return out.close(Closing::Challenge);
+            }
+        }
+        if self.next.is_some_and(|next| next <= now) {
+            self.send(now, env, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::transcript::World;
+    use super::*;
+
+    const PRODUCT: &str = "msmsgs@msnmsgr.com";
+
+    fn right(challenge: &str) -> String {
+        challenge::answer(ChallengeKind::Plain, challenge, PRODUCT).unwrap()
+    }
+
+    fn answer(challenges: &mut Challenges, product: &str, answer: &str, world: &World) -> Out {
+        let mut out = Out::default();
+        let answer = (TrId(7), product, answer.as_bytes());
+        challenges.answer(ChallengeKind::Plain, answer, world.config(), &mut out);
+        out
+    }
+
+    #[test]
+    fn the_last_and_the_one_before_it_may_be_answered_once() {
+        let world = World::default();
+        let now = Instant::now();
+        let mut challenges = Challenges::default();
+        challenges.begin(now, &world, &mut Out::default());
+        world.set_random(2);
+        let later = now + Duration::from_secs(world.config().challenge_interval_secs);
+        assert_eq!(challenges.deadline(), Some(now + Duration::from_secs(world.config().challenge_secs)));
+        challenges.tick(later, &world, &mut Out::default());
+        for challenge in ["00000000000000000001", "00000000000000000002"] {
+            assert_eq!(answer(&mut challenges, PRODUCT, &right(challenge), &world).close, None, "{challenge}");
+            let again = answer(&mut challenges, PRODUCT, &right(challenge), &world);
+            assert_eq!(again.close, Some(Closing::Challenge), "{challenge}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_answer_or_none_ends_the_session_by_setting() {
+        let mut world = World::default();
+        let now = Instant::now();
+        let first = right("00000000000000000001");
+        for (product, text) in [("nobody", &*first), (PRODUCT, &first[1..]), (PRODUCT, ""), (PRODUCT, &first)] {
+            for close in [true, false] {
+                world.config.challenge_close_wrong = close;
+                let mut challenges = Challenges::default();
+                challenges.begin(now, &world, &mut Out::default());
+                let wrong = product != PRODUCT || text != first;
+                let out = answer(&mut challenges, product, text, &world);
+                assert_eq!(out.close, (wrong && close).then_some(Closing::Challenge), "{product} {text}");
+                assert_eq!(out.pieces.len(), 1);
+            }
+        }
+        for close in [true, false] {
+            world.config.challenge_close_unanswered = close;
+            let mut challenges = Challenges::default();
+            challenges.begin(now, &world, &mut Out::default());
+            let mut out = Out::default();
+            challenges.tick(now + Duration::from_secs(world.config.challenge_secs), &world, &mut out);
+            assert_eq!(out.close.is_some(), close);
+        }
+    }
+}

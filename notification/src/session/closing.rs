@@ -1,0 +1,81 @@
+//! Why a connection ends.
+
+use common::msnp::{FrameError, ParseError};
+use common::net::Ended;
+
+/// Why a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// The client said `OUT`.
+    Out,
+    /// The client closed without it.
+    Closed,
+    /// Reset, timed out by TCP, or failed otherwise.
+    Broken,
+    /// The client sent what is no command.
+    Malformed(FrameError),
+    /// The client sent a command that makes no sense here.
+    Refused(ParseError),
+    /// Wrong password or ticket.
+    Authentication,
+    /// Did not sign in in time.
+    TooLate,
+    /// Sent nothing for too long.
+    Silent,
+    /// Failed a challenge, or did not answer it.
+    Challenge,
+    /// Signed in elsewhere.
+    Displaced,
+    /// This node shuts down.
+    ShuttingDown,
+    /// The client, or its session, could not keep up.
+    TooSlow,
+    /// A reply after which the reference closes.
+    Final,
+    /// The store or a peer failed.
+    Fault,
+}
+
+impl Closing {
+    /// The word in metrics and logs.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::Closed => "closed",
+            Self::Broken => "broken",
+            Self::Malformed(_) => "malformed",
+            Self::Refused(_) => "refused",
+            Self::Authentication => "authentication",
+            Self::TooLate => "too_late",
+            Self::Silent => "silent",
+            Self::Challenge => "challenge",
+            Self::Displaced => "displaced",
+            Self::ShuttingDown => "shutting_down",
+            Self::TooSlow => "too_slow",
+            Self::Final => "final",
+            Self::Fault => "fault",
+        }
+    }
+
+    /// Whether contacts are told at once. Otherwise the principal may well be back within the grace period, and
+    /// they need not see it go and come.
+    pub(crate) fn is_deliberate(self) -> bool {
+        self == Self::Out
+    }
+}
+
+impl From<Ended> for Closing {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Closed => Self::Closed,
+            Ended::Broken(_) => Self::Broken,
+            Ended::Malformed(error) => Self::Malformed(error),
+        }
+    }
+}
+
+impl From<ParseError> for Closing {
+    fn from(error: ParseError) -> Self {
+        Self::Refused(error)
+    }
+}

@@ -1,0 +1,223 @@
+//! One client's connection, from its first byte to its last.
+//!
+//! | file | what |
+//! |---|---|
+//! | `handshake` | `VER` to `USR … S`, without I/O |
+//! | `sign_in` | the proof is checked, the session registered, its roster loaded |
+//! | `online` | the driver: client, mailbox, deadlines |
+//! | `state` | the session itself, without I/O: requests, notices |
+//! | `own` | how the principal looks, and who is told |
+//! | `contacts` | what the client was shown of its contacts |
+//! | `challenge`, `invitation` | `CHL`; `XFR SB` and `RNG` |
+//! | `edit` | edits of the roster: planned, made durable, applied, answered |
+
+mod challenge;
+mod closing;
+mod contacts;
+mod edit;
+mod handshake;
+mod invitation;
+mod online;
+mod out;
+mod own;
+mod sign_in;
+mod state;
+mod surroundings;
+#[cfg(test)]
+mod transcript;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::cluster::Notice;
+use common::model::{Endpoint, Passport};
+use common::msnp::miscellany::OutReason;
+use common::msnp::{Decoder, Line, Service, miscellany};
+use common::net::{Accepted, Connection, Event, Transport};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::Instrument;
+
+use crate::metrics::Counted;
+use crate::services::Services;
+use handshake::{Handshake, Proof, Step};
+use out::Out;
+use sign_in::SignedIn;
+
+pub(crate) use closing::Closing;
+pub(crate) use state::Session;
+pub(crate) use surroundings::Surroundings;
+
+/// How long a client may take to read its last lines, and then to close.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Serves one client. `id` tells connections apart in the logs.
+///
+/// Not an `async fn`: what such a function is given is kept beside what it makes of it, for the whole connection.
+pub(crate) fn serve(accepted: Accepted, id: u64, services: Arc<Services>) -> impl Future<Output = ()> + Send {
+    let Accepted { transport, admission } = accepted;
+    let span = tracing::info_span!("conn", id, peer = %transport.peer(), passport = tracing::field::Empty);
+    let counted = Counted::new(&services.metrics.connections);
+    let decoder = Decoder::new(Service::Notification, 0);
+    let mut connection = Connection::new(transport, decoder, Arc::clone(&services.buffers));
+    let conversation = async move {
+        let closing = converse(&mut connection, &services).await;
+        tracing::debug!(reason = closing.label(), "closed");
+        services.metrics.close(closing.label());
+        farewell(&mut connection).await;
+        drop((counted, admission));
+    };
+    conversation.instrument(span)
+}
+
+async fn converse<T: Transport>(connection: &mut Connection<T>, services: &Arc<Services>) -> Closing {
+    let deadline = Instant::now() + Duration::from_secs(services.config.sign_in_secs);
+    let proof = match Box::pin(greet(connection, services, deadline)).await {
+        Ok(proof) => proof,
+        Err(closing) => return closing,
+    };
+    match Box::pin(enter(connection, services, proof)).await {
+        Ok(signed_in) => stay(connection, services, signed_in).await,
+        Err(closing) => closing,
+    }
+}
+
+/// From `VER` to the proof.
+async fn greet<T: Transport>(
+    connection: &mut Connection<T>,
+    services: &Services,
+    deadline: Instant,
+) -> Result<Box<Proof>, Closing> {
+    let identify = Instant::now() + Duration::from_secs(services.config.identify_secs);
+    let mut handshake = Handshake::default();
+    loop {
+        let limit = if handshake.is_identified() { deadline } else { identify.min(deadline) };
+        let event = tokio::select! {
+            event = timeout_at(limit, connection.event()) => event.map_err(|_| Closing::TooLate)?,
+            () = services.shutdown.begun() => {
+                let _ = connection.send(miscellany::out(OutReason::ShuttingDown));
+                return Err(Closing::ShuttingDown);
+            }
+        };
+        let command = match event {
+            Event::Command(command) => command,
+            Event::Written => continue,
+            Event::Ended(ended) => return Err(ended.into()),
+        };
+        services.metrics.command(command.verb());
+        match handshake
+            .command(&command, services)
+            .inspect_err(|error| tracing::info!(?command, %error, "refused"))?
+        {
+            Step::Reply(reply) => connection.send(reply).map_err(|_| Closing::TooSlow)?,
+            Step::Close(reply, closing) => {
+                let _ = connection.send(reply);
+                return Err(closing);
+            }
+            Step::Check(proof) => return Ok(Box::new(proof)),
+        };
+    }
+}
+
+/// Checks the proof and welcomes the client, or sends it away.
+async fn enter<T: Transport>(
+    connection: &mut Connection<T>,
+    services: &Arc<Services>,
+    proof: Box<Proof>,
+) -> Result<Box<SignedIn>, Closing> {
+    let peer = connection.peer();
+    let mut signed_in = match sign_in::sign_in(services, &proof, peer).await {
+        Ok(signed_in) => Box::new(signed_in),
+        Err(denied) => {
+            tracing::info!(passport = %proof.passport, reason = denied.label(), "not signed in");
+            let _ = connection.send(Line::error(denied.code(), proof.trid));
+            return Err(denied.closing());
+        }
+    };
+    let session = &mut signed_in.session;
+    tracing::Span::current().record("passport", tracing::field::display(&session.passport));
+    tracing::info!(dialect = %session.dialect.number, "signed in");
+    let mut out = Out::default();
+    sign_in::welcome(session, &proof, peer, services, &mut out);
+    online::apply(connection, services, out);
+    sign_in::catch_up(session, services).await;
+    Ok(signed_in)
+}
+
+/// The signed-in part, and what others are told at its end.
+async fn stay<T: Transport>(
+    connection: &mut Connection<T>,
+    services: &Arc<Services>,
+    mut signed_in: Box<SignedIn>,
+) -> Closing {
+    let counted = Counted::new(&services.metrics.sessions);
+    let closing = if services.shutdown.has_begun() {
+        // It may have entered the hub after all sessions were told.
+        let _ = connection.send(miscellany::out(OutReason::ShuttingDown));
+        Closing::ShuttingDown
+    } else {
+        let SignedIn { session, mailbox, .. } = &mut *signed_in;
+        online::drive(connection, session, mailbox, services).await
+    };
+    tracing::info!(reason = closing.label(), "signed out");
+    drop(counted);
+    Box::pin(leave(services, *signed_in, closing)).await;
+    closing
+}
+
+/// The end of a session: nobody finds it from now on, and those who saw the principal are told.
+async fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
+    let SignedIn { mut session, mailbox, place } = signed_in;
+    drop((place, mailbox));
+    services.last_active.note(&session.passport, services.wall_ms());
+    let goodbyes = session.leave();
+    if closing.is_deliberate() {
+        services.cluster.post(goodbyes);
+    } else {
+        linger(services, goodbyes);
+    }
+    // A later sign-in is left alone: its epoch is greater.
+    services.cluster.unregister(&session.passport, Endpoint::SOLE, session.here.epoch).await;
+}
+
+/// Holds goodbyes back for the grace period. If the principal comes back meanwhile, here or elsewhere, what its new
+/// session says is newer, and the goodbyes are dropped where they arrive. A node that shuts down says none: whoever
+/// shows its users asks for them again.
+fn linger(services: &Arc<Services>, goodbyes: Vec<(Passport, Notice)>) {
+    if goodbyes.is_empty() || services.shutdown.has_begun() {
+        return;
+    }
+    let grace = Duration::from_secs(services.config.grace_secs);
+    let held = Arc::clone(services);
+    services.shutdown.spawn(async move {
+        tokio::select! {
+            () = tokio::time::sleep(grace) => held.cluster.post(goodbyes),
+            () = held.shutdown.begun() => {}
+        }
+    });
+}
+
+/// Lets the client read what it is owed. Its own end of the connection is awaited: closing while bytes from it are
+/// unread would reset the connection, and take the last line away from it.
+async fn farewell<T: Transport>(connection: &mut Connection<T>) {
+    if timeout(FAREWELL, connection.drain()).await.is_err() {
+        return;
+    }
+    connection.close_write();
+    let _ = timeout(FAREWELL, async { while !matches!(connection.event().await, Event::Ended(_)) {} }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of the future that a function returns, without calling it.
+    fn size_of_future<F>(_: fn(Accepted, u64, Arc<Services>) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_costs_little() {
+        let size = size_of_future(serve);
+        assert!(size <= 1792, "the task of one connection takes {size} bytes before anything it holds");
+    }
+}

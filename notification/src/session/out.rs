@@ -1,0 +1,71 @@
+//! What a session wants done: decided without I/O, carried out by its driver.
+
+use bytes::Bytes;
+use common::cluster::{Location, Notice};
+use common::model::Passport;
+use common::msnp::{ErrorCode, Line, TrId};
+
+use super::Closing;
+
+/// Something for the client.
+pub(crate) enum Piece {
+    /// Whole commands.
+    Line(Bytes),
+    /// Whole commands that replace older ones of that key which still wait.
+    Keyed(u64, Bytes),
+    /// Commands that are made as the socket drains.
+    Source(Box<dyn Iterator<Item = Bytes> + Send>),
+}
+
+/// What a session wants done, in order within each field.
+#[derive(Default)]
+pub(crate) struct Out {
+    /// For the client.
+    pub(crate) pieces: Vec<Piece>,
+    /// For other principals, wherever they are.
+    pub(crate) posts: Vec<(Passport, Notice)>,
+    /// For sessions whose place is known.
+    pub(crate) direct: Vec<(Location, Passport, Notice)>,
+    /// The session is to end, once the client has got its pieces.
+    pub(crate) close: Option<Closing>,
+    /// The client is slow: something written earlier still waits, and what is newer had better replace it.
+    pub(crate) backlogged: bool,
+}
+
+impl Out {
+    /// Nothing yet, for a client that keeps up or doesn't.
+    pub(crate) fn new(backlogged: bool) -> Self {
+        Self { backlogged, ..Self::default() }
+    }
+
+    /// Writes whole commands.
+    pub(crate) fn line(&mut self, line: Bytes) {
+        if !line.is_empty() {
+            self.pieces.push(Piece::Line(line));
+        }
+    }
+
+    /// Refuses a request.
+    pub(crate) fn refuse(&mut self, code: ErrorCode, trid: TrId) {
+        self.line(Line::error(code, trid));
+    }
+
+    /// Writes commands that say all there is to say about `key`.
+    pub(crate) fn replacing(&mut self, key: u64, line: Bytes) {
+        if self.backlogged {
+            self.pieces.push(Piece::Keyed(key, line));
+        } else {
+            self.line(line);
+        }
+    }
+
+    /// Writes commands as the socket drains.
+    pub(crate) fn source(&mut self, lines: Box<dyn Iterator<Item = Bytes> + Send>) {
+        self.pieces.push(Piece::Source(lines));
+    }
+
+    /// Ends the session; the first reason counts.
+    pub(crate) fn close(&mut self, why: Closing) {
+        self.close.get_or_insert(why);
+    }
+}

@@ -1,0 +1,200 @@
+//! How the principal itself looks, and who is told (protocol reference §6.8, §7).
+//!
+//! There are no subscriptions: who may see the principal follows from its roster, and they are told by routing.
+
+use std::sync::Arc;
+
+use common::cluster::{Location, Notice, Stamp};
+use common::model::{List, Passport, PersonalMessage, Presence, Property, Status, StrangerPolicy};
+use common::msnp::presence::Change;
+
+use super::Session;
+use super::out::Out;
+use crate::roster::Effect;
+
+/// How the principal looks.
+pub(crate) struct Own {
+    /// Nothing before the first `CHG`: signed in, and invisible.
+    status: Option<Status>,
+    name: Arc<str>,
+    capabilities: u64,
+    object: Option<Arc<str>>,
+    personal_message: Option<PersonalMessage>,
+    /// How often something was said of it.
+    count: u64,
+}
+
+impl Own {
+    pub(super) fn new(name: &str) -> Self {
+        Self { status: None, name: name.into(), capabilities: 0, object: None, personal_message: None, count: 0 }
+    }
+
+    /// Whether anybody may see the principal.
+    pub(crate) fn is_visible(&self) -> bool {
+        self.status.is_some_and(|status| status != Status::Hidden)
+    }
+
+    pub(super) fn has_changed_status(&self) -> bool {
+        self.status.is_some()
+    }
+
+    pub(super) fn capabilities(&self) -> u64 {
+        self.capabilities
+    }
+
+    /// What those may see who may see anything.
+    fn presence(&self) -> Option<Presence> {
+        let status = self.status.filter(|status| *status != Status::Hidden)?;
+        Some(Presence {
+            status,
+            name: Arc::clone(&self.name),
+            capabilities: self.capabilities,
+            object: self.object.clone(),
+            personal_message: self.personal_message.clone(),
+        })
+    }
+}
+
+impl Session {
+    /// `CHG`. The first one also shows the contacts, and announces the principal whatever it says: another session
+    /// of it, ended a moment ago, may still be seen.
+    pub(super) fn change(&mut self, change: Change, out: &mut Out) -> bool {
+        let first = !self.own.has_changed_status();
+        out.line(change.echo);
+        self.alter(first, out, |own| {
+            own.status = Some(change.status);
+            own.capabilities = change.capabilities;
+            own.object = change.object.map(Into::into);
+        });
+        if first {
+            self.contacts.show(change.trid, out);
+        }
+        first
+    }
+
+    /// `UUX`
+    pub(super) fn set_personal_message(&mut self, message: Option<String>, out: &mut Out) {
+        self.alter(false, out, |own| own.personal_message = message.map(Into::into));
+    }
+
+    /// Changes how the principal looks, and tells those who can see the difference.
+    fn alter(&mut self, always: bool, out: &mut Out, change: impl FnOnce(&mut Own)) {
+        let before = self.own.presence();
+        change(&mut self.own);
+        if always || before != self.own.presence() {
+            self.announce(out);
+        }
+    }
+
+    /// Tells everyone who may see the principal how it looks, unless nothing was ever said of it.
+    pub(crate) fn announce(&mut self, out: &mut Out) {
+        if self.own.has_changed_status() {
+            let presence = self.own.presence();
+            self.tell_watchers(presence.as_ref(), out);
+        }
+    }
+
+    /// Has the principal gone, so that nobody sees it any more? Then these are to be told.
+    pub(crate) fn leave(&mut self) -> Vec<(Passport, Notice)> {
+        let mut out = Out::default();
+        if self.own.is_visible() {
+            self.tell_watchers(None, &mut out);
+        }
+        out.posts
+    }
+
+    fn tell_watchers(&mut self, presence: Option<&Presence>, out: &mut Out) {
+        let stamp = self.stamp();
+        let from = &self.passport;
+        let notice = || Notice::Presence { from: from.clone(), stamp: stamp.clone(), presence: presence.cloned() };
+        out.posts.extend(self.watchers().map(|watcher| (watcher.clone(), notice())));
+    }
+
+    /// Those who have the principal on their forward list and may see it.
+    fn watchers(&self) -> impl Iterator<Item = &Passport> {
+        let contacts = self.roster.contacts.values();
+        let watching = contacts.filter(|contact| contact.lists.contains(List::Reverse));
+        // A principal that has itself on its list hears nothing of itself (§14).
+        let others = watching.map(|contact| &contact.passport).filter(|who| **who != self.passport);
+        others.filter(|who| self.roster.allows(who))
+    }
+
+    /// The age of what is said next.
+    fn stamp(&mut self) -> Stamp {
+        self.own.count += 1;
+        Stamp { epoch: self.here.epoch, node: self.here.node.clone(), count: self.own.count }
+    }
+
+    /// Tells one principal how this one looks, or that it can't be seen.
+    fn tell(&mut self, whom: &Passport, presence: Option<Presence>, out: &mut Out) {
+        if self.roster.is_on(List::Reverse, whom) {
+            let notice = Notice::Presence { from: self.passport.clone(), stamp: self.stamp(), presence };
+            out.posts.push((whom.clone(), notice));
+        }
+    }
+
+    /// Answers a probe, if the one who asks may see the principal.
+    pub(super) fn answer_probe(&mut self, from: Passport, reply_to: Location, out: &mut Out) {
+        let Some(presence) = self.own.presence().filter(|_| self.roster.allows(&from)) else { return };
+        let answer = Notice::ProbeAnswer { from: self.passport.clone(), stamp: self.stamp(), presence };
+        out.direct.push((reply_to, from, answer));
+    }
+
+    /// Asks contacts how they look.
+    pub(super) fn probe(&self, contacts: impl Iterator<Item = Passport>, out: &mut Out) {
+        let probe = || Notice::Probe { from: self.passport.clone(), reply_to: self.here.clone() };
+        let others = contacts.filter(|contact| *contact != self.passport);
+        out.posts.extend(others.map(|contact| (contact, probe())));
+    }
+
+    /// What an edit of the roster, already done, means for others and for what the client sees.
+    pub(crate) fn effect(&mut self, effect: Effect, out: &mut Out) {
+        match effect {
+            Effect::Notify(whom, notice) => out.posts.push((whom, notice)),
+            Effect::ShowTo(whom) => self.show_or_hide(&whom, out),
+            Effect::HideFrom(whom) => {
+                if self.own.is_visible() {
+                    self.tell(&whom, None, out);
+                }
+            }
+            Effect::Watch { who, trid } => {
+                self.contacts.ask(who.clone(), trid);
+                self.probe(std::iter::once(who), out);
+            }
+            Effect::Unwatch(who) => self.contacts.forget(&who),
+            Effect::PrivacyChanged => self.privacy_changed(out),
+            Effect::NameChanged => {
+                let name: Arc<str> = self.roster.settings.friendly_name.as_str().into();
+                self.alter(false, out, |own| own.name = name);
+            }
+            Effect::PropertyChanged(property, value) => self.tell_property(property, &value, out),
+        }
+    }
+
+    fn show_or_hide(&mut self, whom: &Passport, out: &mut Out) {
+        if self.own.is_visible() {
+            let presence = self.own.presence().filter(|_| self.roster.allows(whom));
+            self.tell(whom, presence, out);
+        }
+    }
+
+    /// `BLP` has changed: it decides for those on neither the allow nor the block list.
+    fn privacy_changed(&mut self, out: &mut Out) {
+        let strangers = self.roster.contacts.values().filter(|contact| {
+            let lists = contact.lists;
+            lists.contains(List::Reverse) && !lists.contains(List::Allow) && !lists.contains(List::Block)
+        });
+        let strangers: Vec<_> = strangers.map(|contact| contact.passport.clone()).collect();
+        let hide = self.roster.settings.strangers == StrangerPolicy::Block;
+        tracing::debug!(strangers = strangers.len(), hide, "privacy changed");
+        for stranger in &strangers {
+            self.show_or_hide(stranger, out);
+        }
+    }
+
+    fn tell_property(&self, property: Property, value: &str, out: &mut Out) {
+        let value: Arc<str> = value.into();
+        let notice = || Notice::Property { of: self.passport.clone(), property, value: Arc::clone(&value) };
+        out.posts.extend(self.watchers().map(|watcher| (watcher.clone(), notice())));
+    }
+}

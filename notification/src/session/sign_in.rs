@@ -1,0 +1,214 @@
+//! Checking the proof, and becoming a session (protocol reference §5.4–5.6).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::clock;
+use common::cluster::Location;
+use common::model::{Endpoint, Passport};
+use common::msnp::challenge::md5_answer;
+use common::msnp::{ErrorCode, handshake, miscellany};
+use common::net::Mailbox;
+use common::store::{Account, StoreError};
+use subtle::ConstantTimeEq;
+use tokio::time::{Instant, timeout};
+
+use super::handshake::{Evidence, Proof};
+use super::out::Out;
+use super::{Closing, Session, Surroundings, edit};
+use crate::hub::{Item, Place};
+use crate::services::Services;
+
+/// The store and the directory may take so long together; then the client is told to come back.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A session that has signed in.
+pub(super) struct SignedIn {
+    pub(super) session: Session,
+    pub(super) mailbox: Mailbox<Item>,
+    pub(super) place: Place,
+}
+
+/// Why somebody is not signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// No such account, wrong password or ticket: from outside all the same.
+    Wrong,
+    /// The store or the directory did not answer.
+    Unavailable,
+}
+
+impl Denied {
+    /// What the client is told before the connection is closed.
+    pub(super) fn code(self) -> ErrorCode {
+        match self {
+            Self::Wrong => ErrorCode::AuthenticationFailed,
+            Self::Unavailable => ErrorCode::ServerUnavailable,
+        }
+    }
+
+    /// Why the connection is closed.
+    pub(super) fn closing(self) -> Closing {
+        match self {
+            Self::Wrong => Closing::Authentication,
+            Self::Unavailable => Closing::Fault,
+        }
+    }
+
+    /// The word in metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Wrong => "wrong",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "sign-in: the store failed");
+        Self::Unavailable
+    }
+}
+
+/// Checks the proof and makes the session: in the hub, in the directory, then with its roster. Notices that are
+/// routed to it meanwhile wait in its mailbox.
+pub(super) async fn sign_in(
+    services: &Arc<Services>,
+    proof: &Proof,
+    peer: SocketAddr,
+) -> Result<SignedIn, Denied> {
+    let outcome = timeout(PATIENCE, admit(services, proof, peer)).await.unwrap_or_else(|_| {
+        tracing::error!("sign-in: store or directory too slow");
+        Err(Denied::Unavailable)
+    });
+    services.metrics.sign_in(outcome.as_ref().map_or_else(|denied| denied.label(), |_| "ok"));
+    outcome
+}
+
+async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Result<SignedIn, Denied> {
+    let who = &proof.passport;
+    let account = match &proof.evidence {
+        Evidence::Md5 { salt, answer } => by_password(services, who, salt, answer, peer).await?,
+        Evidence::Ticket(ticket) => by_ticket(services, who, ticket).await?,
+    };
+    let (place, mailbox) = services.hub.enter(who, Endpoint::SOLE);
+    let epoch = services.cluster.register(who, Endpoint::SOLE).await;
+    place.settle(epoch);
+    let loaded = services.store.roster(who).await;
+    let roster = match loaded {
+        Ok(Some(roster)) => roster,
+        // The account was erased this very moment.
+        Ok(None) => return give_up(services, who, epoch, Denied::Wrong).await,
+        Err(error) => return give_up(services, who, epoch, error.into()).await,
+    };
+    let (node, generation) = (services.cluster.id().clone(), services.cluster.generation());
+    let here = Location { node, generation, epoch, endpoint: Endpoint::SOLE };
+    let now = Instant::now().into_std();
+    let session = Session::new(who.clone(), account.claim, proof.dialect, here, roster, now);
+    Ok(SignedIn { session, mailbox, place })
+}
+
+async fn give_up(
+    services: &Services,
+    who: &Passport,
+    epoch: common::model::Epoch,
+    why: Denied,
+) -> Result<SignedIn, Denied> {
+    services.cluster.unregister(who, Endpoint::SOLE, epoch).await;
+    Err(why)
+}
+
+/// MD5 sign-in. An unknown account, one without MD5, and a wrong password take the same steps.
+async fn by_password(
+    services: &Services,
+    who: &Passport,
+    salt: &str,
+    answer: &[u8],
+    peer: SocketAddr,
+) -> Result<Account, Denied> {
+    if !services.guard.allows(who, peer.ip()) {
+        return Err(Denied::Wrong);
+    }
+    let account = services.store.account(who).await?;
+    let password = services.md5.as_ref().and_then(|passwords| passwords.open(who, account.as_ref()));
+    let is_right = answers(salt, password.as_deref(), answer);
+    match account {
+        Some(account) if is_right => {
+            services.guard.succeeded(who, peer.ip());
+            Ok(account)
+        }
+        _ => {
+            services.guard.failed(who);
+            Err(Denied::Wrong)
+        }
+    }
+}
+
+/// Whether the answer fits. Without a password one is hashed all the same, and nothing fits.
+fn answers(salt: &str, password: Option<&str>, answer: &[u8]) -> bool {
+    let right = md5_answer(salt, password.unwrap_or("no such password"));
+    // Upper-case digits would be no less right; nobody has seen a client that sends them.
+    let fits: bool = right.as_bytes().ct_eq(&answer.to_ascii_lowercase()).into();
+    fits & password.is_some()
+}
+
+/// Sign-in by ticket: genuine, fresh, of this principal, and of its present password.
+async fn by_ticket(services: &Services, who: &Passport, ticket: &[u8]) -> Result<Account, Denied> {
+    let text = std::str::from_utf8(ticket).map_err(|_| Denied::Wrong)?;
+    let ticket = services.keys.open_ticket(text, clock::wall_ms()).map_err(|error| {
+        tracing::debug!(%error, "a sign-in ticket opens nothing");
+        Denied::Wrong
+    })?;
+    if ticket.passport != *who {
+        return Err(Denied::Wrong);
+    }
+    let account = services.store.account(who).await?;
+    account.filter(|account| account.credentials.epoch == ticket.credential_epoch).ok_or(Denied::Wrong)
+}
+
+/// What a client gets right after its proof was accepted (§5.6), and what its contacts are asked.
+pub(super) fn welcome(session: &Session, proof: &Proof, peer: SocketAddr, services: &Services, out: &mut Out) {
+    let dialect = session.dialect;
+    let name = &session.roster.settings.friendly_name;
+    out.line(handshake::accepted(proof.trid, dialect, &session.passport, name));
+    if dialect.personal_message {
+        out.line(miscellany::service_start());
+    }
+    let profile = miscellany::Profile {
+        login_time: services.wall_ms() / 1000,
+        // Any number that stays the same for an account will do.
+        member_id: session.claim.0.as_u64_pair().0,
+        passport: &session.passport,
+        client: peer,
+    };
+    out.line(miscellany::profile(dialect, &profile));
+    session.begin(out);
+}
+
+/// Raises the list version if others changed the reverse list while the principal was away. A failure is harmless:
+/// the difference shows again at the next sign-in.
+pub(super) async fn catch_up(session: &mut Session, services: &Services) {
+    services.last_active.note(&session.passport, services.wall_ms());
+    let edits = crate::roster::fold_in(&edit::owner(session, services));
+    if let Err(error) = edit::store(session, services, &edits).await {
+        tracing::error!(%error, "can't note what changed while the user was away");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_right_password_of_a_known_account_answers() {
+        let (salt, right) = ("1013928519.693957190", b"ca119f98ef5b826b095287c249ca8e87");
+        assert!(answers(salt, Some("correct horse"), right));
+        assert!(!answers(salt, Some("correct horses"), right));
+        assert!(!answers("1013928519.693957191", Some("correct horse"), right));
+        assert!(!answers(salt, Some("correct horse"), &right[..31]));
+        assert!(!answers(salt, None, right));
+        assert!(!answers(salt, None, md5_answer(salt, "no such password").as_bytes()));
+    }
+}

@@ -1,0 +1,223 @@
+//! A signed-in session: what it knows, and what it does with requests and notices. No I/O in here.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::cluster::{Location, Notice, Stamp};
+use common::config::NotificationConfig;
+use common::model::{ClaimId, List, NodeId, Passport, Presence, Roster};
+use common::msnp::handshake::{self, Handshake};
+use common::msnp::verbs::{Phase, gate};
+use common::msnp::{Command, Dialect, ErrorCode, ParseError, Service, invitation, miscellany, presence};
+
+use super::challenge::Challenges;
+use super::contacts::Contacts;
+use super::out::Out;
+use super::own::Own;
+use super::{Closing, Surroundings};
+use crate::roster;
+
+/// A signed-in session. Only its own task touches it.
+pub(crate) struct Session {
+    /// Whose.
+    pub(crate) passport: Passport,
+    /// The claim that won the passport.
+    pub(crate) claim: ClaimId,
+    /// What its client speaks.
+    pub(crate) dialect: &'static Dialect,
+    /// Where it is.
+    pub(crate) here: Location,
+    /// The principal's lists and settings, as the store has them.
+    pub(crate) roster: Arc<Roster>,
+    /// `SYN` has been asked: it is answered once.
+    pub(crate) synced: bool,
+    /// `IMS`
+    pub(super) takes_invitations: bool,
+    pub(super) own: Own,
+    pub(super) contacts: Contacts,
+    challenges: Challenges,
+    /// When the client last sent something.
+    heard: Instant,
+}
+
+impl Session {
+    /// A session that has just signed in, invisible until its first `CHG`.
+    pub(crate) fn new(
+        passport: Passport,
+        claim: ClaimId,
+        dialect: &'static Dialect,
+        here: Location,
+        roster: Roster,
+        now: Instant,
+    ) -> Self {
+        let own = Own::new(&roster.settings.friendly_name);
+        Self {
+            passport,
+            claim,
+            dialect,
+            here,
+            roster: Arc::new(roster),
+            synced: false,
+            takes_invitations: true,
+            own,
+            contacts: Contacts::new(dialect),
+            challenges: Challenges::default(),
+            heard: now,
+        }
+    }
+
+    /// Asks all contacts how they look, so that the answers are there when the client wants them.
+    pub(crate) fn begin(&self, out: &mut Out) {
+        let contacts = self.roster.contacts.values();
+        let watched = contacts.filter(|contact| contact.lists.contains(List::Forward));
+        self.probe(watched.map(|contact| contact.passport.clone()), out);
+    }
+
+    /// Takes a command. Returns the request of a verb that edits or reads the roster: it needs the store.
+    ///
+    /// # Errors
+    /// [`ParseError`]: close the connection.
+    pub(crate) fn command(
+        &mut self,
+        command: &Command,
+        now: Instant,
+        env: &dyn Surroundings,
+        out: &mut Out,
+    ) -> Result<Option<roster::Request>, ParseError> {
+        self.heard = now;
+        gate(Service::Notification, Some(self.dialect), Phase::SignedIn, command)?;
+        if let Some(request) = presence::Request::parse(command, env.limits())? {
+            self.presence_request(request, now, env, out);
+        } else if let Some(request) = roster::parse(command, self.dialect)? {
+            return Ok(Some(request));
+        } else if let Some(request) = invitation::Request::parse(command)? {
+            self.invitation_request(request, env, out);
+        } else if let Some(request) = miscellany::Request::parse(command)? {
+            self.other_request(request, env.config(), out);
+        } else {
+            late_handshake(command, env.config(), out)?;
+        }
+        Ok(None)
+    }
+
+    fn presence_request(
+        &mut self,
+        request: presence::Request,
+        now: Instant,
+        env: &dyn Surroundings,
+        out: &mut Out,
+    ) {
+        match request {
+            presence::Request::Change(change) => {
+                if self.change(change, out) && self.dialect.challenge.is_some() {
+                    self.challenges.begin(now, env, out);
+                }
+            }
+            presence::Request::PersonalMessage { trid, message } => {
+                out.line(presence::personal_message_set(trid));
+                self.set_personal_message(message, out);
+            }
+            presence::Request::ChallengeAnswer { trid, product, answer } => {
+                // The gate lets QRY through only where there are challenges.
+                if let Some(kind) = self.dialect.challenge {
+                    self.challenges.answer(kind, (trid, &product, &answer), env.config(), out);
+                }
+            }
+            presence::Request::Refused(code, trid) => out.refuse(code, trid),
+        }
+    }
+
+    fn invitation_request(&mut self, request: invitation::Request, env: &dyn Surroundings, out: &mut Out) {
+        match request {
+            invitation::Request::Switchboard { trid } => self.open_switchboard(trid, env, out),
+            invitation::Request::Invitations { trid, on } => {
+                self.takes_invitations = on;
+                out.line(invitation::invitations(trid, on));
+            }
+        }
+    }
+
+    fn other_request(&self, request: miscellany::Request, config: &NotificationConfig, out: &mut Out) {
+        match request {
+            miscellany::Request::Ping => out.line(miscellany::pong(self.dialect, config.ping_secs)),
+            miscellany::Request::Out => out.close(Closing::Out),
+            miscellany::Request::Url(trid) => out.line(miscellany::url(trid)),
+            miscellany::Request::Policy(trid, name) => out.line(miscellany::policy(trid, &name)),
+            miscellany::Request::Recommend(trid, verb) => out.line(miscellany::recommended(trid, verb)),
+            miscellany::Request::Refused(code, trid) => out.refuse(code, trid),
+            miscellany::Request::RefusedForGood(code, trid) => {
+                out.refuse(code, trid);
+                out.close(Closing::Final);
+            }
+        }
+    }
+
+    /// Takes what happened to others. [`Notice::Added`], [`Notice::Removed`] and [`Notice::Invite`] are the
+    /// driver's: they need the store or an answer.
+    pub(crate) fn notice(&mut self, notice: Notice, out: &mut Out) {
+        match notice {
+            Notice::Presence { from, stamp, presence } => self.hear(&from, stamp, presence, false, out),
+            Notice::ProbeAnswer { from, stamp, presence } => self.hear(&from, stamp, Some(presence), true, out),
+            Notice::Probe { from, reply_to } => self.answer_probe(from, reply_to, out),
+            Notice::Property { of, property, value } => {
+                if self.contacts.are_shown() && self.roster.is_on(List::Forward, &of) {
+                    let version = self.roster.settings.list_version;
+                    out.line(presence::property(self.dialect, version, &of, property, &value));
+                }
+            }
+            // Its row waits in the store; picking it up comes with offline messages.
+            Notice::Outstanding { participation } => tracing::debug!(%participation, "something is outstanding"),
+            Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) => {}
+        }
+    }
+
+    fn hear(&mut self, from: &Passport, stamp: Stamp, presence: Option<Presence>, answer: bool, out: &mut Out) {
+        if self.roster.is_on(List::Forward, from) {
+            self.contacts.hear(from, stamp, presence, answer, out);
+        }
+    }
+
+    /// A notification node is dead, and the grace for its users is over.
+    pub(crate) fn node_lost(&mut self, node: &NodeId, now: Instant, out: &mut Out) {
+        let suspects = self.contacts.suspect(node, now);
+        self.probe(suspects.into_iter(), out);
+    }
+
+    /// How long the client may be silent: dialects whose `QNG` tells them when to ping, which then have no excuse.
+    /// The others are judged by TCP keep-alive.
+    fn longest_silence(&self, config: &NotificationConfig) -> Option<Duration> {
+        let secs = 2 * config.ping_secs.max(6) + config.grace_secs;
+        self.dialect.ping_interval.then(|| Duration::from_secs(secs))
+    }
+
+    /// When [`Session::tick`] has something to do, if ever.
+    pub(crate) fn deadline(&self, config: &NotificationConfig) -> Option<Instant> {
+        let silence = self.longest_silence(config).map(|silence| self.heard + silence);
+        [self.challenges.deadline(), self.contacts.deadline(), silence].into_iter().flatten().min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Instant, env: &dyn Surroundings, out: &mut Out) {
+        if self.longest_silence(env.config()).is_some_and(|silence| self.heard + silence <= now) {
+            return out.close(Closing::Silent);
+        }
+        self.challenges.tick(now, env, out);
+        self.contacts.tick(now, out);
+    }
+}
+
+/// `CVR` may come late in old dialects (§6.2); `USR` again is 207.
+fn late_handshake(command: &Command, config: &NotificationConfig, out: &mut Out) -> Result<(), ParseError> {
+    match Handshake::parse(command)? {
+        Some(Handshake::ClientVersion { trid, version }) => {
+            let reply = handshake::client_version(trid, version.as_ref(), &config.download_url, &config.info_url);
+            out.line(reply);
+            Ok(())
+        }
+        Some(Handshake::Identify { trid, .. } | Handshake::Prove { trid, .. }) => {
+            out.refuse(ErrorCode::AlreadySignedIn, trid);
+            Ok(())
+        }
+        _ => Err(ParseError::UnknownVerb),
+    }
+}

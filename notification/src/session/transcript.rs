@@ -1,0 +1,583 @@
+//! Sessions in tests: a world without sockets, and transcripts played against it.
+
+use std::cell::Cell;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use common::cluster::{Admittance, Cookie, Invitation, Load, Location, Node, Notice, Role, Stamp, View};
+use common::config::NotificationConfig;
+use common::model::{
+    ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits, List, Lists, NodeId,
+    Passport, Presence, Property, Roster, Settings, Status, StrangerPolicy,
+};
+use common::msnp::{Command, Decoder, Dialect, Service, TrId};
+use uuid::Uuid;
+
+use super::out::{Out, Piece};
+use super::{Session, Surroundings};
+use crate::roster::Effect;
+
+/// The world of a test: the default configuration, a clock that stands, and no chance.
+pub(crate) struct World {
+    pub(crate) config: NotificationConfig,
+    limits: Limits,
+    view: Arc<View>,
+    random: Cell<u128>,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        let view = Arc::new(View::new([switchboard("sb-1", 0, 100)]));
+        let config = NotificationConfig::default();
+        Self { config, limits: Limits::default(), view, random: Cell::new(1) }
+    }
+}
+
+impl World {
+    pub(crate) fn set_random(&self, random: u128) {
+        self.random.set(random);
+    }
+}
+
+impl Surroundings for World {
+    fn config(&self) -> &NotificationConfig {
+        &self.config
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn wall_ms(&self) -> u64 {
+        1_750_000_000_000
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view)
+    }
+
+    fn seal(&self, cookie: &Cookie, bound_to: &Admittance) -> String {
+        let life = u64::from(cookie.expires) - self.wall_ms() / 1000;
+        let Admittance { principal, switchboard, generation: Generation(generation) } = bound_to;
+        format!("{:?}.{}.{life}.{principal}.{switchboard}.{generation}", cookie.role, cookie.dialect)
+    }
+
+    fn random(&self) -> u128 {
+        self.random.get()
+    }
+}
+
+pub(crate) fn switchboard(id: &str, load: u64, capacity: u64) -> Node {
+    Node {
+        id: NodeId::parse(id).unwrap(),
+        generation: Generation(7),
+        role: Role::Switchboard,
+        client_addr: ([192, 0, 2, 20], 1864).into(),
+        peer_addr: ([192, 0, 2, 20], 1885).into(),
+        load: Load { load, capacity, ..Load::default() },
+        report: 1,
+        highest_epoch: Epoch(0),
+        ready: true,
+    }
+}
+
+/// One command, as the decoder gives it.
+#[track_caller]
+pub(crate) fn command(bytes: &str) -> Command {
+    let mut input = BytesMut::from(bytes.as_bytes());
+    let command = Decoder::new(Service::Notification, 0).decode(&mut input).unwrap().unwrap();
+    assert!(input.is_empty(), "{bytes:?} is more than one command");
+    command
+}
+
+fn who(name: &str) -> Passport {
+    Passport::parse(&format!("{name}@example.com")).unwrap()
+}
+
+fn location(name: &str) -> Location {
+    let node = NodeId::parse(name).unwrap();
+    Location { node, generation: Generation(1), epoch: Epoch(1), endpoint: Endpoint::SOLE }
+}
+
+/// Alice: bob is a mutual friend, carol has her and is blocked, dave is on her list only, erin has her and is on no
+/// other list.
+fn alice(dialect: &'static Dialect, now: Instant) -> Session {
+    use List::{Allow, Block, Forward, Reverse};
+    let claim = ClaimId(Uuid::from_u128(1));
+    let contact = |name: &str, lists: &[List]| {
+        let passport = who(name);
+        let id = ContactId::of(claim, &passport);
+        let lists: Lists = lists.iter().copied().collect();
+        let contact = Contact { passport: passport.clone(), id, lists, name: name.into(), groups: [].into() };
+        (passport, contact)
+    };
+    let contacts = [
+        contact("bob", &[Forward, Allow, Reverse]),
+        contact("carol", &[Block, Reverse]),
+        contact("dave", &[Forward, Allow]),
+        contact("erin", &[Reverse]),
+    ];
+    let settings = Settings {
+        friendly_name: "Alice".into(),
+        strangers: StrangerPolicy::Allow,
+        add_prompt: common::model::AddPrompt::Ask,
+        properties: [].into(),
+        list_version: 30,
+        lists_changed: 0,
+        settings_changed: 0,
+        reverse_digest: 0,
+    };
+    let roster = Roster { settings, contacts: contacts.into(), groups: [].into() };
+    Session::new(who("alice"), claim, dialect, location("ns-1"), roster, now)
+}
+
+/// Plays a script with alice's session. `C:` her client sends, `S:` it gets; `@` an event, `>` a notice to others.
+///
+/// Everything that a line causes follows it: first what the client gets, then the notices in order of recipients.
+/// `/` stands for the end of a line within a command with a payload.
+#[track_caller]
+fn check(dialect: &'static Dialect, script: &str) {
+    let world = World::default();
+    let mut now = Instant::now();
+    let mut session = alice(dialect, now);
+    let mut count = 0;
+    let mut played = String::new();
+    let wanted: Vec<_> = script.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    for line in wanted.iter().filter(|line| line.starts_with(['C', '@'])) {
+        let _ = writeln!(played, "{line}");
+        let mut out = Out::default();
+        if let Some(sent) = line.strip_prefix("C: ") {
+            let (line, payload) = sent.split_once('/').unwrap_or((sent, ""));
+            match session.command(&command(&format!("{line}\r\n{payload}")), now, &world, &mut out) {
+                Ok(None) => {}
+                Ok(Some(_)) => panic!("{line} is about the roster"),
+                Err(error) => {
+                    let _ = writeln!(played, "! {error}");
+                }
+            }
+        } else {
+            count += 1;
+            event(&mut session, line.trim_start_matches("@ "), count, &mut now, &world, &mut out);
+        }
+        report(out, &mut played);
+    }
+    assert_eq!(played.lines().collect::<Vec<_>>(), wanted, "{dialect:?}");
+}
+
+/// `bob looks STATUS message`, `bob answers STATUS`, `bob gone`, `bob asks`, `bob calls`, `bob phones VALUE`,
+/// `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`.
+fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world: &World, out: &mut Out) {
+    let mut words = line.split(' ');
+    let (subject, verb) = (words.next().unwrap(), words.next().unwrap_or_default());
+    let rest = words.next().unwrap_or_default();
+    let message = words.next().map(Into::into);
+    let stamp = Stamp { epoch: Epoch(1), node: NodeId::parse("ns-2").unwrap(), count };
+    let looks = |status: &str| Presence {
+        status: Status::from_code(status).unwrap(),
+        name: subject.into(),
+        capabilities: 268_435_492,
+        object: None,
+        personal_message: message.clone(),
+    };
+    let from = || who(subject);
+    match (subject, verb) {
+        ("begin", _) => session.begin(out),
+        ("reannounce", _) => session.announce(out),
+        ("wait", secs) => {
+            *now += Duration::from_secs(secs.parse().unwrap());
+            session.tick(*now, world, out);
+        }
+        ("lost", node) => session.node_lost(&NodeId::parse(node).unwrap(), *now, out),
+        ("edit", effect) => edit(session, effect, rest, out),
+        (_, "looks") => {
+            let presence = Some(looks(rest));
+            session.notice(Notice::Presence { from: from(), stamp, presence }, out);
+        }
+        (_, "gone") => session.notice(Notice::Presence { from: from(), stamp, presence: None }, out),
+        (_, "answers") => {
+            session.notice(Notice::ProbeAnswer { from: from(), stamp, presence: looks(rest) }, out);
+        }
+        (_, "asks") => session.notice(Notice::Probe { from: from(), reply_to: location("ns-2") }, out),
+        (_, "phones") => {
+            let notice = Notice::Property { of: from(), property: Property::MobilePhone, value: rest.into() };
+            session.notice(notice, out);
+        }
+        (_, "calls") => {
+            let invitation = Invitation {
+                conversation: ConversationId(Uuid::from_u128(2)),
+                session: 11_752_013,
+                switchboard: NodeId::parse("sb-2").unwrap(),
+                generation: Generation(3),
+                addr: ([192, 0, 2, 21], 1864).into(),
+                caller: from(),
+                caller_name: "Bob B".into(),
+            };
+            let outcome = session.invite(&invitation, world, out);
+            out.line(format!("({outcome:?})").into());
+        }
+        _ => panic!("no such event: {line}"),
+    }
+}
+
+/// An effect of an edit, after the edit itself.
+fn edit(session: &mut Session, effect: &str, name: &str, out: &mut Out) {
+    let roster = Arc::make_mut(&mut session.roster);
+    let mut set = |remove: List, add: List| {
+        let contact = roster.contacts.get_mut(&who(name)).unwrap();
+        contact.lists = contact.lists.without(remove).with(add);
+    };
+    let effect = match effect {
+        "block" => {
+            set(List::Allow, List::Block);
+            Effect::HideFrom(who(name))
+        }
+        "unblock" => {
+            set(List::Block, List::Allow);
+            Effect::ShowTo(who(name))
+        }
+        "strangers" => {
+            roster.settings.strangers = if name == "BL" { StrangerPolicy::Block } else { StrangerPolicy::Allow };
+            Effect::PrivacyChanged
+        }
+        "rename" => {
+            roster.settings.friendly_name = name.into();
+            Effect::NameChanged
+        }
+        "phone" => Effect::PropertyChanged(Property::HomePhone, name.into()),
+        "add" => {
+            set(List::Block, List::Forward);
+            Effect::Watch { who: who(name), trid: TrId(12) }
+        }
+        "drop" => {
+            let contact = roster.contacts.get_mut(&who(name)).unwrap();
+            contact.lists = contact.lists.without(List::Forward);
+            Effect::Unwatch(who(name))
+        }
+        _ => panic!("no such effect: {effect}"),
+    };
+    session.effect(effect, out);
+}
+
+fn report(out: Out, played: &mut String) {
+    for piece in out.pieces {
+        let lines: Vec<_> = match piece {
+            Piece::Line(line) | Piece::Keyed(_, line) => vec![line],
+            Piece::Source(lines) => lines.collect(),
+        };
+        for line in lines {
+            let line = String::from_utf8(line.to_vec()).unwrap();
+            let _ = writeln!(played, "S: {}", line.trim_end_matches("\r\n").replace("\r\n", "/"));
+        }
+    }
+    let mut posts: Vec<_> = out.posts.iter().map(|(to, notice)| format!("{to} {}", describe(notice))).collect();
+    posts.sort();
+    posts.extend(
+        out.direct.iter().map(|(place, to, notice)| format!("{to} at {} {}", place.node, describe(notice))),
+    );
+    for post in posts {
+        let _ = writeln!(played, "> {}", post.replace("@example.com", ""));
+    }
+    if let Some(closing) = out.close {
+        let _ = writeln!(played, "! {}", closing.label());
+    }
+}
+
+fn describe(notice: &Notice) -> String {
+    match notice {
+        Notice::Presence { presence: None, .. } => "gone".into(),
+        Notice::Presence { presence: Some(presence), .. } => format!("looks {}", describe_presence(presence)),
+        Notice::ProbeAnswer { presence, .. } => format!("answer {}", describe_presence(presence)),
+        Notice::Probe { .. } => "probe".into(),
+        Notice::Property { property, value, .. } => format!("{} {value}", property.code()),
+        other => format!("{other:?}"),
+    }
+}
+
+fn describe_presence(presence: &Presence) -> String {
+    let Presence { status, name, capabilities, object, personal_message } = presence;
+    let mut text = format!("{status} {name} {capabilities}");
+    for more in [object, personal_message].into_iter().flatten() {
+        let _ = write!(text, " {more}");
+    }
+    text
+}
+
+const MSNP7: &Dialect = &Dialect::MSNP7;
+const MSNP8: &Dialect = &Dialect::MSNP8;
+const MSNP11: &Dialect = &Dialect::MSNP11;
+
+#[test]
+fn contacts_are_asked_at_sign_in_and_shown_with_the_first_chg() {
+    check(
+        MSNP7,
+        "@ begin
+         > bob probe
+         > dave probe
+         @ bob answers BSY
+         @ erin answers NLN
+         @ dave gone
+         C: CHG 9 NLN
+         S: CHG 9 NLN
+         S: ILN 9 BSY bob@example.com bob
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ dave answers AWY
+         S: ILN 9 AWY dave@example.com dave
+         @ bob looks AWY
+         S: NLN AWY bob@example.com bob
+         @ bob gone
+         S: FLN bob@example.com
+         @ bob gone
+         @ carol looks NLN
+         C: CHG 10 NLN
+         S: CHG 10 NLN
+         C: CHG 11 IDL
+         S: CHG 11 IDL
+         > bob looks IDL Alice 0
+         > erin looks IDL Alice 0",
+    );
+}
+
+#[test]
+fn msnp11_has_objects_and_personal_messages() {
+    check(
+        MSNP11,
+        "C: UUX 7 60/<Data><PSM>at work</PSM><CurrentMedia></CurrentMedia></Data>
+         S: UUX 7 0
+         @ bob answers NLN <Data>nap</Data>
+         C: CHG 8 NLN 1073741860 %3Cmsnobj%2F%3E
+         S: CHG 8 NLN 1073741860 %3Cmsnobj%2F%3E
+         S: ILN 8 NLN bob@example.com bob 268435492
+         S: UBX bob@example.com 16/<Data>nap</Data>
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 1073741860 <msnobj/> <Data><PSM>at work</PSM><CurrentMedia></CurrentMedia></Data>
+         > erin looks NLN Alice 1073741860 <msnobj/> <Data><PSM>at work</PSM><CurrentMedia></CurrentMedia></Data>
+         C: UUX 9 0
+         S: UUX 9 0
+         > bob looks NLN Alice 1073741860 <msnobj/>
+         > erin looks NLN Alice 1073741860 <msnobj/>
+         @ bob looks NLN <Data>up</Data>
+         S: UBX bob@example.com 15/<Data>up</Data>
+         @ bob phones 555
+         S: BPR bob@example.com PHM 555",
+    );
+}
+
+#[test]
+fn hidden_is_seen_by_nobody() {
+    check(
+        MSNP8,
+        "C: CHG 9 HDN 0
+         S: CHG 9 HDN 0
+         S: CHL 0 00000000000000000001
+         > bob gone
+         > erin gone
+         @ bob asks
+         @ bob calls
+         S: (Refused)
+         C: XFR 10 SB
+         S: 913 10
+         @ edit block bob
+         @ edit unblock bob
+         @ edit rename Al
+         C: CHG 11 NLN 0
+         S: CHG 11 NLN 0
+         > bob looks NLN Al 0
+         > erin looks NLN Al 0
+         C: CHG 12 HDN
+         S: CHG 12 HDN
+         > bob gone
+         > erin gone",
+    );
+}
+
+#[test]
+fn before_the_first_chg_nobody_sees_or_calls() {
+    check(
+        MSNP7,
+        "@ bob asks
+         @ bob calls
+         S: (Refused)
+         @ bob phones 555
+         @ reannounce
+         C: XFR 10 SB
+         S: 913 10
+         C: CHG 11 FLN
+         S: 201 11
+         C: XFR 12 SB
+         S: 913 12",
+    );
+}
+
+#[test]
+fn blocking_hides_and_unblocking_shows() {
+    check(
+        MSNP8,
+        "C: CHG 9 BSY 0
+         S: CHG 9 BSY 0
+         S: CHL 0 00000000000000000001
+         > bob looks BSY Alice 0
+         > erin looks BSY Alice 0
+         @ edit block bob
+         > bob gone
+         @ bob asks
+         @ bob calls
+         S: (Refused)
+         @ reannounce
+         > erin looks BSY Alice 0
+         @ edit unblock bob
+         > bob looks BSY Alice 0
+         @ bob asks
+         > bob at ns-2 answer BSY Alice 0
+         @ dave asks
+         > dave at ns-2 answer BSY Alice 0
+         @ carol asks
+         @ edit strangers BL
+         > erin gone
+         @ erin asks
+         @ edit strangers AL
+         > erin looks BSY Alice 0
+         @ edit phone 555
+         > bob PHH 555
+         > erin PHH 555",
+    );
+}
+
+#[test]
+fn an_added_contact_is_asked_and_a_dropped_one_forgotten() {
+    check(
+        MSNP7,
+        "C: CHG 9 NLN
+         S: CHG 9 NLN
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ edit add erin
+         > erin probe
+         @ erin answers BSY
+         S: ILN 12 BSY erin@example.com erin
+         @ erin looks NLN
+         S: NLN NLN erin@example.com erin
+         @ edit drop erin
+         @ erin gone
+         @ bob phones 555
+         S: BPR 30 bob@example.com PHM 555
+         @ erin phones 555",
+    );
+}
+
+#[test]
+fn chats_open_with_cookies_bound_to_the_switchboard() {
+    check(
+        MSNP8,
+        "C: CHG 9 NLN 0
+         S: CHG 9 NLN 0
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         C: XFR 16 SB
+         S: XFR 16 SB 192.0.2.20:1864 CKI Caller.8.120.alice@example.com.sb-1.7
+         @ bob calls
+         S: RNG 11752013 192.0.2.21:1864 CKI Callee.8.120.alice@example.com.sb-2.3 bob@example.com Bob%20B
+         S: (Accepted)
+         @ carol calls
+         S: (Refused)
+         C: IMS 12 OFF
+         S: IMS 12 0 OFF
+         @ bob calls
+         S: (Refused)
+         C: XFR 17 SB
+         S: 913 17
+         C: IMS 13 ON
+         S: IMS 13 0 ON
+         C: XFR 18 SB
+         S: XFR 18 SB 192.0.2.20:1864 CKI Caller.8.120.alice@example.com.sb-1.7
+         C: XFR 19 NS
+         ! bad argument: XFR asks for SB",
+    );
+}
+
+#[test]
+fn challenges_come_with_the_first_chg_and_then_periodically() {
+    check(
+        MSNP8,
+        "C: QRY 8 msmsgs@msnmsgr.com 0
+         S: 540 8
+         ! challenge
+         C: CHG 9 HDN
+         S: CHG 9 HDN
+         S: CHL 0 00000000000000000001
+         > bob gone
+         > erin gone
+         C: QRY 10 msmsgs@msnmsgr.com 32/9d0a4a0a8d4f1a1b1c9e2ee4b9a3f9c5
+         S: 540 10
+         ! challenge
+         @ wait 1800
+         S: CHL 0 00000000000000000001",
+    );
+}
+
+#[test]
+fn a_node_that_dies_takes_its_users_along() {
+    check(
+        MSNP7,
+        "C: CHG 9 NLN
+         S: CHG 9 NLN
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ bob looks NLN
+         S: NLN NLN bob@example.com bob
+         @ dave looks NLN
+         S: NLN NLN dave@example.com dave
+         @ lost ns-3
+         @ lost ns-2
+         > bob probe
+         > dave probe
+         @ dave answers NLN
+         @ wait 5
+         S: FLN bob@example.com",
+    );
+}
+
+#[test]
+fn the_small_verbs() {
+    check(
+        MSNP11,
+        "C: PNG
+         S: QNG 50
+         C: URL 11 INBOX
+         S: URL 11 /unused1 /unused2 1
+         C: FND 12 fname=a
+         S: 502 12
+         C: PAG 13 bob@example.com 2/hi
+         S: 606 13
+         C: SND 14 dave@example.com 0x0409 MSMSGS MSMSGS
+         S: SND 14 OK
+         C: USR 15 TWN I alice@example.com
+         S: 207 15
+         C: CVR 16 0x0409 winnt 5.1 i386 MSNMSGR 7.0.0777 MSMSGS alice@example.com
+         S: CVR 16 7.0.0777 7.0.0777 7.0.0777 http://127.0.0.1:8080/ http://127.0.0.1:8080/
+         C: VER 17 MSNP11
+         ! verb out of order
+         C: INF 18
+         ! unknown verb
+         C: XYZ 19
+         ! unknown verb
+         C: SND 20 dave
+         S: 503 20
+         ! final
+         C: OUT
+         ! out",
+    );
+}
+
+#[test]
+fn a_silent_client_is_closed_where_it_was_told_to_ping() {
+    check(MSNP11, "C: PNG\nS: QNG 50\n@ wait 109\n@ wait 1\n! silent");
+    check(MSNP11, "@ wait 100\nC: PNG\nS: QNG 50\n@ wait 100");
+    check(MSNP8, "@ wait 100000");
+}
