@@ -9,17 +9,17 @@ use msnp11_sdk::{Client, Event, MsnpList, MsnpStatus, PersonalMessage, PlainText
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 /// What the parent says of the deployment.
-pub struct Deployment {
+pub(crate) struct Deployment {
     /// The dispatch server's host and port.
-    pub dispatch: (String, u16),
+    pub(crate) dispatch: (String, u16),
     /// The nexus' address.
-    pub nexus: String,
+    pub(crate) nexus: String,
     /// Two passports that are no contacts yet.
-    pub alice: String,
+    pub(crate) alice: String,
     /// The other.
-    pub bob: String,
+    pub(crate) bob: String,
     /// The password of both.
-    pub password: String,
+    pub(crate) password: String,
 }
 
 /// Below 800 bytes: a larger one's packets meet the crate's way of reading.
@@ -110,7 +110,7 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Everything the issue of the third-party client names, in the order in which two people would do it.
-pub async fn drive(deployment: Deployment) {
+pub(crate) async fn drive(deployment: Deployment) {
     wrong_password(&deployment).await;
     let mut alice = Person::sign_in(&deployment, &deployment.alice).await;
     let mut bob = Person::sign_in(&deployment, &deployment.bob).await;

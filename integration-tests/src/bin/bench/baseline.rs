@@ -67,8 +67,10 @@ fn spawn_writer(path: PathBuf) -> Result<mpsc::Sender<Write>> {
                 waiting.push(done);
             }
             database.execute_batch("COMMIT")?;
-            // Whoever has gone meanwhile needs no answer.
-            waiting.into_iter().for_each(|done| drop(done.send(())));
+            for done in waiting {
+                // Whoever has gone meanwhile needs no answer.
+                let _ = done.send(());
+            }
         }
         Ok(())
     });
