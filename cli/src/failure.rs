@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use common::config::ConfigError;
 use common::store::StoreError;
 
+use crate::terminal::say;
+
 /// Why a command did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -45,7 +47,7 @@ impl Failure {
         if self.is_closed_pipe() {
             return ExitCode::SUCCESS;
         }
-        eprintln!("monarch: {self}");
+        say(format!("monarch: {self}"));
         ExitCode::from(self.code())
     }
 

@@ -9,7 +9,7 @@ use common::store::{MessageKind, SharedStore, Store, StoredMessage};
 use serde::Serialize;
 
 use crate::Failure;
-use crate::terminal::harmless;
+use crate::terminal::{harmless, say};
 use crate::user::unknown;
 
 /// Messages read from the store at once.
@@ -42,7 +42,7 @@ pub(crate) async fn run(
     let write = if json { write_json } else { write_text };
     let printed = print(&**store, channel, |message| write(message, out)).await?;
     if printed == 0 {
-        eprintln!("{a} and {b} have said nothing to each other");
+        say(format!("{a} and {b} have said nothing to each other"));
     }
     Ok(())
 }

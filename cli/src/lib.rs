@@ -14,7 +14,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use common::config::{self, Config, Loaded, Program, Sources};
+use common::config::{self, Config, Program, Sources};
 use common::store::{self, SharedStore};
 
 pub use failure::Failure;
@@ -68,22 +68,22 @@ pub fn run() -> ExitCode {
 }
 
 async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Failure> {
-    let mut sources = sources(matches);
+    let sources = sources(matches);
     match command {
         Command::Up(args) => up::run(args, sources).await?,
         Command::User(command) => {
-            let config = load(&mut sources)?.config;
+            let config = config::load(&sources)?.config;
             user::run(command, &config, &mut std::io::stdout().lock()).await?;
         }
         Command::History(command) => {
-            let config = load(&mut sources)?.config;
+            let config = config::load(&sources)?.config;
             let store = open_store(&config).await?;
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             history::run(command, &store, &mut out).await?;
             out.flush()?;
         }
         Command::Scenario(command) => {
-            let config = load(&mut sources)?.config;
+            let config = config::load(&sources)?.config;
             return Ok(scenario::command(command, &config).await);
         }
     }
@@ -104,10 +104,6 @@ fn sources(matches: &ArgMatches) -> Sources {
     }
     let (file, given) = config::given(deepest, Program::Suite);
     Sources::of_process(file, given)
-}
-
-fn load(sources: &mut Sources) -> Result<Loaded, Failure> {
-    Ok(config::load(sources)?)
 }
 
 /// Opens the store that is there. Opening would create one: a wrong working directory must not pass for an empty

@@ -1,6 +1,18 @@
-//! What strangers wrote, made harmless for a terminal.
+//! What is written for people to read.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+
+/// A line on standard error. It may be closed: that is no reason to end what we tend.
+pub(crate) fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// A text on standard output, which may be closed as well.
+pub(crate) fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
 
 /// The text with everything escaped that would move the cursor, colour the screen, start a line, or turn the
 /// direction of what follows.

@@ -9,7 +9,7 @@ use common::model::Passport;
 use common::store::{AccountSummary, Claimed, Store};
 
 use crate::account::{Passwords, check_name, check_password, sealing_key};
-use crate::terminal::harmless;
+use crate::terminal::{harmless, say};
 use crate::{Failure, open_store};
 
 /// Accounts read from the store at once.
@@ -116,7 +116,7 @@ fn key_for_md5(config: &Config) -> Result<SealingKey, Failure> {
     let (key, made) = sealing_key(config)?;
     if made {
         let path = config.accounts.md5_key.display();
-        eprintln!("made the key {path}: processes that run already take MD5 sign-in when they start again");
+        say(format!("made the key {path}: processes that run already take MD5 sign-in when they start again"));
     }
     Ok(key)
 }

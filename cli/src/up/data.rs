@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::demo;
 use crate::Failure;
+use crate::terminal::say;
 
 /// A data directory that this process holds. The lock goes with the process, however that ends.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl DataDir {
         if !config.cluster.secrets.exists() {
             make_parent(&config.cluster.secrets)?;
             Keyring::create(&config.cluster.secrets).map_err(Failure::failed)?;
-            eprintln!("monarch: made cluster secrets, {}", config.cluster.secrets.display());
+            say(format!("monarch: made cluster secrets, {}", config.cluster.secrets.display()));
         }
         let store = store::open(&config.store).await?;
         if !self.is_first_start(&*store).await? {
@@ -65,7 +66,7 @@ impl DataDir {
         if !key.exists() {
             make_parent(key)?;
             SealingKey::create(key).map_err(Failure::failed)?;
-            eprintln!("monarch: made the key for MD5 passwords, {}", key.display());
+            say(format!("monarch: made the key for MD5 passwords, {}", key.display()));
         }
         if demo {
             demo::create(&*store, config).await?;

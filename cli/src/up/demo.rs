@@ -7,6 +7,7 @@ use common::store::{Edit, Store};
 
 use crate::Failure;
 use crate::account::Passwords;
+use crate::terminal::say;
 
 /// Passport and name of each.
 pub(super) const ACCOUNTS: [(&str, &str); 3] =
@@ -35,7 +36,7 @@ pub(super) async fn create(store: &dyn Store, config: &Config) -> Result<(), Fai
         let answered = |(contact, _): &(Passport, &str)| put(contact, List::Pending, false);
         store.edit(owner, others.map(answered).collect()).await?;
     }
-    eprintln!("monarch: created the demo accounts");
+    say("monarch: created the demo accounts");
     Ok(())
 }
 

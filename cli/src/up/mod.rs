@@ -23,13 +23,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use common::config::{ConfigError, Given, Loaded, Origin, Program, Sources, collisions};
+use common::config::{ConfigError, Given, Loaded, Origin, Program, Sources, collisions, load};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::data::DataDir;
 use self::suite::Suite;
 use self::tier::Launch;
 use crate::Failure;
+use crate::terminal::{print, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
@@ -50,7 +51,7 @@ pub(crate) struct UpArgs {
 pub(crate) async fn run(args: UpArgs, mut sources: Sources) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     sources.given.splice(0..0, args.data.iter().flat_map(|dir| data_flags(dir)));
-    let loaded = crate::load(&mut sources)?;
+    let loaded = load(&sources)?;
     let problems = collisions(&loaded, Program::Suite);
     if !problems.is_empty() {
         return Err(ConfigError(problems).into());
@@ -87,13 +88,13 @@ async fn bring_up(suite: &mut Suite, args: &UpArgs, loaded: &Loaded, sources: &S
     let seeds_are_default = *loaded.origin("cluster.seeds") == Origin::Default;
     suite.start(&launch, config, seeds_are_default).await?;
     suite.until_ready(Duration::from_secs(args.ready_timeout)).await?;
-    print!("{}", greeting::text(config, &suite.addresses(), demo, &launch.logs));
+    print(&greeting::text(config, &suite.addresses(), demo, &launch.logs));
     Ok(())
 }
 
 async fn stop(suite: Suite, signals: &mut Signals, outcome: Result<(), Failure>) -> Result<(), Failure> {
     if !suite.is_empty() {
-        eprintln!("\nmonarch: stopping; once more to stop at once");
+        say("\nmonarch: stopping; once more to stop at once");
         suite.stop(signals).await;
     }
     outcome

@@ -17,6 +17,7 @@ use super::logs::Console;
 use super::probe::{self, Readiness};
 use super::tier::{Addresses, Launch, Tier};
 use crate::Failure;
+use crate::terminal::say;
 
 /// From the start of a process to its announcement.
 const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -102,7 +103,7 @@ impl Suite {
             }
             if Instant::now() >= next_progress {
                 next_progress += PROGRESS_INTERVAL;
-                eprintln!("monarch: waiting for {name}: {missing}");
+                say(format!("monarch: waiting for {name}: {missing}"));
             }
             tokio::select! {
                 () = sleep(PROBE_INTERVAL) => {}

@@ -1,5 +1,6 @@
 //! The command line of the three programs.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -72,14 +73,15 @@ pub fn from_command_line(program: Program) -> Config {
 
 /// `--check` and `--print-config` answer and end the process.
 fn serve_questions(matches: &ArgMatches, loaded: &Loaded) {
-    if matches.get_flag("print-config") {
-        print!("{loaded}");
+    let answer = if matches.get_flag("print-config") {
+        loaded.to_string()
     } else if matches.get_flag("check") {
-        println!("configuration is valid");
+        "configuration is valid\n".to_owned()
     } else {
         return;
-    }
-    std::process::exit(0);
+    };
+    let written = std::io::stdout().lock().write_all(answer.as_bytes());
+    std::process::exit(i32::from(written.is_err()));
 }
 
 fn command(program: Program) -> Command {
