@@ -10,14 +10,16 @@
 //! | `link` | authenticated, versioned peer links |
 //! | `router` | `route(passport, Notice)` on top of all of them |
 
+mod cookie;
 mod handle;
 mod node;
 mod notice;
 mod secrets;
 mod ticket;
 
+pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
 pub use handle::{Cluster, ClusterError, Me};
 pub use node::{Load, Node, Role, View};
 pub use notice::{Deliver, Invitation, Location, Notice, Outcome, Stamp};
 pub use secrets::{Keyring, SecretsError};
-pub use ticket::{Admittance, Cookie, CookieRole, Nonces, SignInTicket, TicketError};
+pub use ticket::{SignInTicket, TicketError};
