@@ -33,8 +33,10 @@ impl Router {
             };
             if complete {
                 told = Some(ring);
+            } else if up.is_cancelled() {
+                return;
             } else {
-                // The link works, or `up` would be cancelled: the other side is slow, and is told everything again.
+                // The link works, so the other side is slow: it is told everything again.
                 tracing::warn!(node = %link.place.node, "an owner is slow to take registrations");
                 told = None;
                 tokio::time::sleep(PATIENCE).await;

@@ -196,7 +196,6 @@ impl Cluster {
     }
 
     /// Forgets a session, if it is still the one registered. Does not wait for other nodes.
-    #[expect(clippy::unused_async, reason = "what waits for an owner's word may come")]
     pub async fn unregister(&self, who: &Passport, endpoint: Endpoint, epoch: Epoch) {
         self.router.unregister(who, endpoint, epoch);
     }

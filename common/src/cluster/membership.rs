@@ -300,3 +300,55 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::ring::tests::node;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[derive(Default)]
+    struct Answers(AtomicBool);
+
+    impl Witness for Answers {
+        fn answers(&self, _: &Place) -> bool {
+            self.0.load(Ordering::Relaxed)
+        }
+
+        fn changed(&self, _: &View, _: &Arc<View>) {}
+    }
+
+    fn names(view: &View) -> Vec<String> {
+        view.all().map(|node| format!("{} {}", node.id, node.generation.0)).collect()
+    }
+
+    #[test]
+    fn a_node_that_answers_lives_on_for_ten_seconds_and_no_longer() {
+        let me = ChitchatId::new("a", 1, ([127, 0, 0, 1], 1).into());
+        let (mut known, witness, lost) = (Known::new(me, Uuid::nil()), Answers::default(), Instant::now());
+        let shown =
+            |names: &[&str]| names.iter().map(|n| (NodeId::parse(n).unwrap(), (node(n, 1), None))).collect();
+        witness.0.store(true, Ordering::Relaxed);
+        known.shown = shown(&["b", "c"]);
+        known.latest.insert(NodeId::parse("c").unwrap(), Generation(2));
+        let mut view =
+            |after: Duration| names(&known.view(node("a", 1), &BTreeMap::new(), &witness, lost + after));
+        assert_eq!(view(Duration::ZERO), ["a 1", "b 1"], "of c a later life is known");
+        assert_eq!(view(REPRIEVE - Duration::from_millis(1)), ["a 1", "b 1"]);
+        assert_eq!(view(REPRIEVE), ["a 1"]);
+        known.shown = shown(&["b"]);
+        witness.0.store(false, Ordering::Relaxed);
+        assert_eq!(names(&known.view(node("a", 1), &BTreeMap::new(), &witness, lost)), ["a 1"]);
+    }
+
+    #[test]
+    fn a_report_counts_up_and_leaving_is_never_taken_back() {
+        let membership = Membership::new(node("a", 1));
+        membership.leave();
+        membership.publish(Load { load: 3, capacity: 0, ..Load::default() });
+        let own = membership.own(Epoch(EPOCH_STEP - 1));
+        assert_eq!((own.load.load, own.load.capacity, own.load.draining, own.report), (3, 1, true, 2));
+        assert_eq!(own.highest_epoch, Epoch(0), "told in steps");
+        assert_eq!(membership.own(Epoch(EPOCH_STEP)).highest_epoch, Epoch(EPOCH_STEP));
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ pub(super) struct Outgoing {
     /// That life is over.
     pub(super) gone: CancellationToken,
     complaints: Throttle,
+    /// What must not be left out did not fit: the link begins anew, and tells everything again.
+    overrun: Notify,
 }
 
 #[derive(Default)]
@@ -60,6 +62,8 @@ enum LinkError {
     Io(#[from] std::io::Error),
     #[error("it did not answer in time")]
     Silent,
+    #[error("it can't keep up")]
+    Overrun,
     #[error("it sent a frame that is not genuine")]
     Forged,
     #[error("it sent a message that this node does not understand")]
@@ -71,8 +75,8 @@ impl Outgoing {
     const MAX_PENDING: usize = 100_000;
 
     pub(super) fn new(place: Place, addr: SocketAddr, gone: CancellationToken) -> Self {
-        let (queue, state, complaints) = Default::default();
-        Self { place, addr, queue, state, gone, complaints }
+        let (queue, state, complaints, overrun) = Default::default();
+        Self { place, addr, queue, state, gone, complaints, overrun }
     }
 
     /// Sends a request; `make` is given its number. The answer comes unless the link is lost before.
@@ -106,7 +110,17 @@ impl Outgoing {
 
     fn push(&self, request: &Request) -> Result<(), Unreachable> {
         let message = encode(request).ok_or(Unreachable)?;
-        self.queue.push(message).map_err(|_| Unreachable)
+        match request {
+            Request::Ask { .. } | Request::Hand { .. } | Request::Ping => self.queue.push(message),
+            Request::Register { .. }
+            | Request::Unregister { .. }
+            | Request::Done { .. }
+            | Request::Displaced { .. } => {
+                // Without one of these the other side would be wrong for as long as the link lasts.
+                self.queue.push_urgent(message).inspect_err(|_| self.overrun.notify_one())
+            }
+        }
+        .map_err(|_| Unreachable)
     }
 
     /// Whether the other side was heard a moment ago.
@@ -193,6 +207,7 @@ impl Outgoing {
             ended = self.read(read, session.opener, links) => ended,
             ended = write_all(&mut write, session.sealer, &self.queue, &links.metrics) => Ok(ended?),
             ended = self.ping() => ended,
+            () = self.overrun.notified() => Err(LinkError::Overrun),
         }
     }
 

@@ -24,7 +24,7 @@ struct State {
 
 impl Chains {
     /// About the most bytes on their way or waiting.
-    const MAX_BYTES: usize = 64 * 1024 * 1024;
+    const MAX_BYTES: usize = 32 * 1024 * 1024;
 
     /// Takes notices in and gives those that may go now; and how many were dropped, for want of room.
     pub(super) fn enter(&self, notices: Vec<(Passport, Notice)>) -> (Vec<Group>, usize) {

@@ -25,17 +25,28 @@ struct Waiting {
 pub(super) struct Full;
 
 impl Queue {
-    /// The most bytes that may wait.
-    const MAX: usize = 16 * 1024 * 1024;
+    /// The most bytes that may wait: all notices that one node lets be on their way fit in here.
+    const MAX: usize = 32 * 1024 * 1024;
+    /// As many more may be taken by what must not be left out while the link lasts: who is where.
+    const RESERVE: usize = 8 * 1024 * 1024;
     /// About as many bytes are written at once.
     const BATCH: usize = 64 * 1024;
     /// What a queued message takes beside its bytes.
     const OVERHEAD: usize = 32;
 
     pub(super) fn push(&self, message: Vec<u8>) -> Result<(), Full> {
+        self.push_below(Self::MAX, message)
+    }
+
+    /// As [`Queue::push`], with the reserve.
+    pub(super) fn push_urgent(&self, message: Vec<u8>) -> Result<(), Full> {
+        self.push_below(Self::MAX + Self::RESERVE, message)
+    }
+
+    fn push_below(&self, limit: usize, message: Vec<u8>) -> Result<(), Full> {
         let mut waiting = self.lock();
         let bytes = waiting.bytes + message.len() + Self::OVERHEAD;
-        if bytes > Self::MAX {
+        if bytes > limit {
             return Err(Full);
         }
         waiting.bytes = bytes;
@@ -113,7 +124,8 @@ mod tests {
         while queue.push(vec![0; 1024 * 1024]).is_ok() {
             pushed += 1;
         }
-        assert_eq!(pushed, 15, "overhead counts");
+        assert_eq!(pushed, 31, "overhead counts");
+        assert_eq!(queue.push_urgent(vec![3]), Ok(()));
         assert_eq!(queue.take().await.len(), 1, "a batch is no more than one of these");
         queue.clear();
         assert_eq!(queue.lock().bytes, 0);

@@ -58,7 +58,13 @@ impl Router {
             let ring = Arc::clone(&asked.ring);
             if let Some(by) = self.beaten(asked, epoch).await {
                 let ours = by.1 == self.me.node;
-                if ours || beaten_once || self.clock.observe(by.0).is_err() {
+                let seen = self.clock.observe(by.0);
+                if let Err(error) = &seen
+                    && self.skew.permits()
+                {
+                    tracing::error!(node = %by.1, %error, "compare the clocks of the two nodes");
+                }
+                if ours || beaten_once || seen.is_err() {
                     lost = (!ours).then_some(by);
                     break;
                 }
@@ -130,9 +136,7 @@ impl Router {
         for verdict in verdicts {
             match verdict {
                 Claimed::Beaten { by, node } if is_later(by, &node, epoch, &self.me.node) => {
-                    if latest.as_ref().is_none_or(|(epoch, known)| is_later(by, &node, *epoch, known)) {
-                        latest = Some((by, node));
-                    }
+                    latest = latest.max(Some((by, node)));
                 }
                 Claimed::Ahead if self.skew.permits() => {
                     tracing::error!(

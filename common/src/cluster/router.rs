@@ -111,7 +111,7 @@ impl Router {
             let directory = lock(&self.directory);
             for group in groups {
                 let places = directory.lookup(&group.to);
-                plan.add(group, places, &self.me);
+                plan.add(&group, places, &self.me);
             }
         }
         let outcomes = plan.carry_out(self, patience).await;
@@ -246,10 +246,10 @@ impl Witness for Router {
             tracing::info!(nodes = ring.all().len(), "the notification nodes have changed");
             self.ring.send_replace(Arc::clone(&ring));
         }
-        if self.role == Role::Notification {
-            for place in ring.all().iter().filter(|place| place.node != self.me.node) {
-                self.links.to(place);
-            }
+        // Kept up by every tier: the first invitation need not wait for a handshake, and a node that gossip has lost
+        // for a moment can show that it lives.
+        for place in ring.all().iter().filter(|place| place.node != self.me.node) {
+            self.links.to(place);
         }
         self.metrics.view(after);
         self.count_entries();
@@ -333,7 +333,7 @@ struct Share {
 }
 
 impl Plan {
-    fn add(&mut self, group: Group, places: Vec<Location>, me: &Place) {
+    fn add(&mut self, group: &Group, places: Vec<Location>, me: &Place) {
         let index = self.outcomes.len();
         self.outcomes.push(None);
         for location in places {

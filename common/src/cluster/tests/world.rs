@@ -54,10 +54,6 @@ impl Hub {
         self.sessions.lock().unwrap().contains_key(&passport(name))
     }
 
-    pub(super) fn forget(&self, name: &str) {
-        self.sessions.lock().unwrap().remove(&passport(name));
-    }
-
     pub(super) fn reannounced(&self) -> usize {
         self.reannounced.load(Ordering::SeqCst)
     }
@@ -142,6 +138,12 @@ impl Node {
     pub(super) async fn sign_out(&self, name: &str) {
         let ended = self.hub.sessions.lock().unwrap().remove(&passport(name));
         self.cluster.unregister(&passport(name), Endpoint::SOLE, ended.unwrap()).await;
+    }
+
+    /// A session ends, and its owners are not told.
+    pub(super) fn lose_silently(&self, name: &str) {
+        let epoch = self.hub.sessions.lock().unwrap().remove(&passport(name)).unwrap();
+        lock(&self.cluster.router().registrations).end(&passport(name), Endpoint::SOLE, epoch);
     }
 
     pub(super) fn entries(&self) -> usize {
