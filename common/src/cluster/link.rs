@@ -45,8 +45,8 @@ pub(super) trait Handler: Send + Sync + 'static {
     /// A request has come. Must not block: the link is read on when this returns.
     fn asked(self: Arc<Self>, origin: &Origin, request: Request, replies: &Replies);
 
-    /// A link that another node dialed has ended.
-    fn unlinked(&self, origin: &Origin);
+    /// A link that another node dialed has ended. `replaced`: that life of the node has a newer one.
+    fn unlinked(&self, origin: &Origin, replaced: bool);
 }
 
 /// A link that another node dialed.
@@ -227,13 +227,15 @@ impl Links {
             ended = write_all(&mut write, session.sealer, &queue, &self.metrics) => ended.err().map(|e| e.to_string()),
         };
         tracing::debug!(node = %origin.place.node, why = ended.unwrap_or_default(), "a peer's link ended");
-        let mut incoming = lock(&self.incoming);
-        if incoming.get(&origin.place.node).is_some_and(|known| known.origin == origin) {
-            incoming.remove(&origin.place.node);
-        }
-        drop(incoming);
+        let replaced = {
+            let mut incoming = lock(&self.incoming);
+            if incoming.get(&origin.place.node).is_some_and(|known| known.origin == origin) {
+                incoming.remove(&origin.place.node);
+            }
+            incoming.get(&origin.place.node).is_some_and(|newer| newer.origin.place == origin.place)
+        };
         if let Some(handler) = self.handler() {
-            handler.unlinked(&origin);
+            handler.unlinked(&origin, replaced);
         }
     }
 

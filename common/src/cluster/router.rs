@@ -307,10 +307,10 @@ impl Handler for Router {
         }
     }
 
-    fn unlinked(&self, origin: &Origin) {
+    fn unlinked(&self, origin: &Origin, replaced: bool) {
         lock(&self.settling).forget(origin);
         // A node that gossip never showed can't leave the view, and its sessions go with its link.
-        if !self.ring().all().contains(&origin.place) {
+        if !replaced && !self.ring().all().contains(&origin.place) {
             lock(&self.directory).drop_place(&origin.place);
             self.count_entries();
         }

@@ -163,7 +163,7 @@ async fn a_node_that_dies_is_lost_in_time_and_its_share_is_known_elsewhere() {
     }
     world.node("ns-2").sign_in("lost").await;
     // As long as rounds are few, phi is cautious.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     let died = Instant::now();
     world.kill("ns-2");
     let sb = world.node("sb-1");

@@ -240,6 +240,16 @@ impl World {
             let is_owner = node.role == Role::Notification;
             sees_all && (!is_owner || lock(&router.settling).is_settled(&router.ring(), node.cluster.id()))
         };
-        soon("settled", || async { self.nodes().all(settled) }).await;
+        let began = Instant::now();
+        while !self.nodes().all(settled) {
+            if began.elapsed() > Duration::from_secs(8) {
+                for node in self.nodes() {
+                    let view: Vec<String> = node.cluster.view().all().map(|n| format!("{}", n.id)).collect();
+                    eprintln!("{} sees {view:?}, settling {:?}", node.id(), lock(&node.cluster.router().settling));
+                }
+                panic!("not settled in time");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 }
