@@ -1,14 +1,24 @@
 //! A process's part in the cluster.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{Deliver, Keyring, Load, Location, Notice, Outcome, Role, View};
-use crate::clock::HybridClock;
+use super::gossip::Bound;
+use super::handshake::Identity;
+use super::link::Links;
+use super::membership::{Driver, Membership, ROUND, Witness};
+use super::metrics::Metrics;
+use super::ring::Place;
+use super::router::Router;
+use super::{Deliver, Keyring, Load, Location, Node, Notice, Outcome, Role, View};
+use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::model::{Endpoint, Epoch, Generation, NodeId, Passport};
 use crate::net::Shutdown;
@@ -35,15 +45,34 @@ pub enum ClusterError {
     /// An address can't be bound.
     #[error("can't listen on {0}: {1}")]
     Bind(SocketAddr, std::io::Error),
+    /// The node's name breaks the rules.
+    #[error("{0:?} is no name for a node: letters, digits and '-', at most {max} bytes", max = NodeId::MAX_LEN)]
+    BadName(String),
+    /// A bound address is of no use to others.
+    #[error("{0} is no address that others can reach: set {1}_advertise")]
+    Unspecified(SocketAddr, &'static str),
+    /// Gossip can't begin.
+    #[error("gossip can't begin: {0}")]
+    Gossip(String),
 }
 
 /// A process's part in the cluster. Clones are the same one.
-#[derive(Debug, Clone)]
-pub struct Cluster {}
+#[derive(Clone)]
+pub struct Cluster {
+    membership: Membership,
+    router: Arc<Router>,
+    gossip: SocketAddr,
+    peer: SocketAddr,
+}
+
+/// Before it leaves, a node tells that it does for so many rounds of gossip: there is no other good-bye.
+const FAREWELL: u32 = 3;
 
 impl Cluster {
     /// Binds the gossip and peer addresses and takes part until shutdown. `deliver` is the hub of a notification
     /// node, and absent elsewhere.
+    ///
+    /// Shutdown waits about 1.5 s for the other nodes to hear of it, if there are any; until then notices still go out.
     ///
     /// # Errors
     /// [`ClusterError`]
@@ -56,8 +85,57 @@ impl Cluster {
         registry: &mut Registry,
         shutdown: &Shutdown,
     ) -> Result<Self, ClusterError> {
-        let _ = (config, me, keys, clock, deliver, registry, shutdown);
-        unimplemented!()
+        let id = NodeId::parse(&me.node.id).ok_or_else(|| ClusterError::BadName(me.node.id.clone()))?;
+        let place = Place { node: id, generation: Generation(clock::wall_ms()) };
+        let bind_error = |addr| move |error| ClusterError::Bind(addr, error);
+        let socket = UdpSocket::bind(me.node.gossip).await.map_err(bind_error(me.node.gossip))?;
+        let gossip = socket.local_addr().map_err(bind_error(me.node.gossip))?;
+        let listener = TcpListener::bind(me.node.peer).await.map_err(bind_error(me.node.peer))?;
+        let peer = listener.local_addr().map_err(bind_error(me.node.peer))?;
+        let gossip_told = advertised(gossip, me.node.gossip_advertise, "gossip")?;
+        let own = own_node(&me, &place, advertised(peer, me.node.peer_advertise, "peer")?);
+
+        let metrics = Metrics::register(registry);
+        let stop = CancellationToken::new();
+        let identity = Identity { me: place, store: me.store, keys: keys.clone() };
+        let links = Links::new(identity, metrics.clone(), stop.clone());
+        let router = Router::new(Arc::clone(&links), me.role, deliver, Arc::clone(&clock), stop.clone());
+        let membership = Membership::new(own);
+        // The ring of the first view, the own node alone, must stand before anybody asks.
+        router.changed(&View::default(), &membership.view());
+        let driver = Driver {
+            membership: membership.clone(),
+            store: me.store,
+            clock,
+            witness: Arc::clone(&router) as Arc<dyn Witness>,
+            stop: stop.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let socket = Bound::new(socket, keys, metrics);
+        let joined = driver.join(&socket, gossip_told, config.seeds.clone()).await;
+        let chitchat = joined.map_err(|error| ClusterError::Gossip(error.to_string()))?;
+        tokio::spawn(links.listen(listener));
+        tokio::spawn(Arc::clone(&router).tidy());
+        if me.role == Role::Notification {
+            tokio::spawn(Arc::clone(&router).keep_own());
+        }
+        let driving = tokio::spawn(driver.run(chitchat));
+        let cluster = Self { membership, router, gossip, peer };
+        let (leaving, signal) = (cluster.clone(), shutdown.clone());
+        shutdown.spawn(async move {
+            signal.begun().await;
+            leaving.leave(&driving).await;
+            stop.cancel();
+        });
+        Ok(cluster)
+    }
+
+    async fn leave(&self, driving: &tokio::task::JoinHandle<()>) {
+        self.membership.leave();
+        let others = self.view().all().count() > 1;
+        if others && !driving.is_finished() {
+            tokio::time::sleep(ROUND * FAREWELL).await;
+        }
     }
 
     /// Where gossip listens: the port that was chosen, where 0 was asked for.
@@ -75,68 +153,118 @@ impl Cluster {
     /// The own node's name.
     #[must_use]
     pub fn id(&self) -> &NodeId {
-        unimplemented!()
+        &self.router.me.node
     }
 
     /// In which of its lives the own node is.
     #[must_use]
     pub fn generation(&self) -> Generation {
-        unimplemented!()
+        self.router.me.generation
+    }
+
+    /// Where gossip is bound; the port that was chosen, where 0 was asked for.
+    #[must_use]
+    pub fn gossip_addr(&self) -> SocketAddr {
+        self.gossip
+    }
+
+    /// Where peer links are bound; the port that was chosen, where 0 was asked for.
+    #[must_use]
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
     }
 
     /// The live nodes at this moment.
     #[must_use]
     pub fn view(&self) -> Arc<View> {
-        unimplemented!()
+        self.membership.view()
     }
 
-    /// Changes of the view.
+    /// Changes of the view. Reports of burden are changes too: expect one a second for each node, and one task that
+    /// watches, not one a session.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<Arc<View>> {
-        unimplemented!()
+        self.membership.watch()
     }
 
     /// Publishes the own burden. Cheap; call it about once a second.
     pub fn publish(&self, load: Load) {
-        let _ = load;
-        unimplemented!()
+        self.membership.publish(load);
     }
 
-    /// Publishes whether the own listeners are open and the store answers.
+    /// Publishes whether the own listeners are open and the store answers. Not ready until told so.
     pub fn publish_ready(&self, ready: bool) {
-        let _ = ready;
-        unimplemented!()
+        self.membership.publish_ready(ready);
     }
 
     /// Makes an epoch for a new sign-in and registers the session at its owners; if it is beaten, once more with
-    /// the next. The session must be deliverable in the hub before this is called.
+    /// the next. The session must be deliverable in the hub before this is called. Takes 2 s at most for each try, when
+    /// an owner does not answer.
+    ///
+    /// If a still later sign-in elsewhere has won meanwhile, the hub hears so by [`Deliver::displaced`], before this
+    /// returns.
     pub async fn register(&self, who: &Passport, endpoint: Endpoint) -> Epoch {
-        let _ = (who, endpoint);
-        unimplemented!()
+        self.router.register(who, endpoint).await
     }
 
-    /// Forgets a session, if it is still the one registered.
+    /// Forgets a session, if it is still the one registered. Does not wait for other nodes.
     pub async fn unregister(&self, who: &Passport, endpoint: Endpoint, epoch: Epoch) {
-        let _ = (who, endpoint, epoch);
-        unimplemented!()
+        self.router.unregister(who, endpoint, epoch);
     }
 
     /// Sends a notice to the sessions of a principal and says what became of it, after `patience` at the latest.
     pub async fn route(&self, to: &Passport, notice: Notice, patience: Duration) -> Outcome {
-        let _ = (to, notice, patience);
-        unimplemented!()
+        self.router.route(to, notice, patience).await
     }
 
     /// Sends notices to many without waiting: grouped by owner node, one batch each. Notices from one task to one
     /// principal arrive in order.
     pub fn post(&self, notices: Vec<(Passport, Notice)>) {
-        let _ = notices;
-        unimplemented!()
+        self.router.post(notices);
     }
 
-    /// Sends a notice straight to a session whose place is known, without waiting.
+    /// Sends a notice straight to a session whose place is known, without waiting. In order with others sent this
+    /// way, but not with those that were posted.
     pub fn post_to(&self, place: &Location, to: Passport, notice: Notice) {
-        let _ = (place, to, notice);
-        unimplemented!()
+        self.router.post_to(place, to, notice);
     }
+}
+
+#[cfg(test)]
+impl Cluster {
+    pub(super) fn router(&self) -> &Arc<Router> {
+        &self.router
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("id", self.id())
+            .field("generation", &self.generation())
+            .finish_non_exhaustive()
+    }
+}
+
+fn own_node(me: &Me, place: &Place, peer_addr: SocketAddr) -> Node {
+    Node {
+        id: place.node.clone(),
+        generation: place.generation,
+        role: me.role,
+        client_addr: me.client_addr,
+        peer_addr,
+        load: Load { capacity: me.load.capacity.max(1), ..me.load },
+        report: 0,
+        highest_epoch: Epoch::default(),
+        ready: false,
+    }
+}
+
+/// What others are told: the configured address, its port the bound one where it is 0, or the bound one.
+fn advertised(bound: SocketAddr, told: Option<SocketAddr>, key: &'static str) -> Result<SocketAddr, ClusterError> {
+    let mut addr = told.unwrap_or(bound);
+    if addr.port() == 0 {
+        addr.set_port(bound.port());
+    }
+    if addr.ip().is_unspecified() { Err(ClusterError::Unspecified(addr, key)) } else { Ok(addr) }
 }

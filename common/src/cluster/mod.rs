@@ -2,22 +2,51 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `membership` | gossip (chitchat inside an HMAC): the [`View`] of live nodes |
+//! | `membership`, `gossip`, `announcement` | gossip (chitchat inside an HMAC): the [`View`] of live nodes |
 //! | `secrets` | the cluster secrets; the first signs, all verify |
-//! | `ticket` | sign-in tickets and switchboard cookies: signed, bound, cookies single-use |
+//! | `ticket`, `cookie` | sign-in tickets and switchboard cookies: signed, bound, cookies single-use |
 //! | `notice` | what is routed between sessions |
-//! | `directory` | passport → session, without I/O: epochs, tombstones, two ranked owners |
-//! | `link` | authenticated, versioned peer links |
-//! | `router` | `route(passport, Notice)` on top of all of them |
+//! | `ring` | which two notification nodes own a passport |
+//! | `directory` | passport → session, without I/O: epochs, tombstones |
+//! | `settling` | whether an owner has heard of every session |
+//! | `link`, `outgoing`, `handshake`, `wire`, `queue` | authenticated, versioned peer links |
+//! | `router` | joins them; the answering side of `route(passport, Notice)` |
+//! | `asking`, `posting` | its asking side, and the order of what is posted |
+//! | `registering`, `registrations`, `announcing` | how sessions get into the directory |
+//! | `delivery` | how notices get into sessions |
 
+mod announcement;
+mod announcing;
+mod asking;
+mod cookie;
+mod delivery;
+mod directory;
+mod gossip;
 mod handle;
+mod handshake;
+mod link;
+mod membership;
+mod metrics;
 mod node;
 mod notice;
+mod outgoing;
+mod posting;
+mod queue;
+mod registering;
+mod registrations;
+mod ring;
+mod router;
 mod secrets;
+mod settling;
 mod ticket;
+mod wire;
 
+pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
 pub use handle::{Cluster, ClusterError, Me};
 pub use node::{Load, Node, Role, View};
 pub use notice::{Deliver, Invitation, Location, Notice, Outcome, Stamp};
 pub use secrets::{Keyring, SecretsError};
-pub use ticket::{Admittance, Cookie, CookieRole, Nonces, SignInTicket, TicketError};
+pub use ticket::{SignInTicket, TicketError};
+
+#[cfg(test)]
+mod tests;

@@ -140,8 +140,11 @@ pub trait Deliver: Send + Sync + 'static {
     /// for [`Notice::Invite`] the session's own answer.
     async fn deliver(&self, to: &Passport, epoch: Option<Epoch>, notice: Notice) -> Outcome;
 
-    /// A greater epoch of the same principal and endpoint has registered elsewhere: tell the session of `epoch`
-    /// or of any lesser one `OUT OTH` and end it.
+    /// A greater epoch of the same principal and endpoint has registered at another node: tell the sessions here whose
+    /// epoch is at most `by` `OUT OTH` and end them. May be said more than once, and must not block.
+    ///
+    /// A session that is being registered, and does not know its epoch yet, is among those meant: a displacement that
+    /// its registration has outdone is not passed on. Two sessions at one node are the hub's own affair.
     fn displaced(&self, who: &Passport, endpoint: Endpoint, by: Epoch);
 
     /// All sessions of this node: what the directory is rebuilt from when owners change.

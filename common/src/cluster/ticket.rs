@@ -1,7 +1,17 @@
-//! Sign-in tickets and switchboard cookies.
+//! Sign-in tickets: what dispatch gives out after the password check, and any notification node verifies without a
+//! lookup.
+//!
+//! ```text
+//! t=BASE64URL(postcard(version, key id, audience, passport, credential epoch, expiry))&p=BASE64URL(HMAC-SHA256)
+//! ```
 
-use super::secrets::Keyring;
-use crate::model::{ClaimId, ConversationId, Generation, NodeId, Passport};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::Mac;
+use serde::{Deserialize, Serialize};
+
+use super::secrets::{KeyId, Keyring, Purpose, finish};
+use crate::model::Passport;
 
 /// What a sign-in ticket says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,45 +22,6 @@ pub struct SignInTicket {
     pub credential_epoch: u64,
     /// Milliseconds since 1970 after which it opens nothing.
     pub expires: u64,
-}
-
-/// What part a cookie's bearer plays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CookieRole {
-    /// Opens a new conversation (`XFR SB`, `USR`).
-    Caller,
-    /// Joins one (`RNG`, `ANS`).
-    Callee,
-}
-
-/// To whom and where a cookie is bound. Under the MAC and not in the text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admittance {
-    /// Who may present it.
-    pub principal: Passport,
-    /// At which switchboard.
-    pub switchboard: NodeId,
-    /// In which of its lives.
-    pub generation: Generation,
-}
-
-/// What a switchboard cookie says; in its text, at most 100 characters without `%`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cookie {
-    /// Caller or callee.
-    pub role: CookieRole,
-    /// Which conversation; the caller's cookie names a new one.
-    pub conversation: ConversationId,
-    /// The bearer's claim: what the channel of two is made of.
-    pub claim: ClaimId,
-    /// The number of the bearer's dialect.
-    pub dialect: u8,
-    /// The bearer's capability number.
-    pub capabilities: u32,
-    /// Seconds since 1970 after which it opens nothing.
-    pub expires: u32,
-    /// Random: each is accepted once.
-    pub nonce: u64,
 }
 
 /// Why a ticket or a cookie opens nothing.
@@ -67,12 +38,39 @@ pub enum TicketError {
     Used,
 }
 
+const VERSION: u8 = 1;
+/// Who takes the ticket: the notification tier, and nobody else.
+const AUDIENCE: &str = "notification";
+/// A ticket's text is shorter than this many bytes.
+const MAX_LEN: usize = 1000;
+
+#[derive(Serialize, Deserialize)]
+struct Body<'a> {
+    version: u8,
+    key: KeyId,
+    audience: &'a str,
+    passport: &'a str,
+    credential_epoch: u64,
+    expires: u64,
+}
+
 impl Keyring {
     /// The ticket's text: `t=…&p=…`, below 1,000 bytes, without comma and quote.
     #[must_use]
     pub fn seal_ticket(&self, ticket: &SignInTicket) -> String {
-        let _ = ticket;
-        unimplemented!()
+        let (key, hasher) = self.signer(Purpose::Ticket);
+        let body = Body {
+            version: VERSION,
+            key,
+            audience: AUDIENCE,
+            passport: ticket.passport.as_str(),
+            credential_epoch: ticket.credential_epoch,
+            expires: ticket.expires,
+        };
+        // Writing a structure of numbers and strings to memory has no way to fail.
+        let body = postcard::to_stdvec(&body).unwrap_or_default();
+        let code = finish(hasher.chain_update(&body));
+        format!("t={}&p={}", URL_SAFE_NO_PAD.encode(&body), URL_SAFE_NO_PAD.encode(code))
     }
 
     /// What a ticket says. `now` in milliseconds since 1970.
@@ -80,39 +78,104 @@ impl Keyring {
     /// # Errors
     /// [`TicketError`]
     pub fn open_ticket(&self, text: &str, now: u64) -> Result<SignInTicket, TicketError> {
-        let _ = (text, now);
-        unimplemented!()
+        let ticket = self.read_ticket(text).ok_or(TicketError::NotGenuine)?;
+        if now > ticket.expires { Err(TicketError::Expired) } else { Ok(ticket) }
     }
 
-    /// A cookie's text.
-    #[must_use]
-    pub fn seal_cookie(&self, cookie: &Cookie, bound_to: &Admittance) -> String {
-        let _ = (cookie, bound_to);
-        unimplemented!()
-    }
-
-    /// What a cookie says, if it is bound to `bound_to` and not too old. Whether it was used is for [`Nonces`].
-    /// `now` in milliseconds since 1970.
-    ///
-    /// # Errors
-    /// [`TicketError`]
-    pub fn open_cookie(&self, text: &str, bound_to: &Admittance, now: u64) -> Result<Cookie, TicketError> {
-        let _ = (text, bound_to, now);
-        unimplemented!()
+    fn read_ticket(&self, text: &str) -> Option<SignInTicket> {
+        if text.len() >= MAX_LEN {
+            return None;
+        }
+        let (body, code) = text.strip_prefix("t=")?.split_once("&p=")?;
+        let (bytes, code) = (URL_SAFE_NO_PAD.decode(body).ok()?, URL_SAFE_NO_PAD.decode(code).ok()?);
+        let (body, rest) = postcard::take_from_bytes::<Body<'_>>(&bytes).ok()?;
+        let hasher = self.subkey(body.key, Purpose::Ticket)?;
+        hasher.chain_update(&bytes).verify_slice(&code).ok()?;
+        if body.version != VERSION || body.audience != AUDIENCE || !rest.is_empty() {
+            return None;
+        }
+        let passport = Passport::parse(body.passport).ok()?;
+        Some(SignInTicket { passport, credential_epoch: body.credential_epoch, expires: body.expires })
     }
 }
 
-/// The nonces of cookies that were used and have not yet expired: bounded by the cookies' life.
-#[derive(Debug, Default)]
-pub struct Nonces {}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
 
-impl Nonces {
-    /// Takes a cookie once. `now` in milliseconds since 1970.
-    ///
-    /// # Errors
-    /// [`TicketError::Used`]
-    pub fn take(&self, cookie: &Cookie, now: u64) -> Result<(), TicketError> {
-        let _ = (cookie, now);
-        unimplemented!()
+    fn ring(secrets: &[u8]) -> Keyring {
+        Keyring::from_secrets(secrets.iter().map(|byte| [*byte; 32])).unwrap()
+    }
+
+    fn ticket() -> SignInTicket {
+        SignInTicket { passport: "alice@example.com".parse().unwrap(), credential_epoch: u64::MAX, expires: 5000 }
+    }
+
+    #[test]
+    fn opens_until_it_expires() {
+        let text = ring(&[1]).seal_ticket(&ticket());
+        assert!(text.starts_with("t=") && text.contains("&p=") && text.is_ascii());
+        assert!(!text.contains([',', '\'', '"', ' ', '%', '+', '/']), "{text}");
+        assert_eq!(ring(&[1]).open_ticket(&text, 5000), Ok(ticket()));
+        assert_eq!(ring(&[1]).open_ticket(&text, 5001), Err(TicketError::Expired));
+    }
+
+    #[test]
+    fn is_below_a_thousand_bytes_for_the_longest_passport() {
+        let passport = Passport::parse(&format!("{}@x", "a".repeat(127))).unwrap();
+        let text = ring(&[1]).seal_ticket(&SignInTicket { passport, ..ticket() });
+        assert!(text.len() < MAX_LEN, "{}", text.len());
+        assert!(ring(&[1]).open_ticket(&text, 0).is_ok());
+    }
+
+    #[test]
+    fn secrets_rotate_without_a_gap() {
+        let (old, both, swapped, new) = (ring(&[1]), ring(&[1, 2]), ring(&[2, 1]), ring(&[2]));
+        for (seals, opens, ok) in [
+            (&old, &both, true),
+            (&both, &old, true),
+            (&swapped, &both, true),
+            (&old, &swapped, true),
+            (&old, &new, false),
+            (&swapped, &old, false),
+        ] {
+            let opened = opens.open_ticket(&seals.seal_ticket(&ticket()), 0);
+            assert_eq!(opened, if ok { Ok(ticket()) } else { Err(TicketError::NotGenuine) });
+        }
+    }
+
+    #[test]
+    fn no_byte_can_be_changed_or_cut() {
+        let (ring, text) = (ring(&[1]), ring(&[1]).seal_ticket(&ticket()));
+        for place in 0..text.len() {
+            assert_eq!(ring.open_ticket(&text[..place], 0), Err(TicketError::NotGenuine));
+            for other in [b'A', b'z', b'-', b'&'] {
+                let mut bytes = text.clone().into_bytes();
+                if bytes[place] != other {
+                    bytes[place] = other;
+                    let changed = String::from_utf8(bytes).unwrap();
+                    assert_eq!(ring.open_ticket(&changed, 0), Err(TicketError::NotGenuine), "{changed}");
+                }
+            }
+        }
+        assert_eq!(ring.open_ticket(&format!("{text}A"), 0), Err(TicketError::NotGenuine));
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_opens_nothing(text in ".{0,200}", tail in "[A-Za-z0-9_-]{0,120}") {
+            prop_assert_eq!(ring(&[1]).open_ticket(&text, 0), Err(TicketError::NotGenuine));
+            let text = format!("t={tail}&p={tail}");
+            prop_assert_eq!(ring(&[1]).open_ticket(&text, 0), Err(TicketError::NotGenuine));
+        }
+
+        #[test]
+        fn what_was_sealed_is_opened(name in "[a-z0-9.]{1,60}", credential_epoch: u64, expires: u64) {
+            let passport = Passport::parse(&format!("{name}@example.com")).unwrap();
+            let ticket = SignInTicket { passport, credential_epoch, expires };
+            let text = ring(&[1]).seal_ticket(&ticket);
+            prop_assert_eq!(ring(&[3, 1]).open_ticket(&text, expires), Ok(ticket));
+        }
     }
 }

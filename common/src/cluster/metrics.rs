@@ -1,0 +1,54 @@
+//! What operators see of the cluster.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+
+use super::node::{Role, View};
+use crate::telemetry::Registry;
+
+/// A tier.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RoleLabel {
+    role: &'static str,
+}
+
+/// The metrics of the cluster. Clones are the same ones.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Metrics {
+    nodes: Family<RoleLabel, Gauge>,
+    pub(super) sent: Counter,
+    pub(super) received: Counter,
+    pub(super) links: Gauge,
+    pub(super) refused_links: Counter,
+    pub(super) dropped_datagrams: Counter,
+    pub(super) dropped_notices: Counter,
+    pub(super) directory_entries: Gauge,
+}
+
+impl Metrics {
+    /// Makes them and registers them under `monarch_cluster_…`.
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let (metrics, registry) = (Self::default(), registry.sub_registry_with_prefix("monarch_cluster"));
+        registry.register("nodes", "Live nodes, by tier", metrics.nodes.clone());
+        registry.register("sent_messages", "Messages written to peer links", metrics.sent.clone());
+        registry.register("received_messages", "Messages read from peer links", metrics.received.clone());
+        registry.register("links", "Peer links that this node dialed and that are up", metrics.links.clone());
+        registry.register("refused_links", "Peer links that were refused", metrics.refused_links.clone());
+        let dropped = "Gossip datagrams dropped: no secret of ours verifies them";
+        registry.register("dropped_datagrams", dropped, metrics.dropped_datagrams.clone());
+        let dropped = "Notices dropped: a queue was full, or their way was gone";
+        registry.register("dropped_notices", dropped, metrics.dropped_notices.clone());
+        let entries = "Sessions in this node's part of the directory";
+        registry.register("directory_entries", entries, metrics.directory_entries.clone());
+        metrics
+    }
+
+    pub(super) fn view(&self, view: &View) {
+        for role in [Role::Dispatch, Role::Notification, Role::Switchboard] {
+            let count = i64::try_from(view.of(role).count()).unwrap_or(i64::MAX);
+            self.nodes.get_or_create(&RoleLabel { role: role.as_str() }).set(count);
+        }
+    }
+}

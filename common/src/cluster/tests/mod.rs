@@ -1,0 +1,262 @@
+//! Several nodes on loopback, each in a runtime of its own, so that it can die without a word.
+
+mod world;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use world::{Node, World, notice, passport, soon};
+
+use super::{Invitation, Notice, Outcome, Role};
+use crate::model::{ConversationId, Epoch, Generation, NodeId};
+
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn invitation() -> Notice {
+    Notice::Invite(Invitation {
+        conversation: ConversationId(uuid::Uuid::from_u128(1)),
+        session: 100_000,
+        switchboard: NodeId::parse("sb-1").unwrap(),
+        generation: Generation(1),
+        addr: ([127, 0, 0, 1], 1865).into(),
+        caller: passport("caller"),
+        caller_name: "Caller".into(),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_find_their_way_from_every_tier() {
+    let mut world = World::default();
+    for (name, role) in [
+        ("ns-1", Role::Notification),
+        ("ns-2", Role::Notification),
+        ("ns-3", Role::Notification),
+        ("sb-1", Role::Switchboard),
+        ("ds-1", Role::Dispatch),
+    ] {
+        world.start(name, role).await;
+    }
+    world.settle().await;
+    // With three nodes some sessions are at an owner and some at neither.
+    for number in 0..12 {
+        let holder = ["ns-1", "ns-2", "ns-3"][number % 3];
+        world.node(holder).sign_in(&number.to_string()).await;
+    }
+    for node in world.nodes() {
+        for number in 0..12 {
+            let holder = world.node(["ns-1", "ns-2", "ns-3"][number % 3]);
+            let outcome = node.cluster.route(&passport(&number.to_string()), notice(node.id(), 1), PATIENCE).await;
+            assert_eq!(outcome, Outcome::Accepted, "{} to {number}", node.id());
+            assert_eq!(holder.hub.heard(&number.to_string(), node.id()), [1]);
+        }
+        let nobody = node.cluster.route(&passport("nobody"), notice(node.id(), 1), PATIENCE).await;
+        assert_eq!(nobody, Outcome::NotHere, "from {}", node.id());
+    }
+    // An invitation is answered by the session itself, and a slow one delays nobody.
+    let (sb, slow) = (world.node("sb-1"), world.node("ns-2"));
+    slow.hub.answer("1", Outcome::Refused, Duration::from_millis(700));
+    let asked = Instant::now();
+    let (one, four) = (passport("1"), passport("4"));
+    let (slow_one, quick_one) = tokio::join!(sb.cluster.route(&one, invitation(), PATIENCE), async {
+        let outcome = sb.cluster.route(&four, invitation(), PATIENCE).await;
+        (outcome, asked.elapsed())
+    });
+    assert_eq!((slow_one, quick_one.0), (Outcome::Refused, Outcome::Accepted));
+    assert!(quick_one.1 < Duration::from_millis(500), "{quick_one:?}");
+    slow.hub.answer("1", Outcome::Accepted, Duration::from_secs(60));
+    let outcome = sb.cluster.route(&passport("1"), invitation(), Duration::from_millis(300)).await;
+    assert_eq!(outcome, Outcome::Unknown, "patience has an end");
+    // A session that ends is nowhere, at once.
+    world.node("ns-1").sign_out("0").await;
+    soon("sign-out", || async {
+        sb.cluster.route(&passport("0"), notice("sb-1", 2), PATIENCE).await == Outcome::NotHere
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posted_notices_arrive_in_order() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    world.start("ns-2", Role::Notification).await;
+    world.start("sb-1", Role::Switchboard).await;
+    world.settle().await;
+    let place = world.node("ns-2").sign_in("bob").await;
+    world.node("ns-1").sign_in("carol").await;
+    const COUNT: usize = 400;
+    for node in world.nodes() {
+        for number in 0..COUNT {
+            let both = ["bob", "carol", "nobody"].map(|name| (passport(name), notice(node.id(), number)));
+            node.cluster.post(both.into());
+        }
+    }
+    let expected: Vec<usize> = (0..COUNT).collect();
+    for node in world.nodes() {
+        for (holder, name) in [("ns-2", "bob"), ("ns-1", "carol")] {
+            let hub = &world.node(holder).hub;
+            soon("all have come", || async { hub.heard(name, node.id()).len() >= COUNT }).await;
+            assert_eq!(hub.heard(name, node.id()), expected, "{name} from {}", node.id());
+        }
+    }
+    // Straight to a known place, and to one that is over.
+    for number in COUNT..COUNT + 50 {
+        world.node("ns-1").cluster.post_to(&place, passport("bob"), notice("ns-1", number));
+        world.node("ns-2").cluster.post_to(&place, passport("bob"), notice("ns-2", number));
+    }
+    let hub = &world.node("ns-2").hub;
+    soon("all have come", || async { hub.heard("bob", "ns-1").len() == COUNT + 50 }).await;
+    assert_eq!(hub.heard("bob", "ns-1"), (0..COUNT + 50).collect::<Vec<_>>());
+    assert_eq!(hub.heard("bob", "ns-2"), (0..COUNT + 50).collect::<Vec<_>>());
+    let earlier = super::Location { epoch: Epoch(1), ..place };
+    world.node("ns-1").cluster.post_to(&earlier, passport("bob"), notice("ns-1", 999));
+    world.node("ns-1").cluster.post(vec![(passport("bob"), notice("ns-1", 1000))]);
+    soon("the marker", || async { hub.heard("bob", "ns-1").last() == Some(&1000) }).await;
+    assert!(!hub.heard("bob", "ns-1").contains(&999), "for another session");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_sign_ins_at_once_exactly_one_remains() {
+    let mut world = World::default();
+    for name in ["ns-1", "ns-2", "ns-3"] {
+        world.start(name, Role::Notification).await;
+    }
+    world.settle().await;
+    let first = world.node("ns-1").sign_in("alice").await;
+    world.node("ns-2").sign_in("alice").await;
+    soon("the first is told", || async { !world.node("ns-1").hub.has("alice") }).await;
+    assert!(world.node("ns-2").hub.has("alice"));
+    // A late good-bye of the first harms nobody.
+    world.node("ns-1").cluster.unregister(&passport("alice"), first.endpoint, first.epoch).await;
+    for node in world.nodes() {
+        assert_eq!(
+            node.cluster.route(&passport("alice"), notice(node.id(), 1), PATIENCE).await,
+            Outcome::Accepted
+        );
+    }
+    for round in 0..20 {
+        let name = format!("racer{round}");
+        let sign_ins = world.nodes().map(|node| {
+            let (node, name) = (Arc::clone(node), name.clone());
+            tokio::spawn(async move { node.sign_in(&name).await })
+        });
+        for sign_in in sign_ins.collect::<Vec<_>>() {
+            sign_in.await.unwrap();
+        }
+        soon("one remains", || async { world.nodes().filter(|node| node.hub.has(&name)).count() == 1 }).await;
+        let outcome = world.node("ns-1").cluster.route(&passport(&name), notice("ns-1", 1), PATIENCE).await;
+        assert_eq!(outcome, Outcome::Accepted, "and is found");
+        let heard = world.nodes().filter(|node| node.hub.heard(&name, "ns-1") == [1]).count();
+        assert_eq!(heard, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_dies_is_lost_in_time_and_its_share_is_known_elsewhere() {
+    let mut world = World::default();
+    for name in ["ns-1", "ns-2", "ns-3"] {
+        world.start(name, Role::Notification).await;
+    }
+    world.start("sb-1", Role::Switchboard).await;
+    world.settle().await;
+    for number in 0..30 {
+        world.node(["ns-1", "ns-3"][number % 2]).sign_in(&number.to_string()).await;
+    }
+    world.node("ns-2").sign_in("lost").await;
+    // As long as rounds are few, phi is cautious.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let died = Instant::now();
+    world.kill("ns-2");
+    let sb = world.node("sb-1");
+    let id = NodeId::parse("ns-2").unwrap();
+    soon("it is lost", || async { sb.cluster.view().node(&id).is_none() }).await;
+    assert!(died.elapsed() <= Duration::from_secs(3), "{:?}", died.elapsed());
+    for number in 0..30 {
+        let outcome = sb.cluster.route(&passport(&number.to_string()), notice("sb-1", 1), PATIENCE).await;
+        assert_eq!(outcome, Outcome::Accepted, "{number}");
+    }
+    world.settle().await;
+    assert_eq!(sb.cluster.route(&passport("lost"), notice("sb-1", 1), PATIENCE).await, Outcome::NotHere);
+    let entries: usize = world.nodes().map(|node| node.entries()).sum();
+    assert_eq!(entries, 60, "each of 30 sessions at both remaining nodes");
+    assert_eq!(world.node("ns-1").hub.reannounced(), 0, "nothing was missing that should have been there");
+    // It comes back in another life: what it owns moves to it, and it is somebody else than before.
+    world.start("ns-2", Role::Notification).await;
+    world.settle().await;
+    let outcome = world.node("ns-2").cluster.route(&passport("0"), notice("ns-2", 2), PATIENCE).await;
+    assert_eq!(outcome, Outcome::Accepted);
+    assert_eq!(
+        world.node("ns-2").cluster.route(&passport("lost"), notice("x", 1), PATIENCE).await,
+        Outcome::NotHere
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_stay_outside() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    let other_secret = world.start_with("ns-2", Role::Notification, &[9], 1).await;
+    let other_store = world.start_with("ns-3", Role::Notification, &[1], 2).await;
+    let rotating = world.start_with("ns-4", Role::Notification, &[1, 2], 1).await;
+    let ours = world.node("ns-1");
+    let seen = |node: &Node| node.cluster.view().all().map(|node| node.id.to_string()).collect::<Vec<_>>();
+    soon("they meet", || async { seen(ours).len() == 2 && seen(&rotating).len() == 2 }).await;
+    soon("it is dropped", || async { ours.metric("dropped_datagrams_total") > 0 }).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    assert_eq!(seen(ours), ["ns-1", "ns-4"]);
+    assert_eq!(seen(&other_secret), ["ns-2"]);
+    assert_eq!(seen(&other_store), ["ns-3"]);
+    // The secret that ns-1 shares with ns-4 is enough for links, too.
+    ours.sign_in("alice").await;
+    soon("the link is up", || async {
+        rotating.cluster.route(&passport("alice"), notice("ns-4", 1), PATIENCE).await == Outcome::Accepted
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_leaves_says_so_and_takes_little_time() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    world.start("ns-2", Role::Notification).await;
+    world.settle().await;
+    for number in 0..20 {
+        world.node("ns-1").sign_in(&number.to_string()).await;
+    }
+    let (leaver, rest) = (world.node("ns-2"), world.node("ns-1"));
+    let began = Instant::now();
+    leaver.shutdown.begin();
+    let draining = || rest.cluster.view().node(leaver.cluster.id()).is_none_or(|node| node.load.draining);
+    soon("it is seen", || async { draining() }).await;
+    // Its share has moved before it is gone, and notices still find their way.
+    for number in 0..20 {
+        let to = passport(&number.to_string());
+        assert_eq!(leaver.cluster.route(&to, notice("ns-2", 1), PATIENCE).await, Outcome::Accepted);
+        assert_eq!(rest.cluster.route(&to, notice("ns-1", 1), PATIENCE).await, Outcome::Accepted);
+    }
+    assert_eq!(leaver.shutdown.finish(Duration::from_secs(5)).await, 0);
+    assert!(began.elapsed() < Duration::from_millis(2600), "{:?}", began.elapsed());
+    soon("it is lost", || async { rest.cluster.view().all().count() == 1 }).await;
+    let began = Instant::now();
+    rest.shutdown.begin();
+    assert_eq!(rest.shutdown.finish(Duration::from_secs(5)).await, 0);
+    assert!(began.elapsed() < Duration::from_millis(500), "alone it waits for nobody");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_owner_has_lost_is_told_again_and_announced_anew() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    world.start("ns-2", Role::Notification).await;
+    world.settle().await;
+    let (holder, owner) = (world.node("ns-1"), world.node("ns-2"));
+    for number in 0..3 {
+        holder.sign_in(&number.to_string()).await;
+    }
+    // One session ends while nobody can be told; the owner gives up the rest, as if the holder had been paused.
+    owner.lose_everything_of(holder);
+    holder.lose_silently("2");
+    owner.cut_incoming();
+    soon("announced anew", || async { holder.hub.reannounced() == 2 }).await;
+    assert_eq!(owner.cluster.route(&passport("0"), notice("ns-2", 1), PATIENCE).await, Outcome::Accepted);
+    assert_eq!(owner.cluster.route(&passport("2"), notice("ns-2", 1), PATIENCE).await, Outcome::NotHere);
+}

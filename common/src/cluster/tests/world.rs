@@ -1,0 +1,255 @@
+//! Nodes, their hubs, and waiting for what must come.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+use crate::clock::HybridClock;
+use crate::cluster::router::lock;
+use crate::cluster::{Cluster, Deliver, Keyring, Load, Location, Me, Notice, Outcome, Role};
+use crate::config::{ClusterConfig, NodeConfig};
+use crate::model::{Endpoint, Epoch, Passport};
+use crate::net::Shutdown;
+use crate::telemetry::Registry;
+
+pub(super) fn passport(name: &str) -> Passport {
+    Passport::parse(&format!("{name}@example.com")).unwrap()
+}
+
+pub(super) fn notice(from: &str, number: usize) -> Notice {
+    Notice::Added { by: passport(from), name: number.to_string().into() }
+}
+
+/// Waits until something holds, and fails if it does not for too long.
+#[track_caller]
+pub(super) fn soon<F: Future<Output = bool>>(what: &str, holds: impl Fn() -> F) -> impl Future<Output = ()> {
+    let caller = std::panic::Location::caller();
+    async move {
+        let began = Instant::now();
+        while !holds().await {
+            assert!(began.elapsed() < Duration::from_secs(8), "{caller}: not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// A hub of sessions that only listen.
+#[derive(Default)]
+pub(super) struct Hub {
+    /// Epoch 0: it registers at the moment.
+    sessions: Mutex<HashMap<Passport, Epoch>>,
+    heard: Mutex<Vec<(Passport, Notice)>>,
+    answers: Mutex<HashMap<Passport, (Outcome, Duration)>>,
+    reannounced: AtomicUsize,
+}
+
+impl Hub {
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.sessions.lock().unwrap().contains_key(&passport(name))
+    }
+
+    pub(super) fn reannounced(&self) -> usize {
+        self.reannounced.load(Ordering::SeqCst)
+    }
+
+    /// How and after what time a session answers an invitation.
+    pub(super) fn answer(&self, name: &str, outcome: Outcome, after: Duration) {
+        self.answers.lock().unwrap().insert(passport(name), (outcome, after));
+    }
+
+    /// The numbers of the notices that `from` has sent to `to`.
+    pub(super) fn heard(&self, to: &str, from: &str) -> Vec<usize> {
+        let (to, from) = (passport(to), passport(from));
+        let number = |(who, notice): &(Passport, Notice)| match notice {
+            Notice::Added { by, name } if *who == to && *by == from => name.parse().ok(),
+            _ => None,
+        };
+        self.heard.lock().unwrap().iter().filter_map(number).collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl Deliver for Hub {
+    async fn deliver(&self, to: &Passport, epoch: Option<Epoch>, notice: Notice) -> Outcome {
+        let known = self.sessions.lock().unwrap().get(to).copied();
+        if known.is_none() || epoch.is_some_and(|epoch| known != Some(epoch) && known != Some(Epoch(0))) {
+            return Outcome::NotHere;
+        }
+        let is_invitation = matches!(notice, Notice::Invite(_));
+        self.heard.lock().unwrap().push((to.clone(), notice));
+        let answer = self.answers.lock().unwrap().get(to).copied();
+        if let (true, Some((outcome, after))) = (is_invitation, answer) {
+            tokio::time::sleep(after).await;
+            return outcome;
+        }
+        Outcome::Accepted
+    }
+
+    fn displaced(&self, who: &Passport, _: Endpoint, by: Epoch) {
+        let mut sessions = self.sessions.lock().unwrap();
+        if sessions.get(who).is_some_and(|epoch| *epoch <= by) {
+            sessions.remove(who);
+        }
+    }
+
+    fn sessions(&self) -> Vec<(Passport, Endpoint, Epoch)> {
+        let sessions = self.sessions.lock().unwrap();
+        let known = sessions.iter().filter(|(_, epoch)| epoch.0 > 0);
+        known.map(|(who, epoch)| (who.clone(), Endpoint::SOLE, *epoch)).collect()
+    }
+
+    fn reannounce(&self, _: &Passport, _: Epoch) {
+        self.reannounced.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+pub(super) struct Node {
+    pub(super) cluster: Cluster,
+    pub(super) hub: Arc<Hub>,
+    pub(super) shutdown: Shutdown,
+    registry: Registry,
+    role: Role,
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Node {
+    pub(super) fn id(&self) -> &str {
+        self.cluster.id().as_str()
+    }
+
+    /// Signs in; if the session is displaced meanwhile, it is gone afterwards.
+    pub(super) async fn sign_in(&self, name: &str) -> Location {
+        let who = passport(name);
+        self.hub.sessions.lock().unwrap().insert(who.clone(), Epoch(0));
+        let epoch = self.cluster.register(&who, Endpoint::SOLE).await;
+        if let Some(known) = self.hub.sessions.lock().unwrap().get_mut(&who) {
+            *known = epoch;
+        }
+        let (node, generation) = (self.cluster.id().clone(), self.cluster.generation());
+        Location { node, generation, epoch, endpoint: Endpoint::SOLE }
+    }
+
+    pub(super) async fn sign_out(&self, name: &str) {
+        let ended = self.hub.sessions.lock().unwrap().remove(&passport(name));
+        self.cluster.unregister(&passport(name), Endpoint::SOLE, ended.unwrap()).await;
+    }
+
+    /// A session ends, and its owners are not told.
+    pub(super) fn lose_silently(&self, name: &str) {
+        let epoch = self.hub.sessions.lock().unwrap().remove(&passport(name)).unwrap();
+        lock(&self.cluster.router().registrations).end(&passport(name), Endpoint::SOLE, epoch);
+    }
+
+    pub(super) fn entries(&self) -> usize {
+        lock(&self.cluster.router().directory).len()
+    }
+
+    pub(super) fn metric(&self, name: &str) -> u64 {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
+        let name = format!("monarch_cluster_{name} ");
+        text.lines()
+            .find_map(|line| line.strip_prefix(&name)?.parse().ok())
+            .unwrap_or_else(|| panic!("{name}: {text}"))
+    }
+
+    pub(super) fn lose_everything_of(&self, other: &Self) {
+        lock(&self.cluster.router().directory).drop_place(&other.cluster.router().me);
+    }
+
+    pub(super) fn cut_incoming(&self) {
+        self.cluster.router().links.cut_incoming();
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.lock().unwrap().take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[derive(Default)]
+pub(super) struct World {
+    nodes: BTreeMap<String, Arc<Node>>,
+    seeds: Vec<String>,
+}
+
+impl World {
+    pub(super) async fn start(&mut self, name: &str, role: Role) {
+        self.start_with(name, role, &[1], 1).await;
+    }
+
+    pub(super) async fn start_with(&mut self, name: &str, role: Role, secrets: &[u8], store: u128) -> Arc<Node> {
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let node = NodeConfig {
+            id: name.into(),
+            gossip: any,
+            gossip_advertise: None,
+            peer: any,
+            peer_advertise: None,
+            admin: any,
+        };
+        let load = Load { capacity: 100, ..Load::default() };
+        let me = Me { role, node, client_addr: any, store: Uuid::from_u128(store), load };
+        let config = ClusterConfig { seeds: self.seeds.clone(), ..ClusterConfig::default() };
+        let keys = Keyring::from_secrets(secrets.iter().map(|byte| [*byte; 32])).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (hub, shutdown, mut registry) = (Arc::new(Hub::default()), Shutdown::default(), Registry::default());
+        let deliver = (role == Role::Notification).then(|| Arc::clone(&hub) as Arc<dyn Deliver>);
+        let (signal, clock) = (shutdown.clone(), Arc::new(HybridClock::default()));
+        let started = runtime.spawn(async move {
+            let cluster = Cluster::start(&config, me, keys, clock, deliver, &mut registry, &signal).await;
+            (cluster, registry)
+        });
+        let (cluster, registry) = started.await.unwrap();
+        let cluster = cluster.unwrap();
+        self.seeds.push(cluster.gossip_addr().to_string());
+        let node = Arc::new(Node { cluster, hub, shutdown, registry, role, runtime: Mutex::new(Some(runtime)) });
+        self.nodes.insert(name.into(), Arc::clone(&node));
+        node
+    }
+
+    pub(super) fn node(&self, name: &str) -> &Arc<Node> {
+        &self.nodes[name]
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.nodes.values()
+    }
+
+    /// Ends a node without a word.
+    pub(super) fn kill(&mut self, name: &str) {
+        let node = self.nodes.remove(name).unwrap();
+        let runtime = node.runtime.lock().unwrap().take().unwrap();
+        runtime.shutdown_background();
+    }
+
+    /// Waits until all nodes see each other and every owner has heard of every session.
+    pub(super) async fn settle(&self) {
+        let settled = |node: &Arc<Node>| {
+            let router = node.cluster.router();
+            let sees_all = node.cluster.view().all().count() == self.nodes.len();
+            let is_owner = node.role == Role::Notification;
+            sees_all && (!is_owner || lock(&router.settling).is_settled(&router.ring(), node.cluster.id()))
+        };
+        let began = Instant::now();
+        while !self.nodes().all(settled) {
+            if began.elapsed() > Duration::from_secs(8) {
+                for node in self.nodes() {
+                    let view: Vec<String> = node.cluster.view().all().map(|n| format!("{}", n.id)).collect();
+                    eprintln!("{} sees {view:?}, settling {:?}", node.id(), lock(&node.cluster.router().settling));
+                }
+                panic!("not settled in time");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
