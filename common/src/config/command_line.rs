@@ -92,11 +92,7 @@ fn command(program: Program) -> Command {
         .about(program.about())
         .after_help("Use --help for the variables, the defaults and examples.")
         .after_long_help(epilogue(program))
-        .arg(
-            Arg::new("config").long("config").value_name("FILE").value_parser(clap::value_parser!(PathBuf)).help(
-                format!("The configuration file [env: {CONFIG_VARIABLE}] [default: ./{DEFAULT_FILE}, if any]"),
-            ),
-        )
+        .args(general_flags())
         .arg(switch("check", "Check the configuration and exit"))
         .arg(switch("print-config", "Print the configuration, with where each value comes from, and exit"))
         .args(flags(program))
@@ -152,7 +148,8 @@ pub fn flags(program: Program) -> Vec<Arg> {
     let mut flags = Vec::new();
     for setting in SETTINGS.iter().filter(|setting| setting.concerns(program)) {
         let path = |whole| setting.key.split('.').try_fold(whole, |value: &toml::Value, name| value.get(name));
-        let default = defaults.as_ref().and_then(path).map(|value| format!(" [default: {}]", plain(value)));
+        let default = defaults.as_ref().and_then(path).map(plain).filter(|text| !text.is_empty());
+        let default = default.map(|text| format!(" [default: {text}]"));
         let long = format!("{} [env: {}]{}", setting.help, setting.variable(), default.unwrap_or_default());
         let mut flag = Arg::new(setting.key)
             .long(setting.flag(program))
