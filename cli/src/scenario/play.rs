@@ -410,8 +410,9 @@ impl<'a> Player<'a> {
             let value = match passed_on {
                 Some(value) => value.clone(),
                 None => {
-                    let template = Template::parse(given).map_err(Trouble::usage)?;
-                    self.string(&template).await?
+                    let quoted = given.starts_with('"');
+                    let template = if quoted { Template::parse_raw(given) } else { Template::parse(given) };
+                    self.string(&template.map_err(Trouble::usage)?).await?
                 }
             };
             frame.parameters.insert(name.clone(), value);

@@ -46,14 +46,31 @@ pub(super) fn parse(text: &str, payload: Option<Template>) -> Result<Action, Str
         }
         (who, _) if is_name(who) && !rest.is_empty() => match fact(&words)? {
             Some(fact) => Ok(Action::Fact { who: who.to_owned(), fact }),
-            None => Ok(call(first, &words)),
+            None => split_words(text).map(Action::Call),
         },
-        _ => Ok(call(first, &words)),
+        _ => split_words(text).map(Action::Call),
     }
 }
 
-fn call(first: &str, words: &[&str]) -> Action {
-    Action::Call(std::iter::once(first).chain(words.iter().copied()).map(str::to_owned).collect())
+/// Splits at spaces, but not within quotes or braces; a text in quotes keeps them.
+fn split_words(text: &str) -> Result<Vec<String>, String> {
+    let (mut words, mut rest) = (Vec::new(), text.trim_start());
+    while !rest.is_empty() {
+        let end = if rest.starts_with('"') { parse_quoted(rest)?.1 } else { end_of_word(rest) };
+        words.push(rest[..end].to_owned());
+        rest = rest[end..].trim_start();
+    }
+    Ok(words)
+}
+
+/// Where the first word ends: at a space outside braces.
+fn end_of_word(text: &str) -> usize {
+    let mut depth = 0;
+    let end = text.find(|c: char| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        c == ' ' && depth <= 0
+    });
+    end.unwrap_or(text.len())
 }
 
 /// Whether a word names a connection: it begins with an upper-case letter.
@@ -128,12 +145,7 @@ fn one(text: &str) -> Result<(Template, &str), String> {
         template.push_text(&quoted);
         return Ok((template, text[used..].trim_start()));
     }
-    let mut depth = 0;
-    let end = text.find(|c: char| {
-        depth += i32::from(c == '{') - i32::from(c == '}');
-        c == ' ' && depth == 0
-    });
-    let (first, rest) = text.split_at(end.unwrap_or(text.len()));
+    let (first, rest) = text.split_at(end_of_word(text));
     if first.is_empty() {
         return Err("same and differ compare two texts".into());
     }
@@ -257,6 +269,9 @@ mod tests {
             assert!(matches!(read(text), Action::On { deed: read, .. } if read == deed), "{text}");
         }
         assert!(matches!(read("sign-in B bob MSNP8 online"), Action::Call(words) if words.len() == 5));
+        assert!(
+            matches!(read("say A \"x y\" {f(a, b)}"), Action::Call(words) if words[2..] == ["\"x y\"", "{f(a, b)}"])
+        );
         assert!(matches!(
             read("same {ticket(alice, wrong password)} refused"),
             Action::Compare { same: true, .. }

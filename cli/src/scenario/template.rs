@@ -60,11 +60,12 @@ impl Template {
         Ok(template)
     }
 
-    /// Reads what follows `>>`: texts in quotes and `{…}`, with spaces between that mean nothing.
+    /// Reads what follows `>>`: texts in quotes and `{…}`, with spaces between that mean nothing, and perhaps a note.
     pub(super) fn parse_raw(source: &str) -> Result<Self, String> {
         let mut template = Self { pieces: Vec::new(), source: source.to_owned() };
         let mut rest = source.trim_start();
-        while !rest.is_empty() {
+        // In parentheses outside of quotes there can only be a note.
+        while !rest.is_empty() && !(rest.starts_with('(') && rest.ends_with(')')) {
             let used = if rest.starts_with('"') {
                 let (text, used) = parse_quoted(rest)?;
                 template.push_text(&text);
@@ -282,6 +283,7 @@ mod tests {
     fn raw_bytes() {
         let raw = Template::parse_raw(r#""VER 1\r\n\0\xff" {alice} "\"""#).unwrap();
         assert_eq!(raw.pieces, [Piece::Text(b"VER 1\r\n\0\xff".to_vec()), name("alice"), text("\"")]);
+        assert_eq!(Template::parse_raw("\"x\"  (a note)").unwrap().pieces, [text("x")]);
         assert!(Template::parse_raw("VER").is_err());
     }
 

@@ -284,17 +284,17 @@ async fn lines_for_one_dialect() {
 #[tokio::test]
 async fn macros_keep_their_names_to_themselves() {
     let text = "
-        macro hello C who
-          C> {who.name}
+        macro hello C who what
+          C> {who.name} {what}
           C< {secret=any} {greeting=any}
           give greeting
         end
         connect A dispatch
-        hello A bob
+        hello A bob \"you there\"
         same {greeting} y
         A> {secret}
     ";
-    let failure = play(text, &[&[("Bob\n", "x y\n")]]).await.unwrap_err();
+    let failure = play(text, &[&[("Bob you there\n", "x y\n")]]).await.unwrap_err();
     assert_eq!(failure.kind, FailureKind::Usage);
     assert_shows(&failure, &["test.txt:10", "{secret} is not bound"]);
 }
