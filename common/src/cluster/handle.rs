@@ -138,18 +138,6 @@ impl Cluster {
         }
     }
 
-    /// Where gossip listens: the port that was chosen, where 0 was asked for.
-    #[must_use]
-    pub fn gossip_addr(&self) -> SocketAddr {
-        unimplemented!()
-    }
-
-    /// Where peer links are accepted: the port that was chosen, where 0 was asked for.
-    #[must_use]
-    pub fn peer_addr(&self) -> SocketAddr {
-        unimplemented!()
-    }
-
     /// The own node's name.
     #[must_use]
     pub fn id(&self) -> &NodeId {

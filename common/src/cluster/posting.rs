@@ -130,7 +130,8 @@ fn size(notice: &Notice) -> usize {
     const REST: usize = 400;
     let optional = |text: &Option<std::sync::Arc<str>>| text.as_ref().map_or(0, |text| text.len());
     let texts = match notice {
-        Notice::Presence { presence: Some(Presence { name, object, personal_message, .. }), .. } => {
+        Notice::Presence { presence: Some(Presence { name, object, personal_message, .. }), .. }
+        | Notice::ProbeAnswer { presence: Presence { name, object, personal_message, .. }, .. } => {
             name.len() + optional(object) + optional(personal_message)
         }
         Notice::Added { name, .. } => name.len(),

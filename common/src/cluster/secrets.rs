@@ -180,15 +180,6 @@ impl Keyring {
     pub(super) fn subkey(&self, id: KeyId, purpose: Purpose) -> Option<Hasher> {
         self.secrets.iter().find(|secret| secret.id == id).map(|secret| secret.subkey(purpose))
     }
-
-    /// Writes a new file with one secret, readable by its owner only; fails if there is one.
-    ///
-    /// # Errors
-    /// [`SecretsError`]
-    pub fn create(path: &Path) -> Result<Self, SecretsError> {
-        let _ = path;
-        unimplemented!()
-    }
 }
 
 impl Secret {
