@@ -8,9 +8,6 @@ use anyhow::Context;
 
 /// Names a directory with binaries that are built already; they are then taken as they are.
 const DIRECTORY: &str = "MONARCH_BIN_DIR";
-/// The packages whose binaries the tests start.
-const PACKAGES: [&str; 4] = ["dispatch", "notification", "switchboard", "cli"];
-
 /// The directory of the binaries, brought up to date once in each test process: `cargo test -p integration-tests`
 /// alone builds none of them, or would start old ones.
 pub(crate) fn directory() -> anyhow::Result<&'static Path> {
@@ -37,12 +34,24 @@ fn build(directory: &Path) -> anyhow::Result<()> {
     let target = directory.parent().context("no target directory above the test")?;
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("Cargo.toml");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--bins", "--profile", profile, "--manifest-path"]).arg(manifest);
-    cargo.arg("--target-dir").arg(target);
-    PACKAGES.iter().for_each(|package| {
-        cargo.args(["--package", package]);
-    });
+    // One test among the targets: with it the dependencies have the same features as in `cargo test --workspace`,
+    // and nothing that has been built for that is built a second time.
+    cargo.args(["build", "--quiet", "--workspace", "--bins", "--test", "scenarios", "--profile", profile]);
+    cargo.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
     let status = cargo.status().context("cargo can't be started")?;
     anyhow::ensure!(status.success(), "the binaries can't be built");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binaries_are_built_on_demand() {
+        let directory = directory().unwrap();
+        for name in ["dispatch", "notification", "switchboard", "monarch"] {
+            assert!(directory.join(name).is_file(), "{name} is not in {}", directory.display());
+        }
+    }
 }

@@ -65,7 +65,8 @@ impl Template {
         let mut template = Self { pieces: Vec::new(), source: source.to_owned() };
         let mut rest = source.trim_start();
         // In parentheses outside of quotes there can only be a note.
-        while !rest.is_empty() && !(rest.starts_with('(') && rest.ends_with(')')) {
+        let is_note = |rest: &str| rest.starts_with('(') && rest.ends_with(')');
+        while !rest.is_empty() && !is_note(rest) {
             let used = if rest.starts_with('"') {
                 let (text, used) = parse_quoted(rest)?;
                 template.push_text(&text);
