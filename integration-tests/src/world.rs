@@ -215,11 +215,13 @@ impl World {
     async fn start_at(&mut self, at: usize) -> anyhow::Result<()> {
         // All that are known: dispatch may be the one that comes back.
         let seeds = self.processes.iter().filter_map(|process| process.address("gossip").ok());
-        let seeds: Vec<String> = seeds.map(|address| format!("\"{address}\"")).collect();
+        let seeds: Vec<String> = seeds.map(|address| address.to_string()).collect();
         let process = &mut self.processes[at];
         let tier = process.tier();
         let mut settings = self.plan.settings.clone();
-        settings.push(format!("cluster.seeds=[{}]", seeds.join(",")));
+        if !seeds.is_empty() {
+            settings.push(format!("cluster.seeds={}", seeds.join(",")));
+        }
         settings.push(format!("{tier}.node.id={}", process.name()));
         for (name, key) in [
             ("clients", "listen"),
