@@ -46,7 +46,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let own = &config.notification;
     let readiness = Readiness::default();
     let store_answers = readiness.require("store", "not asked yet");
-    let mut registry = Registry::with_prefix("notification");
+    let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
 
     let keys = Keyring::load(&config.cluster.secrets)?;

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// Registers all of them.
     pub(crate) fn new(registry: &mut Registry) -> Self {
+        let registry = registry.sub_registry_with_prefix("notification");
         let commands = Family::<Label, Counter>::default();
         let verbs = TABLE.iter().filter(|row| row.service == Service::Notification).map(|row| row.verb);
         let by_verb = |verb: Verb| {

@@ -43,7 +43,7 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
     let addr = part.advertise.unwrap_or(listens);
     ensure!(addr.is_ipv4(), "the client address {addr} must be IPv4: old clients can't read another");
 
-    let mut registry = Registry::default();
+    let mut registry = Registry::with_prefix("monarch");
     let readiness = Readiness::default();
     let answers = readiness.require("store", "the store has not been opened");
     let accepts = readiness.require("cluster", "not yet part of the cluster");

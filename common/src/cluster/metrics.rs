@@ -28,9 +28,9 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    /// Makes them and registers them under `monarch_cluster_…`.
+    /// Makes them and registers them under `cluster_…`, behind the prefix that every tier's registry has: `monarch_`.
     pub(super) fn register(registry: &mut Registry) -> Self {
-        let (metrics, registry) = (Self::default(), registry.sub_registry_with_prefix("monarch_cluster"));
+        let (metrics, registry) = (Self::default(), registry.sub_registry_with_prefix("cluster"));
         registry.register("nodes", "Live nodes, by tier", metrics.nodes.clone());
         registry.register("sent_messages", "Messages written to peer links", metrics.sent.clone());
         registry.register("received_messages", "Messages read from peer links", metrics.received.clone());

@@ -202,7 +202,8 @@ impl World {
         let config = ClusterConfig { seeds: self.seeds.clone(), ..ClusterConfig::default() };
         let keys = Keyring::from_secrets(secrets.iter().map(|byte| [*byte; 32])).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let (hub, shutdown, mut registry) = (Arc::new(Hub::default()), Shutdown::default(), Registry::default());
+        let (hub, shutdown, mut registry) =
+            (Arc::new(Hub::default()), Shutdown::default(), Registry::with_prefix("monarch"));
         let deliver = (role == Role::Notification).then(|| Arc::clone(&hub) as Arc<dyn Deliver>);
         let (signal, clock) = (shutdown.clone(), Arc::new(HybridClock::default()));
         let started = runtime.spawn(async move {
