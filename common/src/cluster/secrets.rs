@@ -23,15 +23,6 @@ impl Keyring {
         let _ = path;
         unimplemented!()
     }
-
-    /// Writes a new file with one secret, readable by its owner only; fails if there is one.
-    ///
-    /// # Errors
-    /// [`SecretsError`]
-    pub fn create(path: &Path) -> Result<Self, SecretsError> {
-        let _ = path;
-        unimplemented!()
-    }
 }
 
 impl std::fmt::Debug for Keyring {
