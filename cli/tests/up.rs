@@ -250,6 +250,20 @@ fn one_that_fails_at_its_start_is_named_with_its_last_words() {
 }
 
 #[test]
+fn last_words_that_come_late_are_waited_for() {
+    let world = World::new();
+    // While its end is being looked into, another one announces itself.
+    let late = "#!/bin/sh\n(sleep 0.4; echo so late >&2) &\nexit 7\n";
+    fs::write(world.path("switchboard"), late).unwrap();
+    let notification = world.read("notification").replacen("#!/bin/sh\n", "#!/bin/sh\nsleep 0.2\n", 1);
+    fs::write(world.path("notification"), notification).unwrap();
+    let output = world.up(&["--no-demo"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = errors(&output);
+    assert!(log.contains("switchboard has ended (exit status: 7)") && log.contains("    so late\n"), "{log}");
+}
+
+#[test]
 fn one_that_never_gets_ready_is_given_up() {
     let world = World::new();
     let output = world.up(&["--no-demo", "--ready-timeout=1"]).output().unwrap();

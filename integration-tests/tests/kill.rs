@@ -41,7 +41,7 @@ async fn what_was_acknowledged_survives_kill_9_of_a_switchboard() -> Result<()> 
     }
     let (_people, chat) = meet(&world, &alice, &bob).await?;
     chat_until(&mut beliefs, chat, ACKNOWLEDGED, async || Ok(())).await?;
-    check(world.directory(), &beliefs)?;
+    check(&world.config().store.path, &beliefs)?;
     world.shut_down().await
 }
 
@@ -64,7 +64,7 @@ async fn a_chat_goes_on_when_its_notification_server_is_killed() -> Result<()> {
     world.restart("notification-1").await?;
     world.ready().await?;
     let (_people, _chat) = meet(&world, &alice, &bob).await?;
-    check(world.directory(), &beliefs)?;
+    check(&world.config().store.path, &beliefs)?;
     world.shut_down().await
 }
 

@@ -44,8 +44,12 @@ pub(crate) struct Board {
 
 /// Who looks at cookies.
 pub(crate) trait Doorman: Send + Sync + 'static {
-    /// What a cookie says, if `who` may present it here, now, in this role and for the first time.
+    /// What a cookie says, if `who` may present it here, now and in this role.
     fn admit(&self, cookie: &str, who: &Passport, role: CookieRole) -> Result<Cookie, TicketError>;
+
+    /// Takes a cookie that fits, once. Not before everything else has been found right: a mistake must not cost
+    /// its owner the cookie.
+    fn spend(&self, cookie: &Cookie) -> Result<(), TicketError>;
 }
 
 /// An answer that is waited for.
@@ -79,8 +83,11 @@ impl Doorman for Keys {
         if cookie.role != role {
             return Err(TicketError::NotGenuine);
         }
-        self.nonces.take(&cookie, now)?;
         Ok(cookie)
+    }
+
+    fn spend(&self, cookie: &Cookie) -> Result<(), TicketError> {
+        self.nonces.take(cookie, wall_ms())
     }
 }
 

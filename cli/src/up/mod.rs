@@ -66,7 +66,7 @@ pub(crate) async fn run(args: UpArgs, mut sources: Sources) -> Result<(), Failur
         return stop(suite, &mut signals, Err(failure)).await;
     }
     let ended = tokio::select! {
-        failure = suite.first_end() => Err(failure),
+        exit = suite.first_exit() => Err(suite.explain(exit).await),
         () = signals.next() => Ok(()),
     };
     stop(suite, &mut signals, ended).await

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::process::ExitStatus;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -36,6 +38,12 @@ pub(super) struct Suite {
     tiers: Vec<Tier>,
     data: Option<DataDir>,
     console: Option<oneshot::Receiver<()>>,
+}
+
+/// The end of one of them.
+pub(super) struct Exit {
+    index: usize,
+    status: io::Result<ExitStatus>,
 }
 
 impl Suite {
@@ -80,7 +88,7 @@ impl Suite {
         for (index, announced) in waited_for.into_iter().enumerate() {
             let in_time = tokio::select! {
                 announced = timeout_at(deadline, announced) => announced.is_ok(),
-                failure = self.first_end() => return Err(failure),
+                exit = self.first_exit() => return Err(self.explain(exit).await),
             };
             if !in_time {
                 let secs = ANNOUNCE_TIMEOUT.as_secs();
@@ -107,7 +115,7 @@ impl Suite {
             }
             tokio::select! {
                 () = sleep(PROBE_INTERVAL) => {}
-                failure = self.first_end() => return Err(failure),
+                exit = self.first_exit() => return Err(self.explain(exit).await),
             }
         }
     }
@@ -129,20 +137,25 @@ impl Suite {
         self.tiers.iter().map(|tier| (tier.name, tier.addresses())).collect()
     }
 
-    /// Waits until one ends, which none should, and says which and how.
-    pub(super) async fn first_end(&mut self) -> Failure {
-        let (index, how) = poll_fn(|context| {
+    /// Waits until one ends, which none should. Safe to cancel.
+    pub(super) async fn first_exit(&mut self) -> Exit {
+        poll_fn(|context| {
             for (index, tier) in self.tiers.iter_mut().enumerate() {
                 if let Poll::Ready(status) = pin!(tier.wait()).poll(context) {
-                    return Poll::Ready((index, status));
+                    return Poll::Ready(Exit { index, status });
                 }
             }
             Poll::Pending
         })
-        .await;
-        let how = how.map_or_else(|error| error.to_string(), |status| status.to_string());
-        self.tiers[index].finish_log().await;
-        self.tiers[index].failure(&format!("has ended ({how})"))
+        .await
+    }
+
+    /// Says which one ended, and how, with its last words.
+    pub(super) async fn explain(&mut self, exit: Exit) -> Failure {
+        let how = exit.status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let tier = &mut self.tiers[exit.index];
+        tier.finish_log().await;
+        tier.failure(&format!("has ended ({how})"))
     }
 
     /// Stops all: asks, waits, and uses force on those that take too long, or at another signal.

@@ -113,10 +113,12 @@ impl Tier {
         let _ = self.child.kill().await;
     }
 
-    /// Waits until all that it logged is in its file; not for ever, since a child of its own may hold the pipe.
+    /// Waits until all that it logged is in its file; not for ever, since a child of its own may hold the pipe. Safe to
+    /// cancel: whoever asks next waits as well.
     pub(super) async fn finish_log(&mut self) {
-        if let Some(reader) = self.log_reader.take() {
+        if let Some(reader) = &mut self.log_reader {
             let _ = timeout(LOG_TIMEOUT, reader).await;
+            self.log_reader = None;
         }
     }
 

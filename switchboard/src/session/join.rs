@@ -90,10 +90,11 @@ async fn enter(
     const REFUSED: ErrorCode = ErrorCode::AuthenticationFailed;
     let who = knock.passport.as_ref().map_err(|_| REFUSED)?;
     let text = std::str::from_utf8(&knock.cookie).map_err(|_| REFUSED)?;
-    let cookie = board.doorman.admit(text, who, role).map_err(|error| {
+    let refused = |error| {
         tracing::debug!(passport = %who, %error, "its cookie opens nothing");
         REFUSED
-    })?;
+    };
+    let cookie = board.doorman.admit(text, who, role).map_err(refused)?;
     let called_to = match role {
         CookieRole::Caller => None,
         CookieRole::Callee => {
@@ -104,6 +105,7 @@ async fn enter(
             Some(conversation)
         }
     };
+    board.doorman.spend(&cookie).map_err(refused)?;
     let name = friendly_name(board, who).await;
     // From here on nothing waits: a connection that is given up above has not joined.
     let span = tracing::Span::current();

@@ -67,7 +67,11 @@ impl Doorman for Arc<FakeDoorman> {
         if bearer != *who || cookie.role != role {
             return Err(TicketError::NotGenuine);
         }
-        if lock(&self.used).insert(cookie.nonce) { Ok(cookie) } else { Err(TicketError::Used) }
+        Ok(cookie)
+    }
+
+    fn spend(&self, cookie: &Cookie) -> std::result::Result<(), TicketError> {
+        if lock(&self.used).insert(cookie.nonce) { Ok(()) } else { Err(TicketError::Used) }
     }
 }
 
