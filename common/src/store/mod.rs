@@ -1,6 +1,6 @@
 //! Durable data: accounts, rosters, history and who still waits for which part of it.
 //!
-//! One trait, several implementations, one [battery](battery) of tests that each must pass, so that callers see
+//! One trait, several implementations, one [battery] of tests that each must pass, so that callers see
 //! the same behaviour whichever an operator chose. The store knows no verbs and no sockets.
 //!
 //! Every write here is idempotent: repeating it after an unknown outcome changes nothing more. No write on the
