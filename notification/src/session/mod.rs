@@ -170,27 +170,26 @@ async fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) 
     drop((place, mailbox));
     services.last_active.note(&session.passport, services.wall_ms());
     let goodbyes = session.leave();
-    if closing.is_deliberate() {
-        services.cluster.post(goodbyes);
-    } else {
-        linger(services, goodbyes);
-    }
+    let grace = Duration::from_secs(services.config.grace_secs);
+    say_goodbye(services, goodbyes, closing.held_for(grace));
     // A later sign-in is left alone: its epoch is greater.
     services.cluster.unregister(&session.passport, Endpoint::SOLE, session.here.epoch).await;
 }
 
-/// Holds goodbyes back for the grace period. If the principal comes back meanwhile, here or elsewhere, what its new
-/// session says is newer, and the goodbyes are dropped where they arrive. A node that shuts down says none: whoever
-/// shows its users asks for them again.
-fn linger(services: &Arc<Services>, goodbyes: Vec<(Passport, Notice)>) {
+/// Says goodbye at once, or later. If the principal comes back meanwhile, here or elsewhere, what its new session
+/// says is newer, and the goodbyes are dropped where they arrive. A node that shuts down says none: whoever shows
+/// its users asks for them again.
+fn say_goodbye(services: &Arc<Services>, goodbyes: Vec<(Passport, Notice)>, held_for: Duration) {
+    if held_for.is_zero() {
+        return services.cluster.post(goodbyes);
+    }
     if goodbyes.is_empty() || services.shutdown.has_begun() {
         return;
     }
-    let grace = Duration::from_secs(services.config.grace_secs);
     let held = Arc::clone(services);
     services.shutdown.spawn(async move {
         tokio::select! {
-            () = tokio::time::sleep(grace) => held.cluster.post(goodbyes),
+            () = tokio::time::sleep(held_for) => held.cluster.post(goodbyes),
             () = held.shutdown.begun() => {}
         }
     });
