@@ -77,6 +77,7 @@ impl From<Ended> for Closing {
         match ended {
             Ended::Closed => Self::Closed,
             Ended::Broken(_) => Self::Broken,
+            Ended::Malformed(FrameError::Refused(error)) => Self::Refused(error),
             Ended::Malformed(error) => Self::Malformed(error),
         }
     }

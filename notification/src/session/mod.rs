@@ -32,6 +32,7 @@ use std::time::Duration;
 use common::cluster::Notice;
 use common::model::{Endpoint, Passport};
 use common::msnp::miscellany::OutReason;
+use common::msnp::verbs::Phase;
 use common::msnp::{Decoder, Line, Service, miscellany};
 use common::net::{Accepted, Connection, Event, Transport};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -90,6 +91,8 @@ async fn greet<T: Transport>(
     let identify = Instant::now() + Duration::from_secs(services.config.identify_secs);
     let mut handshake = Handshake::default();
     loop {
+        let (dialect, phase) = handshake.progress();
+        connection.admit(dialect, phase);
         let limit = if handshake.is_identified() { deadline } else { identify.min(deadline) };
         let event = tokio::select! {
             event = timeout_at(limit, connection.event()) => event.map_err(|_| Closing::TooLate)?,
@@ -137,6 +140,7 @@ async fn enter<T: Transport>(
     tracing::Span::current().record("passport", tracing::field::display(&session.passport));
     tracing::info!(dialect = %session.dialect.number, "signed in");
     let mut out = Out::default();
+    connection.admit(Some(session.dialect), Phase::SignedIn);
     sign_in::welcome(session, &proof, peer, services, &mut out);
     online::apply(connection, services, out);
     sign_in::catch_up(session, services).await;
