@@ -146,10 +146,11 @@ impl Entry {
         }
     }
 
+    /// Ends the session if its epoch is at most `by`; of two equal ones the other node's has won.
     fn displace(&mut self, by: Epoch) {
         match self.epoch {
             None => self.displaced_by = self.displaced_by.max(Some(by)),
-            Some(own) if own < by => {
+            Some(own) if own <= by => {
                 let _ = self.sender.send(Item::Displaced, 0);
             }
             Some(_) => {}
@@ -285,16 +286,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_lesser_epochs_are_displaced() {
+    async fn greater_epochs_are_not_displaced() {
         let hub = Arc::new(Hub::new());
         let (first, mut first_mail) = hub.enter(&alice(), Endpoint::SOLE);
         first.settle(Epoch(5));
-        hub.displaced(&alice(), Endpoint::SOLE, Epoch(5));
+        hub.displaced(&alice(), Endpoint::SOLE, Epoch(4));
         hub.displaced(&alice(), Endpoint(uuid::Uuid::max()), Epoch(9));
         assert!(first_mail.now().is_none());
+        hub.displaced(&alice(), Endpoint::SOLE, Epoch(5));
+        assert!(matches!(first_mail.now(), Some(Item::Displaced)));
         let (second, mut second_mail) = hub.enter(&alice(), Endpoint::SOLE);
-        // Word of the second session's own registration comes before its epoch does.
-        hub.displaced(&alice(), Endpoint::SOLE, Epoch(7));
+        // Word of another node's session comes while this one does not know its epoch.
+        hub.displaced(&alice(), Endpoint::SOLE, Epoch(6));
         assert!(matches!(first_mail.now(), Some(Item::Displaced)));
         second.settle(Epoch(7));
         assert!(second_mail.now().is_none());

@@ -6,7 +6,8 @@ use std::ops::Range;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::ParseError;
-use super::verbs::{Service, Verb};
+use super::dialect::Dialect;
+use super::verbs::{Phase, Service, Verb, gate};
 
 /// A transaction id: chosen by the client, echoed by the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -116,6 +117,9 @@ pub enum FrameError {
     /// The payload's length is no number, or beyond the bound of its verb.
     #[error("bad payload length")]
     BadLength,
+    /// A command that would have a payload, and may not come now.
+    #[error("refused before its payload: {0}")]
+    Refused(ParseError),
 }
 
 /// Reads commands of the clients of one kind of server.
@@ -127,6 +131,8 @@ pub struct Decoder {
     searched: usize,
     /// A line that waits for its payload of so many bytes.
     waiting: Option<(Bytes, usize)>,
+    /// What the client speaks and how far it has come, once somebody has said so.
+    admits: Option<(Option<&'static Dialect>, Phase)>,
 }
 
 impl Decoder {
@@ -134,7 +140,13 @@ impl Decoder {
     /// the other bounds are the service's and the verb's own.
     #[must_use]
     pub fn new(service: Service, max_message: usize) -> Self {
-        Self { service, max_message, searched: 0, waiting: None }
+        Self { service, max_message, searched: 0, waiting: None, admits: None }
+    }
+
+    /// From now on a command that may not come now is refused by its line, and its payload not waited for. Without
+    /// this, commands are only framed, and whoever gets them gates them.
+    pub fn admit(&mut self, dialect: Option<&'static Dialect>, phase: Phase) {
+        self.admits = Some((dialect, phase));
     }
 
     /// Takes the next command off the front of `input`, or nothing until more has been read.
@@ -146,6 +158,9 @@ impl Decoder {
             let Some(line) = self.take_line(input)? else { return Ok(None) };
             let len = self.payload_len(&line)?;
             let Some(len) = len else { return command(line, None).map(Some) };
+            if let Some((dialect, phase)) = self.admits {
+                gate(self.service, dialect, phase, &command(line.clone(), None)?).map_err(FrameError::Refused)?;
+            }
             self.waiting = Some((line, len));
         }
         match self.waiting.take() {
@@ -309,6 +324,21 @@ mod tests {
         for service in [Service::Dispatch, Service::Notification, Service::Switchboard] {
             refused(service, &vec![b'A'; service.max_line() + 2], LineTooLong);
         }
+    }
+
+    #[test]
+    fn a_payload_that_may_not_come_is_not_waited_for() {
+        let mut decoder = Decoder::new(Service::Notification, 0);
+        let decode = |decoder: &mut Decoder| {
+            let line = "UUX 7 5\r\n";
+            decoder.decode(&mut BytesMut::from(line.as_bytes())).map(|command| command.is_some())
+        };
+        decoder.admit(Some(&Dialect::MSNP7), Phase::SignedIn);
+        assert_eq!(decode(&mut decoder), Err(FrameError::Refused(ParseError::UnknownVerb)));
+        decoder.admit(Some(&Dialect::MSNP11), Phase::Ready);
+        assert_eq!(decode(&mut decoder), Err(FrameError::Refused(ParseError::OutOfOrder)));
+        decoder.admit(Some(&Dialect::MSNP11), Phase::SignedIn);
+        assert_eq!(decode(&mut decoder), Ok(false));
     }
 
     #[test]

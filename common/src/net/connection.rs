@@ -11,7 +11,8 @@ use bytes::{Bytes, BytesMut};
 use super::buffers::BufferPool;
 use super::outbox::{Outbox, Overflow};
 use super::transport::{Ready, Transport};
-use crate::msnp::{Command, Decoder, FrameError};
+use crate::msnp::verbs::Phase;
+use crate::msnp::{Command, Decoder, Dialect, FrameError};
 
 /// A connection to one client. Only its own task uses it.
 ///
@@ -77,6 +78,11 @@ impl<T: Transport> Connection<T> {
                 return Event::Written;
             }
         }
+    }
+
+    /// Says what the client speaks and how far it has come: see [`Decoder::admit`].
+    pub fn admit(&mut self, dialect: Option<&'static Dialect>, phase: Phase) {
+        self.decoder.admit(dialect, phase);
     }
 
     /// Waits until everything queued is written, or the connection is over. Input stays unread.

@@ -1,5 +1,7 @@
 //! Why a connection ends.
 
+use std::time::Duration;
+
 use common::msnp::{FrameError, ParseError};
 use common::net::Ended;
 
@@ -57,10 +59,16 @@ impl Closing {
         }
     }
 
-    /// Whether contacts are told at once. Otherwise the principal may well be back within the grace period, and
-    /// they need not see it go and come.
-    pub(crate) fn is_deliberate(self) -> bool {
-        self == Self::Out
+    /// How long contacts do not see that the principal has gone. It may well be back before `grace` is over, and
+    /// they need not see it go and come. After a clean goodbye they see it at once; a session that was replaced is
+    /// followed by another, whose client mostly shows itself in a moment (before it does, it is invisible: §4.2).
+    pub(crate) fn held_for(self, grace: Duration) -> Duration {
+        const NEXT_CHG: Duration = Duration::from_secs(2);
+        match self {
+            Self::Out => Duration::ZERO,
+            Self::Displaced => grace.min(NEXT_CHG),
+            _ => grace,
+        }
     }
 }
 
@@ -69,6 +77,7 @@ impl From<Ended> for Closing {
         match ended {
             Ended::Closed => Self::Closed,
             Ended::Broken(_) => Self::Broken,
+            Ended::Malformed(FrameError::Refused(error)) => Self::Refused(error),
             Ended::Malformed(error) => Self::Malformed(error),
         }
     }

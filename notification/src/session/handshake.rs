@@ -67,6 +67,11 @@ impl Handshake {
         self.challenged.is_some()
     }
 
+    /// What the client speaks, once that is agreed on, and how far it has come.
+    pub(crate) fn progress(&self) -> (Option<&'static Dialect>, Phase) {
+        (self.dialect, self.phase())
+    }
+
     fn phase(&self) -> Phase {
         match (self.dialect, &self.challenged) {
             (None, _) => Phase::Start,

@@ -32,6 +32,7 @@ use std::time::Duration;
 use common::cluster::Notice;
 use common::model::{Endpoint, Passport};
 use common::msnp::miscellany::OutReason;
+use common::msnp::verbs::Phase;
 use common::msnp::{Decoder, Line, Service, miscellany};
 use common::net::{Accepted, Connection, Event, Transport};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -90,6 +91,8 @@ async fn greet<T: Transport>(
     let identify = Instant::now() + Duration::from_secs(services.config.identify_secs);
     let mut handshake = Handshake::default();
     loop {
+        let (dialect, phase) = handshake.progress();
+        connection.admit(dialect, phase);
         let limit = if handshake.is_identified() { deadline } else { identify.min(deadline) };
         let event = tokio::select! {
             event = timeout_at(limit, connection.event()) => event.map_err(|_| Closing::TooLate)?,
@@ -137,6 +140,7 @@ async fn enter<T: Transport>(
     tracing::Span::current().record("passport", tracing::field::display(&session.passport));
     tracing::info!(dialect = %session.dialect.number, "signed in");
     let mut out = Out::default();
+    connection.admit(Some(session.dialect), Phase::SignedIn);
     sign_in::welcome(session, &proof, peer, services, &mut out);
     online::apply(connection, services, out);
     sign_in::catch_up(session, services).await;
@@ -170,27 +174,26 @@ async fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) 
     drop((place, mailbox));
     services.last_active.note(&session.passport, services.wall_ms());
     let goodbyes = session.leave();
-    if closing.is_deliberate() {
-        services.cluster.post(goodbyes);
-    } else {
-        linger(services, goodbyes);
-    }
+    let grace = Duration::from_secs(services.config.grace_secs);
+    say_goodbye(services, goodbyes, closing.held_for(grace));
     // A later sign-in is left alone: its epoch is greater.
     services.cluster.unregister(&session.passport, Endpoint::SOLE, session.here.epoch).await;
 }
 
-/// Holds goodbyes back for the grace period. If the principal comes back meanwhile, here or elsewhere, what its new
-/// session says is newer, and the goodbyes are dropped where they arrive. A node that shuts down says none: whoever
-/// shows its users asks for them again.
-fn linger(services: &Arc<Services>, goodbyes: Vec<(Passport, Notice)>) {
+/// Says goodbye at once, or later. If the principal comes back meanwhile, here or elsewhere, what its new session
+/// says is newer, and the goodbyes are dropped where they arrive. A node that shuts down says none: whoever shows
+/// its users asks for them again.
+fn say_goodbye(services: &Arc<Services>, goodbyes: Vec<(Passport, Notice)>, held_for: Duration) {
+    if held_for.is_zero() {
+        return services.cluster.post(goodbyes);
+    }
     if goodbyes.is_empty() || services.shutdown.has_begun() {
         return;
     }
-    let grace = Duration::from_secs(services.config.grace_secs);
     let held = Arc::clone(services);
     services.shutdown.spawn(async move {
         tokio::select! {
-            () = tokio::time::sleep(grace) => held.cluster.post(goodbyes),
+            () = tokio::time::sleep(held_for) => held.cluster.post(goodbyes),
             () = held.shutdown.begun() => {}
         }
     });

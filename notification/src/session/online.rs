@@ -16,6 +16,9 @@ use crate::services::Services;
 
 /// Notices taken in a row before the client's turn comes.
 const BURST: usize = 64;
+/// An answer of so many bytes is written at once, so that a burst of requests for long lists is judged by what the
+/// client takes and not by what it asks.
+const LONG: usize = 4096;
 /// A deadline for sessions that wait for nothing.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -131,7 +134,11 @@ pub(super) fn apply<T: Transport>(
     services: &Services,
     mut out: Out,
 ) -> Option<Closing> {
+    let long = out.pieces.iter().any(|piece| matches!(piece, Piece::Line(line) if line.len() >= LONG));
     apply_pieces(connection, &mut out);
+    if long {
+        connection.flush();
+    }
     if !out.posts.is_empty() {
         services.metrics.notices_out.inc_by(out.posts.len() as u64);
         services.cluster.post(out.posts);
