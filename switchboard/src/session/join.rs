@@ -53,6 +53,7 @@ pub(super) async fn admit<T: Transport>(
     board: &Arc<Board>,
     connection: &mut Connection<T>,
 ) -> Option<(Seat, Mailbox<Push>)> {
+    connection.admit(None, Phase::Start);
     let command = loop {
         match connection.event().await {
             Event::Command(command) => break command,
@@ -71,7 +72,10 @@ pub(super) async fn admit<T: Transport>(
         }
     };
     match enter(board, &knock, role, session).await {
-        Ok(seat) => Some(seat),
+        Ok(seat) => {
+            connection.admit(None, Phase::SignedIn);
+            Some(seat)
+        }
         Err(code) => {
             board.metrics.refused.inc();
             // It is the connection's last line: whether it fits does not matter.
