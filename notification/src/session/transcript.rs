@@ -110,7 +110,8 @@ fn alice(dialect: &'static Dialect, now: Instant) -> Session {
         let passport = who(name);
         let id = ContactId::of(claim, &passport);
         let lists: Lists = lists.iter().copied().collect();
-        let contact = Contact { passport: passport.clone(), id, lists, name: name.into(), groups: [].into() };
+        let (name, groups, properties) = (name.into(), [].into(), [].into());
+        let contact = Contact { passport: passport.clone(), id, lists, name, groups, properties };
         (passport, contact)
     };
     let contacts = [
