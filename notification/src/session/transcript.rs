@@ -448,6 +448,20 @@ fn blocking_hides_and_unblocking_shows() {
 }
 
 #[test]
+fn what_a_contact_has_set_is_remembered_for_a_later_syn() {
+    let mut session = alice(MSNP8, Instant::now());
+    for (name, value) in [("bob", "1"), ("bob", "555"), ("dave", "7"), ("dave", ""), ("erin", "8"), ("zoe", "9")] {
+        let notice = Notice::Property { of: who(name), property: Property::MobilePhone, value: value.into() };
+        let mut out = Out::default();
+        session.notice(notice, &mut out);
+        assert!(out.pieces.is_empty(), "before the first CHG nothing is shown");
+    }
+    let known = session.roster.contacts.values().filter(|contact| !contact.properties.is_empty());
+    let known: Vec<_> = known.map(|contact| (contact.passport.clone(), contact.properties.clone())).collect();
+    assert_eq!(known, [(who("bob"), [(Property::MobilePhone, "555".into())].into())]);
+}
+
+#[test]
 fn an_added_contact_is_asked_and_a_dropped_one_forgotten() {
     check(
         MSNP7,
