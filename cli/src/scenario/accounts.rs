@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use common::config::Config;
 use common::credentials::{PasswordHasher, SealingKey};
-use common::model::{ClaimId, Group, GroupId, List, Passport};
+use common::model::{ClaimId, Group, GroupId, List, Passport, Properties, Property};
 use common::store::{Claimed, Credentials, Edit, NewAccount, SharedStore};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -87,6 +87,7 @@ impl AccountSource {
             found.ok_or_else(|| anyhow::anyhow!("{who} is not there: play the file that makes it first"))?;
         account.claim = found.claim;
         account.name = found.settings.friendly_name;
+        account.properties = found.settings.properties;
         if let Some(roster) = self.store.roster(who).await? {
             account.groups = roster.groups.into_values().map(|group| (group.number, group.id)).collect();
         }
@@ -109,6 +110,8 @@ pub(super) struct RunAccount {
     pub(super) name: String,
     claim: ClaimId,
     groups: BTreeMap<u16, GroupId>,
+    /// What it has set, decoded.
+    properties: Properties,
 }
 
 impl RunAccount {
@@ -121,6 +124,7 @@ impl RunAccount {
             name: shown,
             claim: ClaimId(Uuid::new_v4()),
             groups: BTreeMap::new(),
+            properties: Properties::new(),
         })
     }
 
@@ -218,7 +222,11 @@ impl Accounts {
                 self.by_name.get_mut(who).into_iter().for_each(|account| account.name.clone_from(name));
                 vec![Edit::FriendlyName(name.clone())]
             }
-            Fact::Property(property, value) => vec![Edit::Property(*property, Some(value.clone()))],
+            Fact::Property(property, value) => {
+                let account = self.by_name.get_mut(who);
+                account.into_iter().for_each(|account| drop(account.properties.insert(*property, value.clone())));
+                property_edits(source, &owner, *property, value).await?
+            }
             Fact::Strangers(policy) => vec![Edit::Strangers(*policy)],
             Fact::AddPrompt(prompt) => vec![Edit::AddPrompt(*prompt)],
         };
@@ -261,6 +269,12 @@ impl Accounts {
             Edit::Name { contact: passport.clone(), name },
         ];
         if list == List::Forward {
+            let set = contact.properties.iter().filter(|(property, _)| property.is_kept_by_contacts());
+            edits.extend(set.map(|(property, value)| Edit::ContactProperty {
+                contact: passport.clone(),
+                property: *property,
+                value: Some(value.clone()),
+            }));
             edits.push(Edit::NameAtContact { contact: passport, name: owner.name.clone() });
         }
         Ok(edits)
@@ -273,6 +287,26 @@ impl Accounts {
         account.groups.insert(number, id);
         Ok(Edit::PutGroup(Group { id, number, name: name.to_owned() }))
     }
+}
+
+/// The owner's property, and the copies of those who have it on their lists and may see it.
+async fn property_edits(
+    source: &AccountSource,
+    owner: &Passport,
+    property: Property,
+    value: &str,
+) -> anyhow::Result<Vec<Edit>> {
+    let value = Some(value.to_owned());
+    let mut edits = vec![Edit::Property(property, value.clone())];
+    if let (Some(roster), true) = (source.store.roster(owner).await?, property.is_kept_by_contacts()) {
+        let copy = |watcher: &Passport| Edit::PropertyAtContact {
+            contact: watcher.clone(),
+            property,
+            value: value.clone(),
+        };
+        edits.extend(roster.watchers(owner).map(copy));
+    }
+    Ok(edits)
 }
 
 #[cfg(test)]

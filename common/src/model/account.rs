@@ -55,6 +55,21 @@ impl Property {
         (Self::HasBlog, "HSB"),
     ];
 
+    /// Whether those who have its owner on their forward list keep it with the contact and are told of it with their
+    /// lists (§6.5). The others say something of the owner's own client or device.
+    #[must_use]
+    pub fn is_kept_by_contacts(self) -> bool {
+        match self {
+            Self::HomePhone | Self::WorkPhone | Self::MobilePhone | Self::MobilePaging | Self::HasBlog => true,
+            Self::MobileEnabled | Self::DirectDevice => false,
+        }
+    }
+
+    /// Those that contacts keep, in the order in which SYN sends them.
+    pub fn kept_by_contacts() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().map(|(property, _)| property).filter(|property| property.is_kept_by_contacts())
+    }
+
     /// The three letters on the wire.
     #[must_use]
     pub fn code(self) -> &'static str {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ContactId, GroupId, List, Lists, Passport, Settings, StrangerPolicy};
+use super::{ContactId, GroupId, List, Lists, Passport, Properties, Settings, StrangerPolicy};
 
 /// Somebody on at least one list of the owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,11 @@ pub struct Contact {
     pub name: String,
     /// The groups it is in; only of meaning on the forward list.
     pub groups: BTreeSet<GroupId>,
+    /// What the contact has set of the properties that [`Property::is_kept_by_contacts`]: a copy within the owner's
+    /// account, so that nobody else's is read to show it. Empty for one who is not on the forward list.
+    ///
+    /// [`Property::is_kept_by_contacts`]: super::Property::is_kept_by_contacts
+    pub properties: Properties,
 }
 
 impl Contact {
@@ -84,6 +89,14 @@ impl Roster {
             && (lists.contains(List::Allow) || self.settings.strangers == StrangerPolicy::Allow)
     }
 
+    /// Those who have `owner`, whose roster it is, on their forward list and may see it, without itself: who hears
+    /// of its changes (protocol reference §6.8, §14).
+    pub fn watchers<'a>(&'a self, owner: &'a Passport) -> impl Iterator<Item = &'a Passport> {
+        let watching = self.contacts.values().filter(|contact| contact.lists.contains(List::Reverse));
+        let others = watching.map(|contact| &contact.passport).filter(move |who| *who != owner);
+        others.filter(|who| self.allows(who))
+    }
+
     /// The lists that somebody is on.
     #[must_use]
     pub fn lists_of(&self, who: &Passport) -> Lists {
@@ -139,6 +152,7 @@ mod tests {
             lists: cells.iter().copied().collect(),
             name: String::new(),
             groups: BTreeSet::new(),
+            properties: Properties::new(),
             passport,
         };
         assert_eq!(contact.shown_lists(pending_list).bits(), bits, "{cells:?}");

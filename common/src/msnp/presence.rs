@@ -1,4 +1,4 @@
-//! `CHG`, `ILN`, `NLN`, `FLN`, `UUX`, `UBX`, `BPR`, `CHL` and `QRY`: how principals look to each other, and whether
+//! `CHG`, `ILN`, `NLN`, `FLN`, `UUX`, `UBX`, `CHL` and `QRY`: how principals look to each other, and whether
 //! a client is what it says (§6.8, §6.12, §6.21, §8).
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use super::frame::{Command, TrId};
 use super::line::Line;
 use super::value;
 use super::{ErrorCode, ParseError};
-use crate::model::{Limits, Passport, Presence, Property, Status};
+use crate::model::{Limits, Passport, Presence, Status};
 
 /// A request about presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,14 +167,6 @@ pub fn personal_message_set(trid: TrId) -> Bytes {
     Line::new("UUX").arg(trid).arg(0).end()
 }
 
-/// `BPR [version] handle property [value]`: a property of a contact has changed. `version` is the recipient's own
-/// list version, for dialects that have them.
-#[must_use]
-pub fn property(dialect: &Dialect, version: u64, who: &Passport, property: Property, value: &str) -> Bytes {
-    let line = Line::new("BPR").maybe(dialect.list_versions.then_some(version)).arg(who).arg(property.code());
-    if value.is_empty() { line.end() } else { line.text(value).end() }
-}
-
 /// `CHL 0 challenge`
 #[must_use]
 pub fn challenge(challenge: &str) -> Bytes {
@@ -294,11 +286,8 @@ mod tests {
     }
 
     #[test]
-    fn bpr_and_ubx() {
+    fn ubx() {
         let (who, _) = bob();
-        let line = |dialect, value| property(dialect, 30, &who, Property::MobilePhone, value);
-        assert_eq!(&line(&Dialect::MSNP7, "555 1")[..], b"BPR 30 bob@example.com PHM 555%201\r\n");
-        assert_eq!(&line(&Dialect::MSNP11, "")[..], b"BPR bob@example.com PHM\r\n");
         assert_eq!(&personal_message(&who, Some("<a/>"))[..], b"UBX bob@example.com 4\r\n<a/>");
         assert!(personal_message(&who, None).starts_with(b"UBX bob@example.com 53\r\n<Data>"));
     }

@@ -144,26 +144,37 @@ fn valued(line: Line, value: &str) -> Line {
     if value.is_empty() { line } else { line.text(value) }
 }
 
-/// The properties of a contact that dialects 5–7 are told with its forward entry. What a contact has set is
-/// known to its own account alone, so they start out empty; its session tells changes while it is online.
-pub const TOLD_WITH_CONTACT: [(Property, &str); 4] = [
-    (Property::HomePhone, ""),
-    (Property::WorkPhone, ""),
-    (Property::MobilePhone, ""),
-    (Property::MobilePaging, "N"),
-];
+/// The properties of a contact that are told with its forward entry, with their values: all four of dialects 5–7
+/// (§6.5); later those that are set.
+fn of_contact<'a>(dialect: &'a Dialect, properties: &'a Properties) -> impl Iterator<Item = (Property, &'a str)> {
+    let all = matches!(dialect.sync, SyncShape::ListByList);
+    let known = Property::kept_by_contacts().filter(|property| has(dialect, *property));
+    known.filter_map(move |property| {
+        let set = properties.get(&property).map(String::as_str);
+        Some((property, set.or(all.then_some(default_value(property)))?))
+    })
+}
 
-/// The `BPR` lines behind a new forward entry (`CLIENTS` 18) and behind its `LST` line in SYN; empty for dialects
-/// that don't have them.
+/// The `BPR` lines behind a new forward entry, in the form of a change (`CLIENTS` 18). Nothing for MSNP8 and 9,
+/// whose clients expect none there.
 #[must_use]
-pub fn told_with_contact(dialect: &Dialect, version: u64, who: &Passport) -> Vec<u8> {
-    let mut lines = Vec::new();
-    if matches!(dialect.sync, SyncShape::ListByList) {
-        for (property, value) in TOLD_WITH_CONTACT {
-            lines.extend(changed(dialect, version, who, property, value).unwrap_or_default());
-        }
+pub fn told_of_new_contact(dialect: &Dialect, version: u64, who: &Passport, properties: &Properties) -> Vec<u8> {
+    if matches!(dialect.sync, SyncShape::Merged) {
+        return Vec::new();
     }
-    lines
+    let told = of_contact(dialect, properties);
+    told.filter_map(|(property, value)| changed(dialect, version, who, property, value)).flatten().collect()
+}
+
+/// The `BPR` lines behind the `LST` line of a forward entry in SYN. From MSNP8 they don't say whose: the line before
+/// does (§6.5).
+#[must_use]
+pub fn told_in_sync(dialect: &Dialect, version: u64, who: &Passport, properties: &Properties) -> Vec<u8> {
+    if matches!(dialect.sync, SyncShape::ListByList) {
+        return told_of_new_contact(dialect, version, who, properties);
+    }
+    let told = of_contact(dialect, properties);
+    told.flat_map(|(property, value)| valued(Line::new("BPR").arg(property.code()), value).end()).collect()
 }
 
 /// The properties of the client's own user that SYN sends, with their values (§6.5): all five to dialects 5–7,
@@ -260,6 +271,38 @@ mod tests {
         assert_eq!(changed(&Dialect::MSNP11, home, "5").unwrap(), "BPR bob@example.com PHH 5\r\n");
         assert_eq!(changed(&Dialect::MSNP8, Property::HasBlog, "1"), None);
         assert_eq!(changed(&Dialect::MSNP11, Property::HasBlog, "1").unwrap(), "BPR bob@example.com HSB 1\r\n");
+    }
+
+    #[test]
+    fn properties_of_contacts() {
+        let bob = Passport::parse("bob@example.com").unwrap();
+        let set: Properties = Property::ALL.into_iter().map(|(property, code)| (property, code.into())).collect();
+        let (none, one) = (Properties::new(), Properties::from([(Property::WorkPhone, "5 5".into())]));
+        let check = |dialect, set, lines: &[&str], in_sync: &[&str]| {
+            let written = |lines: &[&str]| lines.iter().map(|line| format!("BPR {line}\r\n")).collect::<String>();
+            let told = told_of_new_contact(dialect, 9, &bob, set);
+            assert_eq!(String::from_utf8(told).unwrap(), written(lines));
+            let told = told_in_sync(dialect, 9, &bob, set);
+            assert_eq!(String::from_utf8(told).unwrap(), written(in_sync));
+        };
+        let b = "bob@example.com";
+        let [home, work] = [format!("9 {b} PHH PHH"), format!("9 {b} PHW PHW")];
+        let [mobile, paging] = [format!("9 {b} PHM PHM"), format!("9 {b} MOB MOB")];
+        let old = [&home[..], &work, &mobile, &paging];
+        check(&Dialect::MSNP7, &set, &old, &old);
+        let [home, work] = [format!("9 {b} PHH"), format!("9 {b} PHW 5%205")];
+        let [mobile, paging] = [format!("9 {b} PHM"), format!("9 {b} MOB N")];
+        let old = [&home[..], &work, &mobile, &paging];
+        check(&Dialect::MSNP7, &one, &old, &old);
+        check(&Dialect::MSNP8, &set, &[], &["PHH PHH", "PHW PHW", "PHM PHM", "MOB MOB"]);
+        check(&Dialect::MSNP8, &one, &[], &["PHW 5%205"]);
+        let in_sync = ["PHH PHH", "PHW PHW", "PHM PHM", "MOB MOB", "HSB HSB"];
+        let new = in_sync.map(|line| format!("{b} {line}"));
+        check(&Dialect::MSNP11, &set, &new.each_ref().map(|line| &line[..]), &in_sync);
+        check(&Dialect::MSNP11, &one, &["bob@example.com PHW 5%205"], &["PHW 5%205"]);
+        for dialect in [&Dialect::MSNP8, &Dialect::MSNP11] {
+            check(dialect, &none, &[], &[]);
+        }
     }
 
     #[test]

@@ -297,18 +297,12 @@ impl Writer<'_> {
 
     fn contact(&self, run: &Run, contact: &Contact, with_properties: bool) -> Bytes {
         let on_forward = contact.lists.contains(List::Forward);
-        match (self.dialect.sync, run.list) {
+        let line = match (self.dialect.sync, run.list) {
             (SyncShape::ListByList, list) => {
                 let line = self.start("LST", list).arg(run.index).arg(run.count);
                 let line = line.arg(&contact.passport).text(contact.shown_name());
                 let in_groups = list == Some(List::Forward) && self.dialect.groups;
-                let line = line.maybe(in_groups.then(|| self.numbers(contact))).end();
-                if list != Some(List::Forward) || !with_properties {
-                    return line;
-                }
-                let version = self.roster.settings.list_version;
-                let told = properties::told_with_contact(self.dialect, version, &contact.passport);
-                [line.as_ref(), &told].concat().into()
+                line.maybe(in_groups.then(|| self.numbers(contact))).end()
             }
             (SyncShape::Merged, _) => {
                 let line = Line::new("LST").arg(&contact.passport).text(contact.shown_name());
@@ -316,7 +310,13 @@ impl Writer<'_> {
                 line.maybe(on_forward.then(|| self.numbers(contact))).end()
             }
             (SyncShape::Tagged, _) => self.tagged(contact, on_forward),
+        };
+        if !with_properties || !on_forward || run.list.is_some_and(|list| list != List::Forward) {
+            return line;
         }
+        let version = self.roster.settings.list_version;
+        let told = properties::told_in_sync(self.dialect, version, &contact.passport, &contact.properties);
+        if told.is_empty() { line } else { [line.as_ref(), &told].concat().into() }
     }
 
     /// `LST N=H F=N [C=K] bits [net] [G,G,...]`. Always with `F=`: msnp11-sdk drops a line without it.

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 
 use crate::model::{
-    AddPrompt, ClaimId, Contact, ContactId, Group, GroupId, List, Lists, Passport, Property, Roster, Settings,
-    StrangerPolicy,
+    AddPrompt, ClaimId, Contact, ContactId, Group, GroupId, List, Lists, Passport, Properties, Property, Roster,
+    Settings, StrangerPolicy,
 };
 
 /// One change of an account's contacts, groups or settings. Each writes cells; none reads first, so none needs
@@ -13,7 +13,8 @@ use crate::model::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
     /// Puts `contact` on `list` or takes it off. With [`List::Forward`] the contact's own reverse and pending lists
-    /// follow, on and off, whether or not the contact has an account; taking it off also takes it out of all groups.
+    /// follow, on and off, whether or not the contact has an account; taking it off also takes it out of all groups
+    /// and forgets its properties.
     /// The other lists are cells of the owner's side alone.
     List {
         /// Who.
@@ -37,6 +38,26 @@ pub enum Edit {
         /// The owner's friendly name, decoded.
         name: String,
     },
+    /// What the owner knows of a property of the contact; nothing: that it is not set. Shown only while the contact
+    /// is on the forward list.
+    ContactProperty {
+        /// Who.
+        contact: Passport,
+        /// Which property.
+        property: Property,
+        /// Its decoded value.
+        value: Option<String>,
+    },
+    /// The same cell from the other side: what `contact` knows of a property of the owner. By itself it puts nobody
+    /// on a list.
+    PropertyAtContact {
+        /// At whom.
+        contact: Passport,
+        /// Which property of the owner.
+        property: Property,
+        /// Its decoded value.
+        value: Option<String>,
+    },
     /// Puts a contact into a group or takes it out. Shown only while the group exists and the contact is on the
     /// forward list.
     Membership {
@@ -57,7 +78,7 @@ pub enum Edit {
     Strangers(StrangerPolicy),
     /// `GTC`
     AddPrompt(AddPrompt),
-    /// Sets a property, or clears it.
+    /// Sets a property of the owner, or clears it.
     Property(Property, Option<String>),
     /// The list version and times after these edits, and the digest of the reverse list as last shown.
     Stamp {
@@ -81,6 +102,8 @@ pub(super) struct RosterRow {
     /// What it called itself.
     pub(super) own_name: Option<String>,
     pub(super) groups: BTreeSet<GroupId>,
+    /// What it has set.
+    pub(super) properties: Properties,
 }
 
 /// The roster of the account that `owner` claimed: the one place that says what rows mean, for every store.
@@ -90,12 +113,13 @@ pub(super) fn assemble(owner: ClaimId, settings: Settings, rows: Vec<RosterRow>,
     for row in rows.into_iter().filter(|row| !row.lists.is_empty()) {
         let own_names = [row.label, row.own_name].into_iter().flatten();
         let name = own_names.into_iter().find(|name| !name.is_empty());
-        let in_groups = row.lists.contains(List::Forward);
+        let on_forward = row.lists.contains(List::Forward);
         let contact = Contact {
             id: ContactId::of(owner, &row.contact),
             lists: row.lists,
             name: name.unwrap_or_else(|| row.contact.as_str().to_owned()),
-            groups: if in_groups { &row.groups & &known } else { BTreeSet::new() },
+            groups: if on_forward { &row.groups & &known } else { BTreeSet::new() },
+            properties: if on_forward { row.properties } else { Properties::new() },
             passport: row.contact,
         };
         roster.contacts.insert(contact.passport.clone(), contact);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use common::model::{ClaimId, Contact, ContactId, List, Lists, Passport, Roster};
+use common::model::{ClaimId, Contact, ContactId, List, Lists, Passport, Properties, Property, Roster};
 use common::store::Edit;
 
 /// Applies edits that the store has taken. Never fails: an edit of what is not there changes nothing.
@@ -22,7 +22,10 @@ fn apply(roster: &mut Roster, claim: ClaimId, edit: &Edit) {
             }
         }
         // In the roster of the other.
-        Edit::NameAtContact { .. } => {}
+        Edit::NameAtContact { .. } | Edit::PropertyAtContact { .. } => {}
+        Edit::ContactProperty { contact, property, value } => {
+            note(roster, contact, *property, value.as_deref());
+        }
         Edit::Membership { contact, group, on } => {
             let groups = roster.contacts.get_mut(contact).map(|contact| &mut contact.groups);
             match (groups, on) {
@@ -66,6 +69,23 @@ pub(crate) fn fold_reverse(roster: &mut Roster, claim: ClaimId, by: &Passport, n
     }
 }
 
+/// A property of `of` has changed; an empty value: it is not set any more. What contacts keep is applied to memory; its
+/// session has written it to the store.
+pub(crate) fn fold_property(roster: &mut Roster, of: &Passport, property: Property, value: &str) {
+    if property.is_kept_by_contacts() {
+        note(roster, of, property, Some(value).filter(|value| !value.is_empty()));
+    }
+}
+
+fn note(roster: &mut Roster, of: &Passport, property: Property, value: Option<&str>) {
+    let contact = roster.contacts.get_mut(of).filter(|contact| contact.lists.contains(List::Forward));
+    match (contact.map(|contact| &mut contact.properties), value) {
+        (Some(properties), Some(value)) => drop(properties.insert(property, value.to_owned())),
+        (Some(properties), None) => drop(properties.remove(&property)),
+        (None, _) => {}
+    }
+}
+
 fn set(roster: &mut Roster, claim: ClaimId, who: &Passport, list: List, on: bool) {
     if on {
         let contact = roster.contacts.entry(who.clone()).or_insert_with(|| stranger(claim, who));
@@ -76,6 +96,7 @@ fn set(roster: &mut Roster, claim: ClaimId, who: &Passport, list: List, on: bool
     contact.lists = contact.lists.without(list);
     if list == List::Forward {
         contact.groups.clear();
+        contact.properties.clear();
     }
     if contact.lists.is_empty() {
         roster.contacts.remove(who);
@@ -89,5 +110,6 @@ fn stranger(claim: ClaimId, who: &Passport) -> Contact {
         lists: Lists::NONE,
         name: who.as_str().to_owned(),
         groups: BTreeSet::new(),
+        properties: Properties::new(),
     }
 }

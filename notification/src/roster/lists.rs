@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use common::cluster::Notice;
-use common::model::{Contact, ContactId, List, Passport};
+use common::model::{Contact, ContactId, List, Passport, Property};
 use common::msnp::dialect::RosterIds;
 use common::msnp::groups::{self, GroupRef};
 use common::msnp::lists::{self, Add, Remove, Who};
@@ -71,7 +71,10 @@ fn add_forward(owner: &Owner<'_>, add: &Add, target: Option<&Target>) -> Result<
     }
     let change = befriend(owner, add, who, group, target).map_err(refuse)?;
     let mut reply = lists::added(owner.dialect, add, version, Some(ContactId::of(owner.claim, who))).to_vec();
-    reply.extend(properties::told_with_contact(owner.dialect, version, who));
+    let properties = target.map(|target| &target.properties);
+    reply.extend(
+        properties.map_or(Vec::new(), |set| properties::told_of_new_contact(owner.dialect, version, who, set)),
+    );
     Ok(owner.accept(Touches::Lists, reply.into(), change.edits, change.effects))
 }
 
@@ -113,11 +116,25 @@ fn befriend(
     if let Some(GroupRef::Group(group)) = group {
         edits.push(Edit::Membership { contact: contact.clone(), group: group.id, on: true });
     }
+    edits.extend(copied_properties(who, target));
     let own_name = &owner.roster.settings.friendly_name;
     edits.push(Edit::NameAtContact { contact: contact.clone(), name: own_name.clone() });
     let notice = Notice::Added { by: owner.passport.clone(), name: Arc::from(own_name.as_str()) };
     let effects = vec![Effect::Notify(contact.clone(), notice), Effect::Watch { who: contact, trid: add.trid }];
     Ok(Change { edits, effects })
+}
+
+/// What the owner keeps of a new contact's properties. Those that are not set are cells too, since one from an
+/// earlier time as a contact may be left.
+///
+/// Whether the contact has blocked the owner is known to its own account alone, so that a copy is made in any case;
+/// later changes are written by the contact's session, to those who may see it.
+fn copied_properties(who: &Passport, target: &Target) -> impl Iterator<Item = Edit> {
+    Property::kept_by_contacts().map(|property| Edit::ContactProperty {
+        contact: who.clone(),
+        property,
+        value: target.properties.get(&property).cloned(),
+    })
 }
 
 /// The name that the client gives a contact. Clients that know none send the handle: that is no name, and must

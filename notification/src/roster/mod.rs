@@ -12,6 +12,8 @@
 //!
 //! What others do to the reverse list arrives as a notice: call [`reverse_added`] or [`reverse_removed`] first, then
 //! [`fold_reverse`], then treat the plan as in step 4. The cells of the reverse entry were written by the other side.
+//! So is the copy that the owner keeps of a contact's properties, once it is a contact: [`fold_property`] keeps memory
+//! up to it.
 
 mod fold;
 mod groups;
@@ -28,7 +30,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::cluster::Notice;
-use common::model::{ClaimId, Limits, Passport, Property, Roster};
+use common::model::{ClaimId, Limits, Passport, Properties, Property, Roster};
 use common::msnp::groups::GroupRequest;
 use common::msnp::lists::{ListRequest, Who};
 use common::msnp::privacy::PrivacyRequest;
@@ -38,7 +40,7 @@ use common::msnp::{Command, Dialect, ErrorCode, ParseError, TrId};
 use common::store::Edit;
 use uuid::Uuid;
 
-pub(crate) use fold::{fold, fold_reverse};
+pub(crate) use fold::{fold, fold_property, fold_reverse};
 pub(crate) use reverse::{fold_in, reverse_added, reverse_removed};
 
 /// A request about the roster.
@@ -119,6 +121,8 @@ pub(crate) struct Target {
     /// The friendly name, decoded. Not used: whoever adds an account learns its name from the account's own
     /// session, if that allows it, and not from the store.
     pub(crate) name: String,
+    /// What it has set. Whoever puts it on the forward list takes a copy of what contacts keep.
+    pub(crate) properties: Properties,
     /// How many have it on their forward list.
     pub(crate) reverse_count: usize,
 }

@@ -55,13 +55,26 @@ fn own(
                 (Vec::new(), Vec::new())
             } else {
                 let told = Effect::PropertyChanged(property, value.clone().unwrap_or_default());
-                (vec![Edit::Property(property, value)], vec![told])
+                (set_property(owner, property, value), vec![told])
             }
         }
     };
     let version = if edits.is_empty() { owner.version() } else { owner.next_version() };
     let reply = properties::own_set(owner.dialect, trid, version, code, value);
     Ok(owner.accept(Touches::Settings, reply, edits, effects))
+}
+
+/// The owner's own cell, and the copies of those who may see it.
+fn set_property(owner: &Owner<'_>, property: Property, value: Option<String>) -> Vec<Edit> {
+    let watchers = owner.roster.watchers(owner.passport).filter(|_| property.is_kept_by_contacts());
+    let copies = watchers.map(|watcher| Edit::PropertyAtContact {
+        contact: watcher.clone(),
+        property,
+        value: value.clone(),
+    });
+    let mut edits: Vec<_> = copies.collect();
+    edits.push(Edit::Property(property, value));
+    edits
 }
 
 /// Reads a property's value: free text for phones, one of a few words for the switches.

@@ -118,12 +118,16 @@ fn fold(session: &mut Session, edits: &[Edit]) {
     roster::fold(Arc::make_mut(&mut session.roster), claim, edits);
 }
 
-/// Whether the account exists, and its name. How many others have it on their lists would take its whole roster to
+/// Whether the account exists, its name and its properties. How many others have it on their lists would take its whole roster to
 /// know; 0 stands for it, so that a full reverse list refuses nobody.
 async fn look_up(services: &Services, who: &Passport) -> Result<Option<Target>, StoreError> {
     let account = tokio::time::timeout(PATIENCE, services.store.account(who)).await;
     let account = account.unwrap_or_else(|_| Err(too_slow()))?;
-    Ok(account.map(|account| Target { name: account.settings.friendly_name, reverse_count: 0 }))
+    Ok(account.map(|account| Target {
+        name: account.settings.friendly_name,
+        properties: account.settings.properties,
+        reverse_count: 0,
+    }))
 }
 
 fn too_slow() -> StoreError {

@@ -112,11 +112,7 @@ impl Session {
 
     /// Those who have the principal on their forward list and may see it.
     fn watchers(&self) -> impl Iterator<Item = &Passport> {
-        let contacts = self.roster.contacts.values();
-        let watching = contacts.filter(|contact| contact.lists.contains(List::Reverse));
-        // A principal that has itself on its list hears nothing of itself (§14).
-        let others = watching.map(|contact| &contact.passport).filter(|who| **who != self.passport);
-        others.filter(|who| self.roster.allows(who))
+        self.roster.watchers(&self.passport)
     }
 
     /// The age of what is said next.

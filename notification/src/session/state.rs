@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use common::cluster::{Location, Notice, Stamp};
 use common::config::NotificationConfig;
-use common::model::{ClaimId, List, NodeId, Passport, Presence, Roster};
+use common::model::{ClaimId, List, NodeId, Passport, Presence, Property, Roster};
 use common::msnp::handshake::{self, Handshake};
 use common::msnp::verbs::{Phase, gate};
-use common::msnp::{Command, Dialect, ErrorCode, ParseError, Service, invitation, miscellany, presence};
+use common::msnp::{
+    Command, Dialect, ErrorCode, ParseError, Service, invitation, miscellany, presence, properties,
+};
 
 use super::challenge::Challenges;
 use super::contacts::Contacts;
@@ -159,15 +161,24 @@ impl Session {
             Notice::Presence { from, stamp, presence } => self.hear(&from, stamp, presence, false, out),
             Notice::ProbeAnswer { from, stamp, presence } => self.hear(&from, stamp, Some(presence), true, out),
             Notice::Probe { from, reply_to } => self.answer_probe(from, reply_to, out),
-            Notice::Property { of, property, value } => {
-                if self.contacts.are_shown() && self.roster.is_on(List::Forward, &of) {
-                    let version = self.roster.settings.list_version;
-                    out.line(presence::property(self.dialect, version, &of, property, &value));
-                }
-            }
+            Notice::Property { of, property, value } => self.hear_property(&of, property, &value, out),
             // Its row waits in the store; picking it up comes with offline messages.
             Notice::Outstanding { participation } => tracing::debug!(%participation, "something is outstanding"),
             Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) => {}
+        }
+    }
+
+    /// A property of a contact has changed. Memory follows also before the client is shown anything, so that its SYN
+    /// says it.
+    fn hear_property(&mut self, of: &Passport, property: Property, value: &str, out: &mut Out) {
+        if !self.roster.is_on(List::Forward, of) {
+            return;
+        }
+        roster::fold_property(Arc::make_mut(&mut self.roster), of, property, value);
+        if self.contacts.are_shown() {
+            let version = self.roster.settings.list_version;
+            let line = properties::changed(self.dialect, version, of, property, value);
+            line.into_iter().for_each(|line| out.line(line));
         }
     }
 

@@ -110,7 +110,8 @@ fn alice(dialect: &'static Dialect, now: Instant) -> Session {
         let passport = who(name);
         let id = ContactId::of(claim, &passport);
         let lists: Lists = lists.iter().copied().collect();
-        let contact = Contact { passport: passport.clone(), id, lists, name: name.into(), groups: [].into() };
+        let (name, groups, properties) = (name.into(), [].into(), [].into());
+        let contact = Contact { passport: passport.clone(), id, lists, name, groups, properties };
         (passport, contact)
     };
     let contacts = [
@@ -444,6 +445,20 @@ fn blocking_hides_and_unblocking_shows() {
          > bob PHH 555
          > erin PHH 555",
     );
+}
+
+#[test]
+fn what_a_contact_has_set_is_remembered_for_a_later_syn() {
+    let mut session = alice(MSNP8, Instant::now());
+    for (name, value) in [("bob", "1"), ("bob", "555"), ("dave", "7"), ("dave", ""), ("erin", "8"), ("zoe", "9")] {
+        let notice = Notice::Property { of: who(name), property: Property::MobilePhone, value: value.into() };
+        let mut out = Out::default();
+        session.notice(notice, &mut out);
+        assert!(out.pieces.is_empty(), "before the first CHG nothing is shown");
+    }
+    let known = session.roster.contacts.values().filter(|contact| !contact.properties.is_empty());
+    let known: Vec<_> = known.map(|contact| (contact.passport.clone(), contact.properties.clone())).collect();
+    assert_eq!(known, [(who("bob"), [(Property::MobilePhone, "555".into())].into())]);
 }
 
 #[test]

@@ -46,7 +46,8 @@ fn full() -> Roster {
         let name = format!("{}{}", name[..1].to_uppercase(), &name[1..]);
         let lists: Lists = lists.iter().copied().collect();
         let groups = groups.into_iter().collect();
-        roster.contacts.insert(passport.clone(), Contact { passport, id, lists, name, groups });
+        let properties = Properties::new();
+        roster.contacts.insert(passport.clone(), Contact { passport, id, lists, name, groups, properties });
     }
     roster
 }
@@ -173,6 +174,31 @@ fn tagged() {
     check(&roster, &MSNP12, "SYN 5 0 0", &lines);
     let lines = [&format!("{syn} 0 0"), "GTC A", "BLP AL", "PRP MFN Alice", "PRP MOB N", "PRP MBE N", "PRP WWE 0"];
     check(&empty(), &Dialect::MSNP11, "SYN 5 0 0", &lines);
+}
+
+/// §13.5
+#[test]
+fn properties_follow_their_contact() {
+    let mut roster = full();
+    for contact in roster.contacts.values_mut() {
+        contact.properties = [(Property::MobilePaging, "Y".into()), (Property::HomePhone, "5 5".into())].into();
+    }
+    let around = |dialect, request: &str| {
+        let request = SyncRequest::parse(&command(request), dialect).unwrap().unwrap();
+        let owner = Passport::parse("alice@example.com").unwrap();
+        let written: Vec<u8> = answer(&roster, &owner, dialect, &request).flatten().collect();
+        let written = String::from_utf8(written).unwrap();
+        let lines =
+            written.split_terminator("\r\n").map(|line| line.split(' ').take(4).collect::<Vec<_>>().join(" "));
+        lines.filter(|line| line.starts_with("LST") || line.starts_with("BPR")).take(6).collect::<Vec<_>>()
+    };
+    let bpr = |code: &str| format!("BPR 30 bob@example.com {code}");
+    let old = ["LST 7 FL 30".to_owned(), bpr("PHH"), bpr("PHW"), bpr("PHM"), bpr("MOB"), "LST 7 AL 30".to_owned()];
+    assert_eq!(around(&Dialect::MSNP7, "SYN 7 0"), old);
+    let new = around(&Dialect::MSNP8, "SYN 7 0");
+    let others = ["LST carol@example.com Carol 12", "LST erin@example.com Erin 8"];
+    assert_eq!(new, [["LST bob@example.com Bob 11", "BPR PHH 5%205", "BPR MOB Y"].as_slice(), &others].concat());
+    assert_eq!(around(&Dialect::MSNP11, "SYN 7 0 0")[1..3], ["BPR PHH 5%205", "BPR MOB Y"]);
 }
 
 #[test]

@@ -49,6 +49,7 @@ macro_rules! store_battery {
             two_may_add_each_other_at_once
             one_may_add_oneself
             names_follow_the_rule
+            contacts_have_properties
             groups_are_put_renamed_and_removed
             leaving_the_forward_list_leaves_all_groups
             settings_are_kept

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::Source;
 use super::world::{account, contact, list, lists, passport, roster, two};
 use crate::model::{
-    AddPrompt, ContactId, Group, GroupId, List, Lists, Passport, Property, Roster, StrangerPolicy,
+    AddPrompt, ContactId, Group, GroupId, List, Lists, Passport, Properties, Property, Roster, StrangerPolicy,
 };
 use crate::store::{Edit, SharedStore};
 
@@ -118,6 +118,46 @@ pub async fn names_follow_the_rule(source: &dyn Source) {
     assert_eq!(contact(&one, &me, &you).await.unwrap().name, you.as_str());
 }
 
+/// What a contact has set is kept with it, whichever side writes it, until it leaves the forward list.
+pub async fn contacts_have_properties(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let (me, you) = (account(&one, "me").await, account(&one, "you").await);
+    let mine = |property, value: Option<&str>| Edit::ContactProperty {
+        contact: you.clone(),
+        property,
+        value: value.map(Into::into),
+    };
+    let yours = |property, value: Option<&str>| Edit::PropertyAtContact {
+        contact: me.clone(),
+        property,
+        value: value.map(Into::into),
+    };
+    let known = async || contact(&other, &me, &you).await.map(|contact| contact.properties);
+    one.edit(&you, vec![yours(Property::HomePhone, Some("1"))]).await.unwrap();
+    assert_eq!(known().await, None, "a property makes no contact");
+    one.edit(&me, vec![list(&you, List::Allow, true)]).await.unwrap();
+    assert_eq!(known().await, Some(Properties::new()), "nothing is shown of one who is not on the forward list");
+    one.edit(&me, vec![list(&you, List::Forward, true), mine(Property::HomePhone, Some("2"))]).await.unwrap();
+    assert_eq!(known().await, Some([(Property::HomePhone, "2".into())].into()));
+    let all: Vec<_> = Property::ALL.into_iter().map(|(property, code)| yours(property, Some(code))).collect();
+    one.edit(&you, all).await.unwrap();
+    let mut expected: Properties =
+        Property::ALL.into_iter().map(|(property, code)| (property, code.into())).collect();
+    assert_eq!(known().await.as_ref(), Some(&expected));
+    let edits = [yours(Property::WorkPhone, None), yours(Property::MobilePhone, Some("Zoë \0 \u{1f98b}"))];
+    one.edit(&you, edits.into()).await.unwrap();
+    one.edit(&me, vec![mine(Property::HasBlog, None)]).await.unwrap();
+    expected.retain(|property, _| !matches!(property, Property::WorkPhone | Property::HasBlog));
+    expected.insert(Property::MobilePhone, "Zoë \0 \u{1f98b}".into());
+    assert_eq!(known().await.as_ref(), Some(&expected));
+    assert!(roster(&other, &you).await.contacts[&me].properties.is_empty(), "the other side's are its own");
+    assert!(roster(&other, &you).await.settings.properties.is_empty());
+    for on in [false, true] {
+        one.edit(&me, vec![list(&you, List::Forward, on)]).await.unwrap();
+        assert_eq!(known().await, Some(Properties::new()), "forgotten with the forward entry");
+    }
+}
+
 /// Groups hold contacts until either goes.
 pub async fn groups_are_put_renamed_and_removed(source: &dyn Source) {
     let (one, other) = two(source).await;
@@ -215,6 +255,9 @@ pub async fn repeated_edits_change_nothing(source: &dyn Source) {
         Edit::Membership { contact: you.clone(), group: friends.id, on: true },
         Edit::Name { contact: you.clone(), name: "You".into() },
         Edit::NameAtContact { contact: you.clone(), name: "Me".into() },
+        Edit::ContactProperty { contact: you.clone(), property: Property::WorkPhone, value: Some("5".into()) },
+        Edit::ContactProperty { contact: you.clone(), property: Property::HasBlog, value: None },
+        Edit::PropertyAtContact { contact: you.clone(), property: Property::HomePhone, value: Some("6".into()) },
         list(&they, List::Forward, false),
         Edit::RemoveGroup(gone.id),
         Edit::FriendlyName("Me".into()),

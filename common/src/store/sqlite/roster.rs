@@ -1,10 +1,12 @@
 //! Contacts, groups and settings.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, ToSql, params};
 
 use super::accounts::{self, add_prompt_code, strangers_code};
 use super::columns::Columns;
-use crate::model::{Group, GroupId, List, Lists, Passport, Roster};
+use crate::model::{Group, GroupId, List, Lists, Passport, Properties, Property, Roster};
 use crate::store::roster::{RosterRow, assemble};
 use crate::store::{Edit, Result};
 
@@ -24,6 +26,7 @@ fn contacts(connection: &Connection, owner: &Passport) -> Result<Vec<RosterRow>>
          WHERE r.owner = ? AND (r.forward OR r.allow OR r.block OR r.reverse OR r.pending)
          ORDER BY r.contact",
     )?;
+    let mut properties = properties(connection, owner)?;
     let mut rows = statement.query([owner.as_str()])?;
     let mut contacts: Vec<RosterRow> = Vec::new();
     while let Some(row) = rows.next()? {
@@ -40,9 +43,23 @@ fn contacts(connection: &Connection, owner: &Passport) -> Result<Vec<RosterRow>>
             }
         }
         let (label, own_name) = (row.get(6)?, row.get(7)?);
-        contacts.push(RosterRow { contact, lists, label, own_name, groups: group.into_iter().collect() });
+        let (groups, properties) = (group.into_iter().collect(), properties.remove(&contact).unwrap_or_default());
+        contacts.push(RosterRow { contact, lists, label, own_name, groups, properties });
     }
     Ok(contacts)
+}
+
+/// The properties of the owner's contacts.
+fn properties(connection: &Connection, owner: &Passport) -> Result<BTreeMap<Passport, Properties>> {
+    let mut statement =
+        connection.prepare_cached("SELECT contact, property, value FROM contact_properties WHERE owner = ?")?;
+    let mut rows = statement.query([owner.as_str()])?;
+    let mut properties: BTreeMap<_, Properties> = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let property = row.parsed(1, |code: &String| Property::from_code(code))?;
+        properties.entry(row.passport(0)?).or_default().insert(property, row.get(2)?);
+    }
+    Ok(properties)
 }
 
 fn groups(connection: &Connection, owner: &Passport) -> Result<Vec<Group>> {
@@ -79,6 +96,12 @@ fn apply(connection: &Connection, owner: &Passport, edit: &Edit) -> Result<()> {
              ON CONFLICT DO UPDATE SET own_name = excluded.own_name",
             params![contact.as_str(), me, name],
         ),
+        Edit::ContactProperty { contact, property, value } => {
+            contact_property(connection, owner, contact, *property, value.as_deref())
+        }
+        Edit::PropertyAtContact { contact, property, value } => {
+            contact_property(connection, contact, owner, *property, value.as_deref())
+        }
         Edit::Membership { contact, group, on: true } => run(
             "INSERT INTO group_members (owner, contact, group_id) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             params![me, contact.as_str(), group.0.as_bytes()],
@@ -125,6 +148,29 @@ fn apply(connection: &Connection, owner: &Passport, edit: &Edit) -> Result<()> {
     }
 }
 
+/// What `owner` knows of a property of `contact`.
+fn contact_property(
+    connection: &Connection,
+    owner: &Passport,
+    contact: &Passport,
+    property: Property,
+    value: Option<&str>,
+) -> Result<()> {
+    let cell = [owner.as_str(), contact.as_str(), property.code()];
+    match value {
+        Some(value) => connection
+            .prepare_cached(
+                "INSERT INTO contact_properties (owner, contact, property, value) VALUES (?, ?, ?, ?)
+                 ON CONFLICT DO UPDATE SET value = excluded.value",
+            )?
+            .execute(params![cell[0], cell[1], cell[2], value])?,
+        None => connection
+            .prepare_cached("DELETE FROM contact_properties WHERE owner = ? AND contact = ? AND property = ?")?
+            .execute(cell)?,
+    };
+    Ok(())
+}
+
 /// The owner's cell and those of the other side.
 fn forward(connection: &Connection, owner: &Passport, contact: &Passport, on: bool) -> Result<()> {
     connection.prepare_cached(set_list(List::Forward))?.execute(params![owner.as_str(), contact.as_str(), on])?;
@@ -135,9 +181,12 @@ fn forward(connection: &Connection, owner: &Passport, contact: &Passport, on: bo
         )?
         .execute(params![contact.as_str(), owner.as_str(), on])?;
     if !on {
-        connection
-            .prepare_cached("DELETE FROM group_members WHERE owner = ? AND contact = ?")?
-            .execute(params![owner.as_str(), contact.as_str()])?;
+        for sql in [
+            "DELETE FROM group_members WHERE owner = ? AND contact = ?",
+            "DELETE FROM contact_properties WHERE owner = ? AND contact = ?",
+        ] {
+            connection.prepare_cached(sql)?.execute(params![owner.as_str(), contact.as_str()])?;
+        }
     }
     Ok(())
 }

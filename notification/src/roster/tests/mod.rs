@@ -50,7 +50,8 @@ impl Desk {
             settings_changed: 1_750_000_000_000,
             reverse_digest: 0,
         };
-        let account = |name| (passport(name), Target { name: "Somebody".into(), reverse_count: 0 });
+        let somebody = || Target { name: "Somebody".into(), properties: Properties::new(), reverse_count: 0 };
+        let account = |name| (passport(name), somebody());
         Self {
             passport: passport(name),
             claim: ClaimId(Uuid::from_u128(name.len() as u128)),

@@ -15,12 +15,22 @@ struct Cells {
     members: BTreeSet<(Passport, Passport, GroupId)>,
     groups: BTreeMap<(Passport, GroupId), Group>,
     settings: BTreeMap<Passport, Settings>,
+    /// By owner and contact.
+    properties: BTreeMap<(Passport, Passport), Properties>,
 }
 
 impl Cells {
     fn set(&mut self, owner: &Passport, contact: &Passport, list: List, on: bool) {
         let lists = self.lists.entry((owner.clone(), contact.clone())).or_default();
         *lists = if on { lists.with(list) } else { lists.without(list) };
+    }
+
+    fn set_property(&mut self, key: (Passport, Passport), property: Property, value: Option<String>) {
+        let properties = self.properties.entry(key).or_default();
+        match value {
+            Some(value) => drop(properties.insert(property, value)),
+            None => drop(properties.remove(&property)),
+        }
     }
 
     fn apply(&mut self, owner: &Passport, edit: &Edit) {
@@ -34,10 +44,17 @@ impl Cells {
                         self.set(&contact, owner, List::Pending, true);
                     } else {
                         self.members.retain(|(by, who, _)| (by, who) != (owner, &contact));
+                        self.properties.remove(&(owner.clone(), contact));
                     }
                 }
             }
             Edit::Name { .. } | Edit::NameAtContact { .. } => {}
+            Edit::ContactProperty { contact, property, value } => {
+                self.set_property((owner.clone(), contact), property, value);
+            }
+            Edit::PropertyAtContact { contact, property, value } => {
+                self.set_property((contact, owner.clone()), property, value);
+            }
             Edit::Membership { contact, group, on } => {
                 let key = (owner.clone(), contact, group);
                 if on {
@@ -67,12 +84,15 @@ impl Cells {
         let on_any = self.lists.iter().filter(|((by, _), lists)| by == owner && !lists.is_empty());
         let contact = |((_, who), lists): (&(Passport, Passport), &Lists)| {
             let groups = self.members.iter().filter(|(by, member, _)| (by, member) == (owner, who));
+            let properties = self.properties.get(&(owner.clone(), who.clone()));
+            let properties = properties.filter(|_| lists.contains(List::Forward));
             let contact = Contact {
                 passport: who.clone(),
                 id: ContactId::of(claim, who),
                 lists: *lists,
                 name: String::new(),
                 groups: groups.map(|(.., group)| *group).collect(),
+                properties: properties.cloned().unwrap_or_default(),
             };
             (who.clone(), contact)
         };
@@ -116,10 +136,16 @@ impl World {
     /// One line of somebody, with all that follows from it for the others.
     fn play(&mut self, at: usize, line: &str) {
         let desk = &mut self.desks[at];
+        for (who, settings) in &self.cells.settings {
+            desk.accounts.get_mut(who).unwrap().properties.clone_from(&settings.properties);
+        }
         let read = desk.says(line);
         assert!(!read.is_empty(), "{line}: no answer");
         self.store(at);
         for effect in self.desks[at].last.effects.clone() {
+            if let Effect::PropertyChanged(property, value) = &effect {
+                self.tell_property(at, *property, value);
+            }
             let Effect::Notify(to, notice) = effect else { continue };
             let Some(other) = self.desks.iter().position(|desk| desk.passport == to) else { continue };
             let by = PEOPLE[at];
@@ -132,6 +158,15 @@ impl World {
         }
         for desk in &mut self.desks {
             desk.last = Plan::default();
+        }
+    }
+
+    fn tell_property(&mut self, at: usize, property: Property, value: &str) {
+        let desk = &self.desks[at];
+        let of = desk.passport.clone();
+        let watchers: BTreeSet<_> = desk.roster.watchers(&of).cloned().collect();
+        for desk in self.desks.iter_mut().filter(|desk| watchers.contains(&desk.passport)) {
+            fold_property(&mut desk.roster, &of, property, value);
         }
     }
 
@@ -210,7 +245,8 @@ fn line(desk: &Desk, kind: u8, whom: usize, list: usize, group: u16) -> String {
         (6, _) => format!("RMG 1 {group}"),
         (7, _) => format!("REG 1 {group} Group{whom}"),
         (8, _) => format!("BLP 1 {}", ["AL", "BL"][whom % 2]),
-        (9, _) => format!("PRP 1 PHH {whom}"),
+        (9, _) if whom == 3 => "PRP 1 PHH".to_owned(),
+        (9, _) => format!("PRP 1 {} {}", ["PHH", "MBE"][usize::from(whom == 2)], ["0", "1", "Y"][whom]),
         (10, false) => format!("REA 1 {who} {who}"),
         (10, true) => format!("PRP 1 MFN Name{whom}"),
         _ => format!("GTC 1 {}", ["A", "N"][whom % 2]),

@@ -61,12 +61,13 @@ fn msnp7() {
     );
 }
 
-/// §13.5, without Bob's `BPR`: what he has set is known to his own account alone.
+/// §13.5
 #[test]
 fn msnp8() {
     let mut desk = Desk::alice(&Dialect::MSNP8);
     assert_eq!(desk.is_added_by("carol", "Carol"), ["ADD 0 RL 31 carol@example.com Carol"]);
     desk.says("PRP 1 PHH 555%20-%201234");
+    fold_property(&mut desk.roster, &passport("bob"), Property::MobilePaging, "Y");
     desk.roster.settings.list_version = 35;
     desk.check(
         "C: SYN 8 0
@@ -77,6 +78,7 @@ fn msnp8() {
          S: LSG 0 Other%20Contacts 0
          S: LSG 1 Friends 0
          S: LST bob@example.com Bob 11 1
+         S: BPR MOB Y
          S: LST carol@example.com Carol 12
          C: ADD 11 FL dave@example.com dave@example.com 0
          S: ADD 11 FL 36 dave@example.com dave@example.com 0",
@@ -182,6 +184,85 @@ fn properties_follow_a_new_contact_up_to_msnp7() {
              S: ADD 9 FL 31 Bob@example.com B%6fb 0",
         );
     }
+}
+
+#[test]
+fn properties_of_a_contact_are_copied_and_kept() {
+    let bob = passport("bob");
+    for (dialect, script) in [
+        (
+            &Dialect::MSNP7,
+            "C: ADD 9 FL bob@example.com Bob
+             S: ADD 9 FL 31 bob@example.com Bob
+             S: BPR 31 bob@example.com PHH 555%201
+             S: BPR 31 bob@example.com PHW
+             S: BPR 31 bob@example.com PHM
+             S: BPR 31 bob@example.com MOB Y",
+        ),
+        (&Dialect::MSNP8, "C: ADD 9 FL bob@example.com Bob\nS: ADD 9 FL 31 bob@example.com Bob"),
+        (
+            &Dialect::MSNP11,
+            "C: ADC 9 FL N=bob@example.com F=Bob
+             S: ADC 9 FL N=bob@example.com F=Bob C={bob}
+             S: BPR bob@example.com PHH 555%201
+             S: BPR bob@example.com MOB Y
+             S: BPR bob@example.com HSB 1",
+        ),
+    ] {
+        let mut desk = Desk::new("alice", dialect);
+        let kept: Properties = [
+            (Property::HomePhone, "555 1".to_owned()),
+            (Property::MobilePaging, "Y".to_owned()),
+            (Property::HasBlog, "1".to_owned()),
+        ]
+        .into();
+        let mut set = kept.clone();
+        set.insert(Property::MobileEnabled, "Y".into());
+        set.insert(Property::DirectDevice, "1".into());
+        desk.accounts.get_mut(&bob).unwrap().properties = set;
+        desk.check(script);
+        let known = |desk: &Desk| desk.roster.contacts[&bob].properties.clone();
+        assert_eq!(known(&desk), kept);
+        let cleared = Edit::ContactProperty { contact: bob.clone(), property: Property::WorkPhone, value: None };
+        assert!(desk.last.edits.contains(&cleared), "nothing is left of an earlier time");
+        fold_property(&mut desk.roster, &bob, Property::MobileEnabled, "N");
+        fold_property(&mut desk.roster, &bob, Property::MobilePaging, "");
+        fold_property(&mut desk.roster, &passport("carol"), Property::MobilePaging, "Y");
+        assert_eq!(known(&desk).keys().collect::<Vec<_>>(), [&Property::HomePhone, &Property::HasBlog]);
+        assert_eq!(desk.roster.contacts.len(), 1);
+        desk.put("bob", "Bob", &[Allow]);
+        let handle = if desk.dialect.pending_list { desk.fill("{bob}") } else { bob.to_string() };
+        desk.says(&format!("REM 1 FL {handle}"));
+        assert_eq!(known(&desk), Properties::new());
+    }
+}
+
+#[test]
+fn own_properties_are_written_where_they_are_kept() {
+    let mut desk = Desk::alice(&Dialect::MSNP11);
+    for (who, lists) in [("dave", [Reverse, Block]), ("erin", [Reverse, Pending]), ("carol", [Forward, Allow])] {
+        desk.put(who, who, &lists);
+    }
+    let copies = |desk: &Desk| -> Vec<_> {
+        let copies = desk.last.edits.iter().filter_map(|edit| match edit {
+            Edit::PropertyAtContact { contact, property: Property::MobilePhone, value } => {
+                Some((contact.clone(), value.clone()))
+            }
+            _ => None,
+        });
+        copies.collect()
+    };
+    desk.says("PRP 1 PHM 5%205");
+    let five = Some("5 5".to_owned());
+    assert_eq!(copies(&desk), [(passport("bob"), five.clone()), (passport("erin"), five)]);
+    assert!(desk.last.edits.contains(&Edit::Property(Property::MobilePhone, Some("5 5".into()))));
+    desk.says("PRP 2 PHM 5%205");
+    assert_eq!(copies(&desk), []);
+    desk.says("BLP 3 BL");
+    desk.says("PRP 4 PHM");
+    assert_eq!(copies(&desk), [(passport("bob"), None)]);
+    desk.says("PRP 5 MBE Y");
+    assert!(!desk.last.edits.iter().any(|edit| matches!(edit, Edit::PropertyAtContact { .. })));
 }
 
 #[test]

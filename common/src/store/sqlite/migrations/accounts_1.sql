@@ -51,6 +51,15 @@ CREATE TABLE roster (
     PRIMARY KEY (owner, contact)
 ) STRICT, WITHOUT ROWID;
 
+-- A cell for each property of a contact that its owner knows of. The contact's own session writes it too.
+CREATE TABLE contact_properties (
+    owner TEXT NOT NULL,
+    contact TEXT NOT NULL,
+    property TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (owner, contact, property)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE groups (
     owner TEXT NOT NULL,
     group_id BLOB NOT NULL,
