@@ -1,4 +1,4 @@
-//! When principals were last signed in: collected, and written behind (DESIGN: coalesced).
+//! When principals were last signed in: collected, and written behind in batches.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -28,7 +28,7 @@ const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 /// Between two lines that say what is waited for.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
 /// From the request to stop to the use of force.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long a console may take for what is left.
 const CONSOLE_TIMEOUT: Duration = Duration::from_secs(1);
 

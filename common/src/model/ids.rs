@@ -77,7 +77,7 @@ const PAIR_NAMESPACE: Uuid = Uuid::from_u128(0x6f0d_3c52_5b1e_4a8e_9d2c_7be4_16f
 
 /// The name of a process in the cluster, unique among those alive: letters, digits, `-`, at most 32 bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "String", into = "String")]
 pub struct NodeId(pub std::sync::Arc<str>);
 
 impl NodeId {
@@ -96,6 +96,21 @@ impl NodeId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl TryFrom<String> for NodeId {
+    type Error = &'static str;
+
+    /// What comes from a peer follows the rules, or is no name: it may stand in a log.
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("a node's name is letters, digits and hyphens, at most 32")
+    }
+}
+
+impl From<NodeId> for String {
+    fn from(id: NodeId) -> Self {
+        id.as_str().to_owned()
     }
 }
 

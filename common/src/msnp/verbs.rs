@@ -209,7 +209,7 @@ pub const TABLE: &[Row] = &[
     ns(*b"URL", (2, LAST), (2, 3)),
     ns(*b"GCF", (11, 12), (2, 2)),
     ns(*b"SND", (2, LAST), (2, 5)),
-    ns(*b"SDC", (5, LAST), (8, 8)).with(Payload::UpTo(4096)),
+    ns(*b"SDC", (5, LAST), (8, 9)).with(Payload::UpTo(4096)),
     ns(*b"FND", (2, LAST), (1, MANY)),
     ns(*b"PAG", (5, LAST), (3, 3)).with(Payload::UpTo(4096)),
     ns(*b"PGD", (9, LAST), (4, 4)).with(Payload::UpTo(4096)),

@@ -5,7 +5,7 @@
 //! 1. [`parse`];
 //! 2. [`Request::names_account`]: look that account up, as [`Target`];
 //! 3. [`plan`]: a reply, edits and effects, or a refusal;
-//! 4. write the edits to the store, then [`fold`] them into memory, then write the reply, then carry out the
+//! 4. write the edits to the store, then [`fold()`] them into memory, then write the reply, then carry out the
 //!    effects. If the store fails nothing has happened.
 //!
 //! The answer to `SYN` may be long: for [`Request::is_sync`], take [`sync_lines`] instead of steps 2–4.

@@ -42,12 +42,13 @@ pub(super) async fn drive<T: Transport>(
                 Event::Ended(ended) => return ended.into(),
             },
             item = mailbox.recv() => {
-                let mut next = item;
-                for _ in 0..BURST {
-                    let Some(item) = next else { out.close(Closing::TooSlow); break };
+                let Some(item) = item else { return Closing::TooSlow };
+                take(session, item, connection, services, &mut out).await;
+                for _ in 1..BURST {
+                    if out.close.is_some() { break }
+                    // Taken out only when it is taken in: what stays comes with the next turn of the loop.
+                    let Some(item) = mailbox.now() else { break };
                     take(session, item, connection, services, &mut out).await;
-                    next = mailbox.now();
-                    if next.is_none() || out.close.is_some() { break }
                 }
                 apply_pieces(connection, &mut out);
                 connection.flush();

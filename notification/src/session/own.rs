@@ -189,6 +189,10 @@ impl Session {
     }
 
     fn tell_property(&self, property: Property, value: &str, out: &mut Out) {
+        // Whoever looks offline says nothing; the contacts' lists have it all the same.
+        if !self.own.is_visible() {
+            return;
+        }
         let value: Arc<str> = value.into();
         let notice = || Notice::Property { of: self.passport.clone(), property, value: Arc::clone(&value) };
         out.posts.extend(self.watchers().map(|watcher| (watcher.clone(), notice())));
