@@ -67,7 +67,7 @@ async fn two_and_no_more(addr: SocketAddr) -> Result<()> {
     let mut first = Client::connect_from(here, addr).await?;
     let mut second = Client::connect_from(here, addr).await?;
     let mut third = Client::connect_from(here, addr).await?;
-    let closed = tokio::time::timeout(Duration::from_secs(2), closes(&mut third)).await;
+    let closed = tokio::time::timeout(Duration::from_secs(5), closes(&mut third)).await;
     ensure!(closed.context("the third is not closed")??.is_empty(), "it is told nothing");
     let mut stranger = Client::connect_from(elsewhere, addr).await?;
     ensure!(is_silent(&mut first, SILENCE).await && is_silent(&mut second, SILENCE).await, "two are too many");
