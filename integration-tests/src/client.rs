@@ -1,12 +1,12 @@
 //! A client for tests that play no transcript: kill tests and benchmarks. It speaks MSNP7 and believes nothing.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use common::msnp::challenge::md5_answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// The verbs that servers send with a payload, in the dialect that this client speaks.
 const WITH_PAYLOAD: &[&str] = &["MSG", "NOT", "IPG"];
@@ -48,7 +48,23 @@ impl Client {
     /// # Errors
     /// When nobody listens there.
     pub async fn connect(addr: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect(addr).await.with_context(|| format!("connecting to {addr}"))?;
+        Self::connect_from(Ipv4Addr::UNSPECIFIED.into(), addr).await
+    }
+
+    /// Connects from one of this machine's addresses: all of 127.0.0.0/8 are. The unspecified one leaves the choice
+    /// to the system.
+    ///
+    /// # Errors
+    /// When nobody listens there, or the machine has no such address.
+    pub async fn connect_from(local: IpAddr, addr: SocketAddr) -> Result<Self> {
+        let connecting = async {
+            let socket = TcpSocket::new_v4()?;
+            if !local.is_unspecified() {
+                socket.bind((local, 0).into())?;
+            }
+            socket.connect(addr).await
+        };
+        let stream = connecting.await.with_context(|| format!("connecting to {addr} from {local}"))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, input: BytesMut::new(), trid: 0 })
     }
@@ -59,15 +75,23 @@ impl Client {
     /// When the server does not do what the protocol says.
     pub async fn sign_in(addr: SocketAddr, passport: &str, password: &str) -> Result<Self> {
         let mut client = Self::connect(addr).await?;
-        client.request("VER", "MSNP7 CVR0").await?;
-        client.request("INF", "").await?;
-        let salt = client.request("USR", &format!("MD5 I {passport}")).await?.token(4).to_owned();
-        let ok = client.request("USR", &format!("MD5 S {}", md5_answer(&salt, password))).await?;
+        let ok = client.authenticate(passport, password).await?;
         if ok.token(2) != "OK" {
             bail!("{passport} could not sign in: {:?}", ok.tokens);
         }
         client.request("CHG", "NLN").await?;
         Ok(client)
+    }
+
+    /// From `VER` to the proof by MD5; returns the server's answer to that, `OK` or a refusal.
+    ///
+    /// # Errors
+    /// When the connection ends before.
+    pub async fn authenticate(&mut self, passport: &str, password: &str) -> Result<Received> {
+        self.request("VER", "MSNP7 CVR0").await?;
+        self.request("INF", "").await?;
+        let salt = self.request("USR", &format!("MD5 I {passport}")).await?.token(4).to_owned();
+        self.request("USR", &format!("MD5 S {}", md5_answer(&salt, password))).await
     }
 
     /// Sends a request and waits for the answer to it; what comes in between is passed over.
@@ -108,7 +132,40 @@ impl Client {
         Ok(self.trid)
     }
 
-    /// The next command from the server.
+    /// Sends bytes as they are: a line without a transaction id, or what is no line at all.
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    pub async fn raw(&mut self, bytes: &[u8]) -> Result<()> {
+        Ok(self.stream.write_all(bytes).await?)
+    }
+
+    /// Ends the connection by a reset, as a lost one does.
+    ///
+    /// # Errors
+    /// When the system refuses that.
+    pub fn reset(self) -> Result<()> {
+        Ok(self.stream.set_zero_linger()?)
+    }
+
+    /// What the server still sends until it closes its side.
+    ///
+    /// # Errors
+    /// When the connection ends by a reset, or in the middle of a command.
+    pub async fn rest(&mut self) -> Result<Vec<Received>> {
+        let mut rest = Vec::new();
+        loop {
+            while let Some(received) = self.parse()? {
+                rest.push(received);
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                anyhow::ensure!(self.input.is_empty(), "the server closed in the middle of {:?}", self.input);
+                return Ok(rest);
+            }
+        }
+    }
+
+    /// The next command from the server. Safe to cancel.
     ///
     /// # Errors
     /// When the connection ends, or the server sends what is no command.

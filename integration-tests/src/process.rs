@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::binaries;
+use crate::{admin, binaries};
 
 /// How long a process may take until it listens.
 const START: Duration = Duration::from_secs(30);
@@ -71,6 +71,22 @@ impl Process {
     pub fn address(&self, name: &str) -> anyhow::Result<SocketAddr> {
         let address = self.addresses.get(name).copied();
         address.with_context(|| format!("{} said nothing of its address for {name}", self.name))
+    }
+
+    /// Status and body of a `GET` at its admin address.
+    ///
+    /// # Errors
+    /// When it does not answer with HTTP within seconds.
+    pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        admin::get(self.address("admin")?, path).await
+    }
+
+    /// How many nodes of a tier it counts as alive, by its metrics.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn nodes_seen(&self, tier: &str) -> anyhow::Result<usize> {
+        admin::nodes_seen(self.address("admin")?, tier).await
     }
 
     /// Starts it with these settings over the configuration file, and waits until it listens. A second start asks

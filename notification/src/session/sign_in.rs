@@ -136,6 +136,10 @@ async fn by_password(
     let is_right = answers(salt, password.as_deref(), answer);
     match account {
         Some(account) if is_right => {
+            // Asked again: guesses sent at once were all let in before the first was found wrong.
+            if !services.guard.allows(who, peer.ip()) {
+                return Err(Denied::Wrong);
+            }
             services.guard.succeeded(who, peer.ip());
             Ok(account)
         }

@@ -1,0 +1,80 @@
+//! What shows only in a deployment with other settings, or in one that has lost a part: deadlines, limits, grace,
+//! guessed passwords, nodes that are gone; and what operators and resolvers ask.
+
+mod deadlines;
+mod dns;
+mod grace;
+mod guessing;
+mod lists;
+mod losses;
+mod operators;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use integration_tests::accounts;
+use integration_tests::client::{Client, Received};
+use integration_tests::{Plan, World};
+use tokio::time::{Instant, sleep, timeout};
+
+/// How long anything may take that happens by itself.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a whole story may take.
+const STORY: Duration = Duration::from_secs(90);
+/// Silence of this length is taken for silence.
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// A small deployment: one node of each tier.
+fn one_of_each(settings: &[&str]) -> Plan {
+    let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+    Plan { notification: 1, switchboard: 1, settings }
+}
+
+/// Starts a deployment, plays a story in it and stops it again. If the story fails, the logs are shown.
+async fn play(plan: Plan, story: impl AsyncFnOnce(&mut World) -> Result<()>) -> Result<()> {
+    let mut world = World::start(plan).await?;
+    let played = timeout(STORY, story(&mut world)).await.context("the story does not end").flatten();
+    played.map_err(|error| anyhow!("{error:#}\n{}", world.logs()))?;
+    world.shut_down().await
+}
+
+/// Accounts of these names at example.com; `contacts` as in [`accounts::create`].
+async fn people<const N: usize>(
+    world: &World,
+    names: [&str; N],
+    contacts: &[(usize, usize)],
+) -> Result<[String; N]> {
+    let names = names.map(str::to_owned);
+    let made = accounts::create(world.config(), &names, contacts).await?;
+    let made: Vec<String> = made.iter().map(|passport| passport.as_str().to_owned()).collect();
+    made.try_into().map_err(|made| anyhow!("not as many accounts as names: {made:?}"))
+}
+
+/// Waits for something that is to come by itself.
+async fn soon<T>(what: impl Future<Output = Result<T>>) -> Result<T> {
+    timeout(PATIENCE, what).await.context("nothing came in time")?
+}
+
+/// The lines that the server still sends until it closes.
+async fn closes(client: &mut Client) -> Result<Vec<String>> {
+    Ok(lines(&soon(client.rest()).await?))
+}
+
+fn lines(received: &[Received]) -> Vec<String> {
+    received.iter().map(|received| received.tokens.join(" ")).collect()
+}
+
+/// Whether the connection is open and nothing comes on it.
+async fn is_silent(client: &mut Client, how_long: Duration) -> bool {
+    timeout(how_long, client.receive()).await.is_err()
+}
+
+/// Asks until the answer is yes.
+async fn until(what: &str, mut is_so: impl AsyncFnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so().await? {
+        anyhow::ensure!(Instant::now() < deadline, "not in time: {what}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}

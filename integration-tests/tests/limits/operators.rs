@@ -1,0 +1,51 @@
+//! What each process says on its admin address.
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::Process;
+use integration_tests::accounts::PASSWORD;
+use integration_tests::client::Client;
+
+use crate::{one_of_each, people, play, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_readiness_and_metrics() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        for process in world.processes() {
+            answers(process).await.with_context(|| process.name().to_owned())?;
+        }
+        let [alice] = people(world, ["alice"], &[]).await?;
+        let notification = world.process("notification-1")?;
+        for (count, signed_in) in [(0, false), (1, true), (0, false)] {
+            let addr = notification.address("clients")?;
+            let client = if signed_in { Some(Client::sign_in(addr, &alice, PASSWORD).await?) } else { None };
+            until(&format!("{count} sessions are counted"), async || {
+                Ok(metric(notification, "monarch_notification_sessions").await? == count)
+            })
+            .await?;
+            drop(client);
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn answers(process: &Process) -> Result<()> {
+    ensure!(process.get("/healthz").await? == (200, "ok\n".to_owned()));
+    ensure!(process.get("/readyz").await? == (200, "ready\n".to_owned()));
+    ensure!(process.get("/").await?.0 == 404);
+    let (status, metrics) = process.get("/metrics").await?;
+    ensure!(status == 200 && metrics.ends_with("\n# EOF\n"), "{status}: {metrics}");
+    for tier in ["dispatch", "notification", "switchboard"] {
+        ensure!(process.nodes_seen(tier).await? == 1, "{tier}: {metrics}");
+    }
+    let of_the_tier = format!("\nmonarch_{}_", process.tier());
+    ensure!(metrics.contains(&of_the_tier) && metrics.contains("\nprocess_open_fds "), "{metrics}");
+    Ok(())
+}
+
+/// A metric without labels.
+async fn metric(process: &Process, name: &str) -> Result<u64> {
+    let (_, metrics) = process.get("/metrics").await?;
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| format!("no {name} in {metrics}"))?.parse()?)
+}
