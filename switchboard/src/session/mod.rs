@@ -153,11 +153,6 @@ impl<T: Transport> Session<T> {
     }
 
     fn happened(&mut self, event: Event) -> Result<(), End> {
-        if matches!(event, Event::Command(_)) {
-            // What was confirmed when last looked, and not now: a kernel may have confirmed more since the client
-            // sent this, and the client never read it. It may see a message twice that way, never not at all.
-            self.cursor.command();
-        }
         match event {
             Event::Command(command) if self.calls.is_waiting() => {
                 self.held = Some(command);
@@ -179,6 +174,10 @@ impl<T: Transport> Session<T> {
 
     fn command(&mut self, command: &Command) -> Result<(), End> {
         self.seat.conversation.touch();
+        if self.cursor.is_waiting() {
+            self.cursor.confirm(self.connection.confirmed());
+        }
+        self.cursor.command();
         gate(Service::Switchboard, None, Phase::SignedIn, command)?;
         match Request::parse(command)? {
             Request::Message { trid, ack, payload } => {
