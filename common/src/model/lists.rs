@@ -58,12 +58,6 @@ impl Lists {
     /// On no list.
     pub const NONE: Self = Self(0);
 
-    /// The lists whose bits are set; bits that name no list are dropped.
-    #[must_use]
-    pub fn from_bits(bits: u8) -> Self {
-        Self(bits & 0x1f)
-    }
-
     /// The sum of the bits.
     #[must_use]
     pub fn bits(self) -> u8 {

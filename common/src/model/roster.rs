@@ -120,12 +120,6 @@ impl Roster {
         self.groups.values().find(|group| group.name == name)
     }
 
-    /// The group of that id.
-    #[must_use]
-    pub fn group_by_id(&self, id: GroupId) -> Option<&Group> {
-        self.groups.values().find(|group| group.id == id)
-    }
-
     /// The contact of that id.
     #[must_use]
     pub fn contact_by_id(&self, id: ContactId) -> Option<&Contact> {

@@ -76,18 +76,6 @@ impl<T> Sender<T> {
         self.shared.arrived.notify_one();
         Ok(())
     }
-
-    /// Whether the other end is gone or has overflowed.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.shared.lock().closed
-    }
-
-    /// Whether both put into the same mailbox.
-    #[must_use]
-    pub fn same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
-    }
 }
 
 impl<T> Mailbox<T> {
