@@ -15,10 +15,22 @@ pub(crate) struct LiveCursor {
     /// Where kept messages end in the stream to the client, oldest first.
     unconfirmed: VecDeque<(u64, MessageId)>,
     confirmed: Option<MessageId>,
-    /// Where it stood when the client sent its last command: a kernel may confirm what no client has read, but
+    /// Where it stood before the client sent its last command: a kernel may confirm what no client has read, but
     /// who sends has most likely read what came before.
     at_last_command: Option<MessageId>,
+    /// What is known of commands that are still to come.
+    mark: Option<Mark>,
     reported: Option<MessageId>,
+}
+
+/// A command that ends behind byte `arrived` was sent after `confirmed` was confirmed.
+///
+/// A command may have been in a buffer for long when it is handled. What was confirmed by then says nothing about
+/// what its sender had read.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    arrived: u64,
+    confirmed: Option<MessageId>,
 }
 
 impl LiveCursor {
@@ -48,8 +60,30 @@ impl LiveCursor {
         }
     }
 
-    /// The client has sent a command, behind what [`LiveCursor::confirm`] was told before.
-    pub(crate) fn command(&mut self) {
+    /// Of the client's bytes so many have arrived; asked after [`LiveCursor::confirm`] was told.
+    pub(crate) fn mark(&mut self, arrived: u64) {
+        // An older mark that a command in a buffer will use stays until then: it would never be used otherwise
+        // if there is always one.
+        if self.mark.is_none_or(|mark| mark.arrived == arrived) {
+            self.mark = Some(Mark { arrived, confirmed: self.confirmed });
+        }
+    }
+
+    /// Whether a mark would tell something new.
+    pub(crate) fn wants_mark(&self) -> bool {
+        self.mark.map_or(self.at_last_command, |mark| mark.confirmed) != self.confirmed
+    }
+
+    /// The client has sent a command that ends at byte `end` of what it sends.
+    pub(crate) fn command(&mut self, end: u64) {
+        if let Some(mark) = self.mark.take_if(|mark| mark.arrived < end) {
+            self.at_last_command = mark.confirmed;
+        }
+    }
+
+    /// The client has closed its side: what was confirmed by then stays delivered, since a kernel resets a
+    /// connection that is closed with something unread.
+    pub(crate) fn closed(&mut self) {
         self.at_last_command = self.confirmed;
     }
 
@@ -148,11 +182,41 @@ mod tests {
         let mut cursor = LiveCursor::default();
         cursor.queued(id(1), 100);
         cursor.confirm(100);
+        assert!(cursor.wants_mark());
+        cursor.mark(0);
+        assert!(!cursor.wants_mark());
         assert_eq!(cursor.finish(false), None);
-        cursor.command();
+        cursor.command(10);
         cursor.queued(id(2), 200);
         cursor.confirm(200);
         assert_eq!((cursor.finish(true), cursor.finish(false)), (Some(id(2)), Some(id(1))));
+    }
+
+    #[test]
+    fn a_command_that_had_arrived_says_nothing_of_what_was_confirmed_later() {
+        let mut cursor = LiveCursor::default();
+        cursor.queued(id(1), 100);
+        cursor.confirm(100);
+        cursor.mark(30);
+        for end in [10, 20, 30] {
+            cursor.command(end);
+            assert_eq!(cursor.finish(false), None);
+        }
+        cursor.command(31);
+        assert_eq!(cursor.finish(false), Some(id(1)));
+    }
+
+    #[test]
+    fn the_mark_moves_though_there_is_always_a_command_in_the_buffer() {
+        let mut cursor = LiveCursor::default();
+        for step in 1..100 {
+            cursor.queued(id(step), 100 * step as u64);
+            cursor.confirm(100 * step as u64);
+            cursor.mark(10 * step as u64);
+            cursor.mark(10 * step as u64 + 5);
+            cursor.command(10 * step as u64 + 1);
+            assert_eq!(cursor.finish(false), Some(id(step)));
+        }
     }
 
     #[test]

@@ -234,6 +234,18 @@ impl<T: Transport> Connection<T> {
         self.bytes_in
     }
 
+    /// Bytes that have arrived from the other side, read or not; never too few.
+    #[must_use]
+    pub fn arrived(&self) -> u64 {
+        self.bytes_in.saturating_add(self.transport.unread())
+    }
+
+    /// Where the last command that [`Connection::event`] reported ends, in bytes from the beginning of the input.
+    #[must_use]
+    pub fn consumed(&self) -> u64 {
+        self.bytes_in - self.input.as_ref().map_or(0, |input| input.len() as u64)
+    }
+
     /// No more will be written; reading goes on.
     pub fn close_write(&mut self) {
         self.transport.close_write();
@@ -268,6 +280,9 @@ mod tests {
             Err(io::ErrorKind::BrokenPipe.into())
         }
         fn confirmed(&self) -> u64 {
+            0
+        }
+        fn unread(&self) -> u64 {
             0
         }
         fn close_write(&mut self) {}

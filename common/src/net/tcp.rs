@@ -79,6 +79,10 @@ impl Transport for TcpTransport {
         bytes_acked(&self.stream).unwrap_or(0)
     }
 
+    fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.stream).unwrap_or(u64::MAX)
+    }
+
     fn close_write(&mut self) {
         // An error means that it is closed already.
         let _ = self.stream.try_io(Interest::WRITABLE, || SockRef::from(&self.stream).shutdown(Shutdown::Write));
@@ -137,7 +141,7 @@ fn bytes_acked(stream: &TcpStream) -> io::Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
     #[tokio::test]
@@ -162,5 +166,19 @@ mod tests {
         while transport.confirmed() != 20 {
             tokio::task::yield_now().await;
         }
+    }
+
+    #[tokio::test]
+    async fn counts_what_has_arrived_and_is_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let mut transport = TcpTransport::new(stream, peer).unwrap();
+        assert_eq!(transport.unread(), 0);
+        client.write_all(b"0123456789").await.unwrap();
+        std::future::poll_fn(|cx| transport.poll_ready(cx, false)).await.unwrap();
+        assert_eq!(transport.unread(), 10);
+        assert_eq!(transport.try_read(&mut BytesMut::with_capacity(4)).unwrap(), 4);
+        assert_eq!(transport.unread(), 6);
     }
 }

@@ -38,6 +38,9 @@ pub trait Transport: Send + 'static {
     /// How many of the bytes written the other side has confirmed. Never falls; also known after a reset.
     fn confirmed(&self) -> u64;
 
+    /// How many bytes have arrived from the other side and wait to be read; never too few.
+    fn unread(&self) -> u64;
+
     /// No more will be written; reading goes on.
     fn close_write(&mut self);
 

@@ -27,10 +27,9 @@ impl<T: Transport> Session<T> {
         }
         let closed = *end == End::Closed;
         if closed {
-            // Closing is something that the client did, as a command is: what it had confirmed by then stays
-            // delivered, also if what follows is answered by a reset.
+            // Also if what follows is answered by a reset.
             self.cursor.confirm(self.connection.confirmed());
-            self.cursor.command();
+            self.cursor.closed();
         }
         let needed = self.cursor.end();
         let in_order = linger(&mut self.connection, closed, needed).await;

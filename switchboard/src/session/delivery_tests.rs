@@ -72,6 +72,7 @@ async fn the_live_cursor_follows_what_is_confirmed() {
 async fn a_reset_goes_back_to_the_last_command() {
     let world = World::new();
     let (clients, ids) = chat_of_two(&world, &["one", "two"]).await;
+    world.store.was_asked(|asked| *asked == Asked::Cursor(passport("bob"), Some(ids[1]))).await;
     clients[1].hears_nothing().await;
     let said = clients[0].msg(7, "A", TEXT, "three");
     clients[0].hears("ACK 7\n").await;
@@ -82,6 +83,25 @@ async fn a_reset_goes_back_to_the_last_command() {
     clients[1].reset();
     world.store.was_asked(|asked| *asked == Asked::Close(passport("bob"), Some(ids[1]))).await;
     world.peers.has_told(&passport("bob")).await;
+}
+
+/// What a client sent early and is handled late does not show that it has read what came in between.
+#[tokio::test(start_paused = true)]
+async fn a_reset_goes_back_behind_a_command_that_waited() {
+    let world = World::new();
+    let (alice, bob) = {
+        let mut clients = world.chat(&["alice", "bob"]).await.into_iter();
+        (clients.next().unwrap(), clients.next().unwrap())
+    };
+    bob.say("CAL 2 slow@example.com\nCAL 3 nobody\n");
+    let said = alice.msg(1, "A", TEXT, "one");
+    alice.hears("ACK 1\n").await;
+    bob.hears_msg("alice", "Alice", &said).await;
+    let first = world.written().last().unwrap().message.id;
+    world.store.was_asked(|asked| *asked == Asked::Cursor(passport("bob"), Some(first))).await;
+    bob.hears("217 2\n208 3\n").await;
+    bob.reset();
+    world.store.was_asked(|asked| *asked == Asked::Close(passport("bob"), None)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -174,10 +174,7 @@ impl<T: Transport> Session<T> {
 
     fn command(&mut self, command: &Command) -> Result<(), End> {
         self.seat.conversation.touch();
-        if self.cursor.is_waiting() {
-            self.cursor.confirm(self.connection.confirmed());
-        }
-        self.cursor.command();
+        self.cursor.command(self.connection.consumed());
         gate(Service::Switchboard, None, Phase::SignedIn, command)?;
         match Request::parse(command)? {
             Request::Message { trid, ack, payload } => {
@@ -236,12 +233,15 @@ impl<T: Transport> Session<T> {
     fn is_watching(&self) -> bool {
         let row = &self.seat.participation;
         let unreported = self.cursor.has_moved() && (row.has_row() || row.is_being_written());
-        self.cursor.is_waiting() || unreported || self.awaited.is_bounded()
+        self.cursor.is_waiting() || self.cursor.wants_mark() || unreported || self.awaited.is_bounded()
     }
 
     fn look(&mut self) {
         if self.cursor.is_waiting() {
             self.cursor.confirm(self.connection.confirmed());
+        }
+        if self.cursor.wants_mark() {
+            self.cursor.mark(self.connection.arrived());
         }
         let Seat { participation, .. } = &self.seat;
         if participation.has_row()

@@ -94,6 +94,10 @@ impl Transport for MemoryTransport {
         state.confirmed.unwrap_or(state.written)
     }
 
+    fn unread(&self) -> u64 {
+        lock(&self.0.state).to_server.len() as u64
+    }
+
     fn close_write(&mut self) {
         lock(&self.0.state).server_closed = true;
         self.0.changed.notify_waiters();
