@@ -180,8 +180,8 @@ impl Cluster {
         self.membership.publish(load);
     }
 
-    /// Publishes whether the own listeners are open and the store answers. Not ready until told so.
-    pub fn publish_ready(&self, ready: bool) {
+    /// Not ready until told so; see [`Cluster::tell_readiness`].
+    pub(super) fn publish_ready(&self, ready: bool) {
         self.membership.publish_ready(ready);
     }
 

@@ -8,6 +8,7 @@
 //! | `notice` | what is routed between sessions |
 //! | `ring` | which two notification nodes own a passport |
 //! | `directory` | passport → session, without I/O: epochs, tombstones |
+//! | `standing` | readiness: what the others are told, what is needed of them |
 //! | `settling` | whether an owner has heard of every session |
 //! | `link`, `outgoing`, `handshake`, `wire`, `queue` | authenticated, versioned peer links |
 //! | `router` | joins them; the answering side of `route(passport, Notice)` |
@@ -38,6 +39,7 @@ mod ring;
 mod router;
 mod secrets;
 mod settling;
+mod standing;
 mod ticket;
 mod wire;
 
