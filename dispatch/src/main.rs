@@ -80,7 +80,14 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let metrics = Metrics::new(&mut registry);
     let load = Load { capacity: own.connections.max(1) as u64, ..Load::default() };
     let store_id = store.id().await?;
-    let me = Me { role: Role::Dispatch, node: own.node.clone(), client_addr: here, store: store_id, load };
+    let me = Me {
+        role: Role::Dispatch,
+        node: own.node.clone(),
+        client_addr: here,
+        store: store_id,
+        load,
+        directory: config.store.path.clone(),
+    };
     let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     // Without the store nobody can sign in over HTTP, and without a notification node there is no place to send

@@ -65,6 +65,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         client_addr: own.advertise.unwrap_or(clients),
         store: store.id().await?,
         load,
+        directory: config.store.path.clone(),
     };
     let clock = Arc::new(HybridClock::default());
     let deliver: Arc<dyn Deliver> = hub.clone();

@@ -55,6 +55,7 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         client_addr: addr,
         store: store_id,
         load: load(config, 0, false),
+        directory: config.store.path.clone(),
     };
     let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;

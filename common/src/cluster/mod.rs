@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `membership`, `gossip`, `announcement` | gossip (chitchat inside an HMAC): the [`View`] of live nodes |
+//! | `generation` | which of its lives a node is in |
 //! | `secrets` | the cluster secrets; the first signs, all verify |
 //! | `ticket`, `cookie` | sign-in tickets and switchboard cookies: signed, bound, cookies single-use |
 //! | `notice` | what is routed between sessions |
@@ -22,6 +23,7 @@ mod asking;
 mod cookie;
 mod delivery;
 mod directory;
+mod generation;
 mod gossip;
 mod handle;
 mod handshake;
