@@ -14,6 +14,8 @@ use crate::{Failure, open_store};
 
 /// Accounts read from the store at once.
 const PAGE: usize = 500;
+/// The columns of the list.
+const HEAD: (&str, &str, &str, &str, &str) = ("PASSPORT", "MD5", "CREATED", "LAST ACTIVE", "NAME");
 /// The longest line that is read from standard input, in bytes.
 const MAX_LINE: u64 = 1024;
 
@@ -150,13 +152,25 @@ fn read_line(input: impl BufRead) -> Result<String, Failure> {
 }
 
 async fn list(store: &dyn Store, out: &mut impl Write) -> Result<(), Failure> {
+    // Read twice: the longest passport is known only at the end, and not all accounts need fit into memory.
+    let mut width = HEAD.0.len();
+    for_each(store, |account| {
+        width = width.max(account.passport.as_str().len());
+        Ok(())
+    })
+    .await?;
+    writeln!(out, "{}", row(width, HEAD))?;
+    for_each(store, |account| Ok(writeln!(out, "{}", summary(width, account))?)).await
+}
+
+async fn for_each(
+    store: &dyn Store,
+    mut act: impl FnMut(&AccountSummary) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let mut after: Option<Passport> = None;
-    writeln!(out, "{}", row("PASSPORT", "NAME", "MD5", "CREATED", "LAST ACTIVE"))?;
     loop {
         let page = store.accounts(after.as_ref(), PAGE).await?;
-        for account in &page {
-            writeln!(out, "{}", summary(account))?;
-        }
+        page.iter().try_for_each(&mut act)?;
         after = match page.last() {
             Some(last) if page.len() == PAGE => Some(last.passport.clone()),
             _ => return Ok(()),
@@ -164,14 +178,16 @@ async fn list(store: &dyn Store, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-fn summary(account: &AccountSummary) -> String {
+fn summary(width: usize, account: &AccountSummary) -> String {
     let last = account.last_active.map_or_else(|| "-".to_owned(), rfc3339);
     let md5 = if account.md5 { "yes" } else { "no" };
-    row(account.passport.as_str(), &harmless(&account.friendly_name), md5, &rfc3339(account.created), &last)
+    let name = harmless(&account.friendly_name);
+    row(width, (account.passport.as_str(), md5, &rfc3339(account.created), &last, &name))
 }
 
-fn row(passport: &str, name: &str, md5: &str, created: &str, last: &str) -> String {
-    format!("{passport:<32}  {name:<24}  {md5:<3}  {created:<20}  {last}")
+/// The name is the last: how broad it is on the screen only the screen knows.
+fn row(width: usize, (passport, md5, created, last, name): (&str, &str, &str, &str, &str)) -> String {
+    format!("{passport:<width$}  {md5:<3}  {created:<20}  {last:<20}  {name}")
 }
 
 /// Milliseconds since 1970 as `2026-11-22T15:04:05Z`.
@@ -208,9 +224,9 @@ mod tests {
             created: 1_763_823_845_999,
             last_active: None,
         };
-        let line = summary(&account);
+        let line = summary(17, &account);
         let words: Vec<_> = line.split_whitespace().collect();
-        assert_eq!(words, ["alice@example.com", "Al\\u{1b}ice", "yes", "2025-11-22T15:04:05Z", "-"]);
+        assert_eq!(words, ["alice@example.com", "yes", "2025-11-22T15:04:05Z", "-", "Al\\u{1b}ice"]);
         assert_eq!(rfc3339(u64::MAX), format!("{} ms", u64::MAX));
     }
 }

@@ -64,8 +64,29 @@ fn an_account_is_added_once_and_listed() {
     assert_eq!(code, 0);
     let lines: Vec<Vec<_>> = listing.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines.len(), 2);
-    assert_eq!(lines[1][..3], ["dora@example.com", "Dora", "no"]);
-    assert!(lines[1][3].starts_with("20") && lines[1][3].ends_with('Z'), "{listing}");
+    assert_eq!(lines[1][..2], ["dora@example.com", "no"]);
+    assert!(lines[1][2].starts_with("20") && lines[1][2].ends_with('Z'), "{listing}");
+    assert_eq!(lines[1][3..], ["-", "Dora"]);
+}
+
+#[test]
+fn columns_stand_below_each_other_however_long_a_name_is() {
+    let world = World::new();
+    let long = format!("{}@example.com", "d".repeat(60));
+    let name = format!("{}世界", "D".repeat(40));
+    assert_eq!(world.monarch(&format!("user add {long} --name {name} --password-stdin"), "secret\n").0, 0);
+    assert_eq!(world.monarch("user add emil@example.com --name Emil --password-stdin", "secret\n").0, 0);
+    let (code, listing, _) = world.monarch("user list", "");
+    assert_eq!(code, 0);
+    let lines: Vec<_> = listing.lines().collect();
+    for (head, column) in [("MD5", "no"), ("CREATED", "20"), ("LAST ACTIVE", "-"), ("NAME", "")] {
+        let at = lines[0].find(head).unwrap();
+        assert_eq!(at, lines[0].rfind(head).unwrap());
+        for line in &lines[1..] {
+            assert!(line[at..].starts_with(column) && line[..at].ends_with("  "), "{head}:\n{listing}");
+        }
+    }
+    assert!(lines[1].ends_with(&name) && lines[2].ends_with("Emil"), "{listing}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,7 @@ impl Balance {
     pub(crate) fn assign<'v>(&mut self, view: &'v View, now: Instant, random: u64) -> Option<&'v Node> {
         self.catch_up(view, now);
         let dispatchers = view.of(Role::Dispatch).count().max(1) as u64;
-        let fit = || view.of(Role::Notification).filter(|node| node.ready && !node.load.draining);
+        let fit = || view.open(Role::Notification);
         let admits = |node: &&Node| {
             let most = node.load.admits_per_second;
             most == 0 || self.of(node).in_interval.saturating_mul(dispatchers) < most

@@ -34,7 +34,7 @@ use common::cluster::{Cluster, Keyring, Load, Me, Role};
 use common::config::{Config, LogConfig, Program, from_command_line};
 use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
 use common::store;
-use common::telemetry::{Admin, Readiness, Registry, announce, init_logs};
+use common::telemetry::{Admin, Readiness, Registry, announce, init_logs, watch_store};
 
 use clients::Clients;
 use dns::{Sockets, Zone};
@@ -80,11 +80,21 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let metrics = Metrics::new(&mut registry);
     let load = Load { capacity: own.connections.max(1) as u64, ..Load::default() };
     let store_id = store.id().await?;
-    let me = Me { role: Role::Dispatch, node: own.node.clone(), client_addr: here, store: store_id, load };
+    let me = Me {
+        role: Role::Dispatch,
+        node: own.node.clone(),
+        client_addr: here,
+        store: store_id,
+        load,
+        directory: config.store.path.clone(),
+    };
     let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
-    let condition = readiness.require("store", "not asked yet");
-    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness, shutdown).await?;
+    // Without the store nobody can sign in over HTTP, and without a notification node there is no place to send
+    // clients to: other dispatch nodes should get them.
+    let store_answers = readiness.require("store", "not asked yet");
+    let notification = readiness.require("notification", "not looked yet");
+    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness.clone(), shutdown).await?;
 
     // The serial of the zone rises with each start; 32 bits wrap in 2106, as RFC 1982 allows.
     let serial = wall().as_secs() as u32;
@@ -109,7 +119,11 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     shutdown.spawn(Arc::clone(&clients).serve(listener, own.connections, shutdown.clone()));
     shutdown.spawn(http::serve(door, Arc::new(routes), shutdown.clone()));
     shutdown.spawn(sockets.serve(zone, metrics, shutdown.clone()));
-    shutdown.spawn(duty::report(cluster, clients, load, store, condition, shutdown.clone()));
+    shutdown.spawn(watch_store(store, store_answers, shutdown.clone()));
+    let without = "no notification server is ready; clients get 601";
+    cluster.look_for(Role::Notification, notification, without, shutdown);
+    cluster.tell_readiness(&readiness, shutdown);
+    shutdown.spawn(duty::report(cluster, clients, load, shutdown.clone()));
     Ok(())
 }
 

@@ -10,10 +10,18 @@ use anyhow::Context;
 const DIRECTORY: &str = "MONARCH_BIN_DIR";
 /// The directory of the binaries, brought up to date once in each test process: `cargo test -p integration-tests`
 /// alone builds none of them, or would start old ones.
-pub(crate) fn directory() -> anyhow::Result<&'static Path> {
+fn directory() -> anyhow::Result<&'static Path> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| find().map_err(|error| format!("{error:#}")));
     built.as_deref().map_err(|error| anyhow::anyhow!("{error}"))
+}
+
+/// The path of one of the programs under test, `monarch` for example.
+///
+/// # Errors
+/// When they can't be built.
+pub fn program(name: &str) -> anyhow::Result<PathBuf> {
+    Ok(directory()?.join(name))
 }
 
 fn find() -> anyhow::Result<PathBuf> {
@@ -54,9 +62,9 @@ mod tests {
 
     #[test]
     fn the_binaries_are_built_on_demand() {
-        let directory = directory().unwrap();
         for name in ["dispatch", "notification", "switchboard", "monarch"] {
-            assert!(directory.join(name).is_file(), "{name} is not in {}", directory.display());
+            let program = program(name).unwrap();
+            assert!(program.is_file(), "there is no {}", program.display());
         }
     }
 }

@@ -9,5 +9,6 @@ pub mod client;
 mod process;
 mod world;
 
+pub use binaries::program;
 pub use process::Process;
 pub use world::{Plan, World};

@@ -95,7 +95,7 @@ impl Process {
     /// Call it on the thread that lives as long as the test, not in a spawned task: the kernel kills the process
     /// when the thread that started it ends.
     pub(crate) async fn start(&mut self, settings: &[String]) -> anyhow::Result<()> {
-        let mut command = Command::new(binaries::directory()?.join(self.tier));
+        let mut command = Command::new(binaries::program(self.tier)?);
         command.arg("--config").arg(&self.config).kill_on_drop(true);
         settings.iter().for_each(|setting| {
             command.args(["--set", setting]);

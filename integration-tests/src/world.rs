@@ -10,6 +10,7 @@ use anyhow::Context;
 use cli::scenario::{AccountSource, Deployment};
 use common::config::Config;
 use common::credentials::SealingKey;
+use common::telemetry::parse_waiting;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -173,7 +174,7 @@ impl World {
         })
     }
 
-    /// Waits until every running process is ready and sees every other one.
+    /// Waits until every running process has all that it waits for, and sees every other one.
     ///
     /// # Errors
     /// When that takes too long; the error shows what is missing, and the logs.
@@ -197,7 +198,7 @@ impl World {
             let name = process.name();
             let Ok(address) = process.address("admin") else { return format!("{name} has no admin address") };
             match admin::get(address, "/readyz").await {
-                Ok((200, _)) => {}
+                Ok((200, body)) if parse_waiting(&body).is_empty() => {}
                 Ok((status, body)) => _ = write!(missing, "{name}: {status} {}; ", body.trim()),
                 Err(error) => _ = write!(missing, "{name}: {error:#}; "),
             }

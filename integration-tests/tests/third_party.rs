@@ -18,7 +18,9 @@ const DEADLINE: Duration = Duration::from_secs(90);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_clients_of_another_maker_meet() -> Result<()> {
     let world = World::start(Plan::default()).await?;
-    let made = accounts::create(world.config(), &["alice".to_owned(), "bob".to_owned()], &[]).await?;
+    let names = ["alice", "bob", "carol", "dave"].map(str::to_owned);
+    // Carol is alice's contact already, and dave has added alice, who has not answered.
+    let made = accounts::create(world.config(), &names, &[(0, 2), (3, 0)]).await?;
     let dispatch = world.process("dispatch-1")?;
     let mut child = Command::new(std::env::current_exe()?)
         .args(["--exact", "in_a_process_of_its_own", "--ignored", "--nocapture"])
@@ -26,6 +28,8 @@ async fn two_clients_of_another_maker_meet() -> Result<()> {
         .env("DRIVE_NEXUS", format!("http://{}/rdr/pprdr.asp", dispatch.address("http")?))
         .env("DRIVE_ALICE", made[0].as_str())
         .env("DRIVE_BOB", made[1].as_str())
+        .env("DRIVE_CAROL", made[2].as_str())
+        .env("DRIVE_DAVE", made[3].as_str())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
@@ -49,6 +53,8 @@ async fn in_a_process_of_its_own() -> Result<()> {
         nexus: told("DRIVE_NEXUS")?,
         alice: told("DRIVE_ALICE")?,
         bob: told("DRIVE_BOB")?,
+        carol: told("DRIVE_CAROL")?,
+        dave: told("DRIVE_DAVE")?,
         password: PASSWORD.to_owned(),
     })
     .await;

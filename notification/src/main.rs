@@ -46,6 +46,8 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let own = &config.notification;
     let readiness = Readiness::default();
     let store_answers = readiness.require("store", "not asked yet");
+    // Lists and presence need no switchboard: without one clients may still come.
+    let switchboard = readiness.want("switchboard", "not looked yet");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
 
@@ -63,12 +65,13 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         client_addr: own.advertise.unwrap_or(clients),
         store: store.id().await?,
         load,
+        directory: config.store.path.clone(),
     };
     let clock = Arc::new(HybridClock::default());
     let deliver: Arc<dyn Deliver> = hub.clone();
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
-    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness, &shutdown).await?;
+    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness.clone(), &shutdown).await?;
     let addresses = [
         ("clients", clients),
         ("gossip", cluster.gossip_addr()),
@@ -89,7 +92,11 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         metrics,
         shutdown: shutdown.clone(),
     });
-    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&services), load, store_answers));
+    shutdown.spawn(telemetry::watch_store(Arc::clone(&services.store), store_answers, shutdown.clone()));
+    let without = "no switchboard is ready; who opens a chat gets 280";
+    services.cluster.look_for(Role::Switchboard, switchboard, without, &shutdown);
+    services.cluster.tell_readiness(&readiness, &shutdown);
+    let upkeep = tokio::spawn(upkeep::run(Arc::clone(&services), load));
     let mourning = tokio::spawn(nodes::mourn(Arc::clone(&services)));
     telemetry::announce(&addresses);
 

@@ -28,8 +28,6 @@ use crate::session;
 const GOODBYE: Duration = Duration::from_secs(12);
 /// Between two attempts to open the store.
 const REOPEN: Duration = Duration::from_secs(2);
-/// Between two looks whether the store answers.
-const CHECK: Duration = Duration::from_secs(5);
 
 /// Serves until shutdown.
 ///
@@ -47,6 +45,8 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
     let readiness = Readiness::default();
     let answers = readiness.require("store", "the store has not been opened");
     let accepts = readiness.require("cluster", "not yet part of the cluster");
+    // Conversations that have begun go on without.
+    let notification = readiness.want("notification", "not looked yet");
     let metrics = Arc::new(Metrics::new(&mut registry));
     let Some((store, store_id)) = open_store(&config.store, &answers, shutdown).await else { return Ok(()) };
     let me = Me {
@@ -55,6 +55,7 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         client_addr: addr,
         store: store_id,
         load: load(config, 0, false),
+        directory: config.store.path.clone(),
     };
     let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
@@ -68,18 +69,19 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         ("admin", admin.addr()),
     ];
     shutdown.spawn(keep_house(Arc::clone(&board), config.clone(), cluster.clone()));
-    shutdown.spawn(watch_store(Arc::clone(&board), cluster.clone(), answers));
+    shutdown.spawn(telemetry::watch_store(Arc::clone(&board.store), answers, shutdown.clone()));
     shutdown.spawn({
         let board = Arc::clone(&board);
         async move { board.cursors.run(&board.shutdown).await }
     });
     accepts.met();
-    cluster.publish_ready(readiness.is_ready());
+    let without = "no notification server is ready; who is called is not found";
+    cluster.look_for(Role::Notification, notification, without, shutdown);
+    cluster.tell_readiness(&readiness, shutdown);
     telemetry::announce(&addresses);
 
     accept(&listener, &board).await;
     // Told at once, so that no new conversation is sent here while the last ones end.
-    cluster.publish_ready(false);
     cluster.publish(load(config, board.conversations.participants(), true));
     drop(listener);
     board.conversations.close();
@@ -183,25 +185,6 @@ async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
         board.conversations.end_quiet(config.switchboard.idle_secs);
         board.history.observe();
         cluster.publish(load(&config, board.conversations.participants(), false));
-    }
-}
-
-async fn watch_store(board: Arc<Board>, cluster: Cluster, answers: Condition) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(CHECK) => {}
-            () = board.shutdown.begun() => return,
-        }
-        let outcome = tokio::time::timeout(CHECK, board.store.check()).await;
-        let ready = matches!(outcome, Ok(Ok(())));
-        match outcome {
-            Ok(Ok(())) => answers.met(),
-            Ok(Err(error)) => answers.missing(error.to_string()),
-            Err(_) => answers.missing("the store does not answer"),
-        }
-        if !board.shutdown.has_begun() {
-            cluster.publish_ready(ready);
-        }
     }
 }
 

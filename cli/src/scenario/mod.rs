@@ -5,7 +5,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `parse`, `statement`, `template`, `kind` | text to a `script` |
+//! | `parse`, `statement`, `template`, `kind`, `dialects` | text to a `script` |
 //! | `play`, `expect`, `scope`, `functions` | playing it |
 //! | `connection`, `passport` | the client's end of TCP and of the sign-in over HTTP |
 //! | `accounts` | accounts and lists, made in the store of the deployment |
@@ -15,6 +15,7 @@ mod accounts;
 mod command;
 mod connection;
 mod deployment;
+mod dialects;
 mod expect;
 mod failure;
 mod functions;

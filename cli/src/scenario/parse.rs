@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::dialects::Choice;
 use super::kind::Kind;
 use super::script::{Action, Macro, MacroWord, Script, Step};
 use super::statement;
@@ -40,6 +41,9 @@ pub(super) fn parse(path: &Path, text: &str, known: &[Macro]) -> Result<Script, 
     let mut macros: Vec<&Macro> = known.iter().collect();
     macros.extend(&script.macros);
     check_calls(path, &script.steps, &macros)?;
+    if script.dialects.is_empty() && !script.continues {
+        check_marks(path, &script.steps)?;
+    }
     for own in &script.macros {
         check_calls(path, &own.steps, &macros)?;
     }
@@ -59,6 +63,25 @@ fn check_calls(path: &Path, steps: &[Step], macros: &[&Macro]) -> Result<(), Syn
                 check_calls(path, otherwise, macros)?;
             }
             Action::Times { steps, .. } => check_calls(path, steps, macros)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// In a file that is played in no dialect a line for some of them would never be played.
+fn check_marks(path: &Path, steps: &[Step]) -> Result<(), SyntaxError> {
+    for step in steps {
+        if !step.only.is_empty() {
+            let problem = "for some dialects only, and the file names none (`for dialect in …`)".into();
+            return Err(SyntaxError { path: path.into(), line: step.line, problem });
+        }
+        match &step.action {
+            Action::If { then, otherwise, .. } => {
+                check_marks(path, then)?;
+                check_marks(path, otherwise)?;
+            }
+            Action::Times { steps, .. } | Action::AnyOrder(steps) => check_marks(path, steps)?,
             _ => {}
         }
     }
@@ -109,7 +132,7 @@ impl<'a> Parser<'a> {
                     continue;
                 }
                 ["for", "dialect", "in", dialects @ ..] => {
-                    self.script.dialects = dialects.iter().map(|&dialect| dialect.to_owned()).collect();
+                    self.script.dialects = self.played_in(number, dialects)?;
                     continue;
                 }
                 ["any", "order"] => self.any_order(number, depth)?,
@@ -124,6 +147,14 @@ impl<'a> Parser<'a> {
             return Err(self.error(self.lines.len(), "a block without its end"));
         }
         Ok((steps, End::File))
+    }
+
+    /// The dialects that a head names.
+    fn played_in(&self, number: usize, words: &[&str]) -> Result<Vec<String>, SyntaxError> {
+        let choices: Result<Vec<_>, _> = words.iter().map(|word| Choice::in_mark(word)).collect();
+        let choices = choices.map_err(|problem| self.error(number, problem))?;
+        let dialects: Vec<String> = choices.iter().flat_map(Choice::dialects).collect();
+        if dialects.is_empty() { Err(self.error(number, "the suite speaks none of these")) } else { Ok(dialects) }
     }
 
     /// The next line that says something, without its note.
@@ -221,7 +252,8 @@ impl<'a> Parser<'a> {
         depth: usize,
     ) -> Result<Action, SyntaxError> {
         let value = Template::parse(value).map_err(|problem| self.error(number, problem))?;
-        let among = among.iter().map(|&word| word.to_owned()).collect();
+        let among: Result<_, _> = among.iter().map(|word| Choice::parse(word)).collect();
+        let among = among.map_err(|problem| self.error(number, problem))?;
         let (then, end) = self.block(depth + 1)?;
         let otherwise = if end == End::Else { self.body(number, depth)? } else { Vec::new() };
         Ok(Action::If { value, among, then, otherwise })
@@ -243,11 +275,12 @@ fn without_note(text: &str) -> &str {
     }
 }
 
-/// Takes off `[MSNP7 MSNP8]`.
-fn split_dialects(text: &str) -> Result<(Vec<String>, &str), String> {
+/// Takes off `[MSNP7 MSNP10..]`.
+fn split_dialects(text: &str) -> Result<(Vec<Choice>, &str), String> {
     let Some(rest) = text.strip_prefix('[') else { return Ok((Vec::new(), text)) };
     let (dialects, rest) = rest.split_once(']').ok_or("[ without ]")?;
-    Ok((dialects.split_whitespace().map(str::to_owned).collect(), rest.trim_start()))
+    let only: Vec<_> = dialects.split_whitespace().map(Choice::in_mark).collect::<Result<_, _>>()?;
+    if only.is_empty() { Err("[] names no dialect".into()) } else { Ok((only, rest.trim_start())) }
 }
 
 #[cfg(test)]
@@ -298,7 +331,10 @@ mod tests {
         assert_eq!(script.dialects, ["MSNP7", "MSNP8"]);
         assert_eq!(script.macros[0].words[2], MacroWord::Literal("on".into()));
         let Action::If { then, otherwise, among, .. } = &script.steps[0].action else { panic!() };
-        assert_eq!((then.len(), otherwise[0].only.clone(), among.len()), (1, vec!["MSNP8".to_owned()], 1));
+        assert_eq!(
+            (then.len(), otherwise[0].only.clone(), among.len()),
+            (1, vec![Choice::Exactly("MSNP8".into())], 1)
+        );
         assert!(matches!(&script.steps[1].action, Action::Times { count: 3, .. }));
         assert!(matches!(&script.steps[2].action, Action::AnyOrder(steps) if steps.len() == 2));
     }
@@ -312,5 +348,9 @@ mod tests {
         assert_eq!(problem("end").0, 1);
         assert_eq!(problem("A closed\n| payload").0, 1);
         assert!(problem("macro a B\nend\na X Y").1.contains("a X Y"));
+        assert_eq!(problem("for dialect in MSNP7..\n[MSN8] A closed").0, 2);
+        assert_eq!(problem("for dialect in MSNP7..\n[] A closed").0, 2);
+        assert_eq!(problem("for dialect in MSNP99..").0, 1);
+        assert!(problem("A closed\ntimes 2\n[MSNP7] A closed\nend").1.contains("for dialect in"));
     }
 }

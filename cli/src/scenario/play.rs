@@ -120,7 +120,8 @@ impl<'a> Player<'a> {
 
     /// Whether the step is for this dialect.
     pub(super) fn is_meant(&self, step: &Step) -> bool {
-        step.only.is_empty() || self.scope().value("dialect").is_some_and(|dialect| step.only.contains(&dialect))
+        let fits = |dialect: String| step.only.iter().any(|choice| choice.fits(&dialect));
+        step.only.is_empty() || self.scope().value("dialect").is_some_and(fits)
     }
 
     async fn step(&mut self, step: &'a Step) -> Result<(), Trouble> {
@@ -159,7 +160,8 @@ impl<'a> Player<'a> {
             Action::Compare { same, left, right } => self.compare(*same, left, right).await,
             Action::If { value, among, then, otherwise } => {
                 let value = self.string(value).await?;
-                self.steps(if among.contains(&value) { then } else { otherwise }).await
+                let fits = among.iter().any(|choice| choice.fits(&value));
+                self.steps(if fits { then } else { otherwise }).await
             }
             Action::Times { count, steps } => {
                 for turn in 1..=*count {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use common::model::List;
 
+use super::dialects::Choice;
 use super::template::Template;
 
 /// A scenario, or the prelude.
@@ -57,7 +58,7 @@ impl Macro {
 pub(super) struct Step {
     pub(super) line: usize,
     /// Passed over in other dialects; empty: played in each.
-    pub(super) only: Vec<String>,
+    pub(super) only: Vec<Choice>,
     pub(super) action: Action,
 }
 
@@ -108,7 +109,7 @@ pub(super) enum Action {
     },
     If {
         value: Template,
-        among: Vec<String>,
+        among: Vec<Choice>,
         then: Vec<Step>,
         otherwise: Vec<Step>,
     },

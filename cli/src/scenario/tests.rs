@@ -282,6 +282,26 @@ async fn lines_for_one_dialect() {
 }
 
 #[tokio::test]
+async fn lines_for_a_range_of_dialects() {
+    let text = "
+        for dialect in MSNP7..
+        connect A dispatch
+        [..MSNP7] A> INF 1
+        [MSNP8..MSNP9] A> CVR 1 old
+        [MSNP10..] A> CVR 1 new
+        if {dialect} is ..MSNP7 MSNP11
+          A> either
+        end
+        A< ok
+    ";
+    for (dialect, sent) in
+        [("MSNP7", "INF 1\neither\n"), ("MSNP9", "CVR 1 old\n"), ("MSNP11", "CVR 1 new\neither\n")]
+    {
+        play_in(text, vec![talk(&[(sent, "ok\n")])], Some(dialect)).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn macros_keep_their_names_to_themselves() {
     let text = "
         macro hello C who what

@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use common::telemetry::parse_waiting;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -14,7 +15,7 @@ const MAX_ANSWER: u64 = 16 * 1024;
 /// What `/readyz` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Readiness {
-    /// It serves.
+    /// All of it works.
     Ready,
     /// It waits for this.
     Waiting(String),
@@ -39,12 +40,12 @@ async fn ask(admin: SocketAddr) -> io::Result<String> {
 }
 
 fn understand(answer: &str) -> Readiness {
-    if answer.starts_with("HTTP/1.1 200 ") {
+    let waiting = answer.split_once("\r\n\r\n").map_or_else(Vec::new, |(_, body)| parse_waiting(body));
+    // What is only wanted is a line under 200: `monarch up` waits for it, so that the first client misses nothing.
+    if answer.starts_with("HTTP/1.1 200 ") && waiting.is_empty() {
         return Readiness::Ready;
     }
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let missing: Vec<_> = body.lines().filter(|line| !line.is_empty()).collect();
-    Readiness::Waiting(if missing.is_empty() { "an answer on /readyz".into() } else { missing.join("; ") })
+    Readiness::Waiting(if waiting.is_empty() { "an answer on /readyz".into() } else { waiting.join("; ") })
 }
 
 #[cfg(test)]
@@ -60,12 +61,13 @@ mod tests {
     async fn an_admin_address_is_understood() {
         let (conditions, shutdown) = (common::telemetry::Readiness::default(), Shutdown::default());
         let store = conditions.require("store", "opening it");
-        let gossip = conditions.require("gossip", "no neighbour");
+        let gossip = conditions.want("gossip", "no neighbour");
         let loopback = ([127, 0, 0, 1], 0).into();
         let admin = Admin::serve(loopback, Arc::default(), conditions, &shutdown).await.unwrap();
         let waiting = Readiness::Waiting("gossip: no neighbour; store: opening it".into());
         assert_eq!(readiness(admin.addr()).await, waiting);
         store.met();
+        assert_eq!(readiness(admin.addr()).await, Readiness::Waiting("gossip: no neighbour".into()));
         gossip.met();
         assert_eq!(readiness(admin.addr()).await, Readiness::Ready);
         shutdown.begin();

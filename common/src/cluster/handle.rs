@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::generation;
 use super::gossip::Bound;
 use super::handshake::Identity;
 use super::link::Links;
@@ -37,6 +39,8 @@ pub struct Me {
     pub store: Uuid,
     /// Its burden at the start.
     pub load: Load,
+    /// Where it keeps the number of its life, if it can.
+    pub directory: PathBuf,
 }
 
 /// Why a process can't take part.
@@ -86,7 +90,7 @@ impl Cluster {
         shutdown: &Shutdown,
     ) -> Result<Self, ClusterError> {
         let id = NodeId::parse(&me.node.id).ok_or_else(|| ClusterError::BadName(me.node.id.clone()))?;
-        let place = Place { node: id, generation: Generation(clock::wall_ms()) };
+        let place = Place { generation: generation::begin(&me.directory, &id, clock::wall_ms()), node: id };
         let bind_error = |addr| move |error| ClusterError::Bind(addr, error);
         let socket = UdpSocket::bind(me.node.gossip).await.map_err(bind_error(me.node.gossip))?;
         let gossip = socket.local_addr().map_err(bind_error(me.node.gossip))?;
@@ -180,8 +184,8 @@ impl Cluster {
         self.membership.publish(load);
     }
 
-    /// Publishes whether the own listeners are open and the store answers. Not ready until told so.
-    pub fn publish_ready(&self, ready: bool) {
+    /// Not ready until told so; see [`Cluster::tell_readiness`].
+    pub(super) fn publish_ready(&self, ready: bool) {
         self.membership.publish_ready(ready);
     }
 

@@ -27,6 +27,7 @@ use super::queue::{Queue, Throttle};
 use super::ring::Place;
 use super::wire::{MAX_FRAME, Opener, Reply, Request, Sealer, decode, encode, read_frame};
 use crate::model::NodeId;
+use crate::net::AddressLimiter;
 
 /// A handshake takes no longer.
 pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -36,6 +37,9 @@ pub(super) const PING: Duration = Duration::from_secs(1);
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
 /// Connections at once that have not yet said who they are.
 const STRANGERS: usize = 64;
+/// As many of them may come from one address. Nodes on one host share it, and each says at once who it is; one stranger
+/// that says nothing must leave places to the others.
+const STRANGERS_PER_ADDRESS: usize = 16;
 
 /// The side of a link that was dialed: what the router does with what comes in.
 pub(super) trait Handler: Send + Sync + 'static {
@@ -161,6 +165,7 @@ impl Links {
     /// Lets other nodes in until the end.
     pub(super) async fn listen(self: Arc<Self>, listener: TcpListener) {
         let strangers = Arc::new(Semaphore::new(STRANGERS));
+        let by_address = AddressLimiter::new(STRANGERS_PER_ADDRESS);
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -168,6 +173,13 @@ impl Links {
             };
             match accepted {
                 Ok((stream, addr)) => {
+                    let Some(admission) = by_address.admit(addr.ip()) else {
+                        self.refused(
+                            addr,
+                            &"too many connections of this address that have not said who they are",
+                        );
+                        continue;
+                    };
                     let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else {
                         self.refused(addr, &"too many connections that have not said who they are");
                         continue;
@@ -175,7 +187,7 @@ impl Links {
                     let links = Arc::clone(&self);
                     tokio::spawn(async move {
                         if let Some(session) = links.meet(stream, addr).await {
-                            drop(place);
+                            drop((place, admission));
                             links.serve(session).await;
                         }
                     });

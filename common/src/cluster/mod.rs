@@ -3,11 +3,13 @@
 //! | file | what |
 //! |---|---|
 //! | `membership`, `gossip`, `announcement` | gossip (chitchat inside an HMAC): the [`View`] of live nodes |
+//! | `generation` | which of its lives a node is in |
 //! | `secrets` | the cluster secrets; the first signs, all verify |
 //! | `ticket`, `cookie` | sign-in tickets and switchboard cookies: signed, bound, cookies single-use |
 //! | `notice` | what is routed between sessions |
 //! | `ring` | which two notification nodes own a passport |
 //! | `directory` | passport → session, without I/O: epochs, tombstones |
+//! | `standing` | readiness: what the others are told, what is needed of them |
 //! | `settling` | whether an owner has heard of every session |
 //! | `link`, `outgoing`, `handshake`, `wire`, `queue` | authenticated, versioned peer links |
 //! | `router` | joins them; the answering side of `route(passport, Notice)` |
@@ -21,6 +23,7 @@ mod asking;
 mod cookie;
 mod delivery;
 mod directory;
+mod generation;
 mod gossip;
 mod handle;
 mod handshake;
@@ -38,6 +41,7 @@ mod ring;
 mod router;
 mod secrets;
 mod settling;
+mod standing;
 mod ticket;
 mod wire;
 

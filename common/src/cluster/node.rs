@@ -60,7 +60,7 @@ pub struct Node {
     pub report: u64,
     /// The highest epoch it has seen.
     pub highest_epoch: Epoch,
-    /// Its listeners are open and its store answers.
+    /// All that its readiness requires holds: clients may come.
     pub ready: bool,
 }
 
@@ -86,6 +86,11 @@ impl View {
     /// The nodes of a tier, in the order of their names.
     pub fn of(&self, role: Role) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(move |node| node.role == role)
+    }
+
+    /// The nodes of a tier that take clients: those ready and not draining.
+    pub fn open(&self, role: Role) -> impl Iterator<Item = &Node> {
+        self.of(role).filter(|node| node.ready && !node.load.draining)
     }
 
     /// All nodes, in the order of their names.

@@ -168,7 +168,15 @@ impl Checker<'_> {
             ),
         );
         match &http.da_login {
-            Some(login) => self.token("dispatch.http.da_login", login),
+            Some(login) => {
+                self.token("dispatch.http.da_login", login);
+                // libpurple reads up to it (CLIENTS, Passport 4).
+                self.require(
+                    login.ends_with(','),
+                    "dispatch.http.da_login",
+                    format!("expected a text that ends with a comma, such as \"HOST/login2.srf?lc=1033,\", found {login:?}"),
+                );
+            }
             None => self.require(
                 !http.listen.ip().is_unspecified(),
                 "dispatch.http.listen",
@@ -281,7 +289,8 @@ mod tests {
         refused(&[(listen, "0.0.0.0:80"), (allow, "true")], listen, "da_login");
         let login = ("dispatch.http.da_login", "login.example.com/login2.srf?lc=1033,");
         accepted(&[(listen, "0.0.0.0:80"), (allow, "true"), login]);
-        refused(&[("dispatch.http.da_login", "x\r\ny")], "dispatch.http.da_login", "ASCII");
+        refused(&[("dispatch.http.da_login", "x\r\ny,")], "dispatch.http.da_login", "ASCII");
+        refused(&[("dispatch.http.da_login", "login.example.com/login2.srf")], "dispatch.http.da_login", "comma");
     }
 
     #[test]

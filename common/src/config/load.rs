@@ -283,6 +283,23 @@ mod tests {
     }
 
     #[test]
+    fn problems_name_file_line_and_key() {
+        let text = "[dispatch.http]\n# no comma\nda_login = 'login.example.com/login2.srf'\n\n\
+                    [notification]\nchallenge_secs = 0\nchallenge_close_wrong = 'no'\n";
+        let (_dir, path) = file(text);
+        let at = |line: usize, key: &str| format!("{}:{line}: {key}: ", path.display());
+        let found = problems(&Sources { file: Some(path.clone()), ..Sources::default() });
+        for (line, key) in [(6, "notification.challenge_secs"), (7, "notification.challenge_close_wrong")] {
+            assert!(found.iter().any(|problem| problem.starts_with(&at(line, key))), "{found:?}");
+        }
+        // What a value means together with others is asked once each can be read.
+        let (_dir, path) = file(&text.lines().take(3).collect::<Vec<_>>().join("\n"));
+        let at = format!("{}:3: dispatch.http.da_login: expected a text that ends with a comma", path.display());
+        let found = problems(&Sources { file: Some(path), ..Sources::default() });
+        assert!(found.len() == 1 && found[0].starts_with(&at), "{found:?}");
+    }
+
+    #[test]
     fn problems_name_the_variable_or_the_flag() {
         let found = problems(&Sources {
             environment: variables(&[("MONARCH_STORE_PAHT", "x"), ("MONARCH_LOG_FORMAT", "xml")]),

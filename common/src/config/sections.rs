@@ -77,7 +77,7 @@ impl Default for ClusterConfig {
 pub struct StoreConfig {
     /// Which store.
     pub kind: StoreKind,
-    /// The directory of `accounts.db` and `history.db`.
+    /// The directory of `accounts.db` and `history.db`, and of each node's `NODE.generation`.
     pub path: PathBuf,
 }
 

@@ -141,13 +141,8 @@ fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
 }
 
 fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
-    let missing = readiness.missing();
-    if missing.is_empty() {
-        return response(StatusCode::OK, PLAIN, "ready\n".into());
-    }
-    let lines: String =
-        missing.iter().map(|(name, why)| format!("{name}: {}\n", why.replace('\n', " "))).collect();
-    response(StatusCode::SERVICE_UNAVAILABLE, PLAIN, lines)
+    let status = if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    response(status, PLAIN, readiness.report())
 }
 
 fn metrics(state: &State) -> Response<Full<Bytes>> {
@@ -212,20 +207,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn readiness_lists_what_is_missing() {
+    async fn readiness_lists_all_conditions() {
         let world = world().await;
         let store = world.readiness.require("store", "opening it");
-        let gossip = world.readiness.require("gossip", "no\nneighbour");
+        let gossip = world.readiness.want("gossip", "no neighbour");
         let (head, body) = get(world.addr, "/readyz").await;
         assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
-        assert_eq!(body, "gossip: no neighbour\nstore: opening it\n");
+        assert_eq!(body, "gossip: waiting: no neighbour\nstore: waiting: opening it\n");
         assert!(get(world.addr, "/healthz").await.0.starts_with("HTTP/1.1 200 "));
 
         store.met();
+        let (head, body) = get(world.addr, "/readyz").await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "what is only wanted keeps nobody away: {head}");
+        assert_eq!(body, "gossip: waiting: no neighbour\nstore: ok\n");
         gossip.met();
-        assert!(get(world.addr, "/readyz").await.0.starts_with("HTTP/1.1 200 "));
         store.missing("gone");
-        assert_eq!(get(world.addr, "/readyz").await.1, "store: gone\n");
+        let (head, body) = get(world.addr, "/readyz").await;
+        assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+        assert_eq!(body, "gossip: ok\nstore: waiting: gone\n");
     }
 
     #[tokio::test]

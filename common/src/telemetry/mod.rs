@@ -5,10 +5,12 @@ mod announce;
 mod logs;
 mod process;
 mod readiness;
+mod store;
 
 pub use admin::Admin;
 pub use announce::{announce, parse_announcement};
 pub use logs::init_logs;
 pub use prometheus_client::metrics as metric;
 pub use prometheus_client::registry::Registry;
-pub use readiness::{Condition, Readiness};
+pub use readiness::{Condition, Readiness, parse_waiting};
+pub use store::watch_store;

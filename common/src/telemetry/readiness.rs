@@ -1,12 +1,19 @@
-//! What a process still waits for before it serves.
+//! What a process still waits for: the lines of `/readyz`, and whether clients may come.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt::Write as _;
+use std::sync::Arc;
 
-/// A set of named conditions, all of which must hold before `/readyz` answers 200.
+use tokio::sync::watch;
+
+/// What stands between a condition's name and what it waits for.
+const WAITING: &str = ": waiting: ";
+
+/// A set of named conditions. Those *required* must hold before clients may come, and before `/readyz` answers 200;
+/// those only *wanted* are lines there, for whoever waits until everything works. Clones are the same set.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
-    missing: Arc<Mutex<BTreeMap<&'static str, String>>>,
+    conditions: Arc<watch::Sender<BTreeMap<&'static str, State>>>,
 }
 
 /// One condition of a [`Readiness`]. It does not hold until told so.
@@ -16,37 +23,120 @@ pub struct Condition {
     name: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct State {
+    required: bool,
+    /// Nothing: it holds.
+    waits_for: Option<String>,
+}
+
 impl Readiness {
-    /// Adds a condition that does not hold yet; `why` says what is waited for.
+    /// Adds a condition without which clients must not come. It does not hold yet; `why` says what is waited for.
     #[must_use]
     pub fn require(&self, name: &'static str, why: impl Into<String>) -> Condition {
-        let condition = Condition { of: self.clone(), name };
-        condition.missing(why);
-        condition
+        self.add(name, true, &why.into())
     }
 
-    /// Whether all conditions hold.
+    /// Adds a condition without which some of the service is missing. It does not hold yet; `why` says what is waited
+    /// for, and what clients miss meanwhile.
+    #[must_use]
+    pub fn want(&self, name: &'static str, why: impl Into<String>) -> Condition {
+        self.add(name, false, &why.into())
+    }
+
+    fn add(&self, name: &'static str, required: bool, why: &str) -> Condition {
+        // A line of `/readyz` is a line.
+        let state = State { required, waits_for: Some(why.replace(['\r', '\n'], " ")) };
+        self.conditions.send_modify(|all| _ = all.insert(name, state));
+        Condition { of: self.clone(), name }
+    }
+
+    /// Whether all required conditions hold.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.conditions.borrow().values().all(|state| !state.required || state.waits_for.is_none())
     }
 
-    /// The conditions that do not hold, with their reasons.
+    /// All conditions, a line each: `NAME: ok` or `NAME: waiting: WHY`.
     #[must_use]
-    pub fn missing(&self) -> Vec<(&'static str, String)> {
-        let missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
-        missing.iter().map(|(name, why)| (*name, why.clone())).collect()
+    pub fn report(&self) -> String {
+        let mut report = String::new();
+        for (name, state) in &*self.conditions.borrow() {
+            let _ = match &state.waits_for {
+                None => writeln!(report, "{name}: ok"),
+                Some(why) => writeln!(report, "{name}{WAITING}{why}"),
+            };
+        }
+        report
+    }
+
+    /// Wakes at changes, those that change nothing in [`Readiness::is_ready`] too.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes(self.conditions.subscribe())
+    }
+}
+
+/// Changes of a [`Readiness`].
+pub(crate) struct Changes(watch::Receiver<BTreeMap<&'static str, State>>);
+
+impl Changes {
+    /// Waits for one since the last call. Safe to cancel.
+    pub(crate) async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The set is gone, and nobody can change it any more.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
 impl Condition {
     /// It holds.
     pub fn met(&self) {
-        self.of.missing.lock().unwrap_or_else(PoisonError::into_inner).remove(self.name);
+        self.set(None);
     }
 
     /// It does not hold (any more).
     pub fn missing(&self, why: impl Into<String>) {
-        self.of.missing.lock().unwrap_or_else(PoisonError::into_inner).insert(self.name, why.into());
+        self.set(Some(why.into().replace(['\r', '\n'], " ")));
+    }
+
+    fn set(&self, waits_for: Option<String>) {
+        self.of.conditions.send_if_modified(|all| {
+            let Some(state) = all.get_mut(self.name).filter(|state| state.waits_for != waits_for) else {
+                return false;
+            };
+            state.waits_for = waits_for;
+            true
+        });
+    }
+}
+
+/// What a [`Readiness::report`] waits for, as `NAME: WHY`; nothing if everything works.
+#[must_use]
+pub fn parse_waiting(report: &str) -> Vec<String> {
+    let waiting = report.lines().filter_map(|line| line.split_once(WAITING));
+    waiting.map(|(name, why)| format!("{name}: {why}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wanted_is_told_and_what_is_required_decides() {
+        let readiness = Readiness::default();
+        let store = readiness.require("store", "opening\nit");
+        let neighbour = readiness.want("neighbour", "nobody is there");
+        assert!(!readiness.is_ready());
+        assert_eq!(readiness.report(), "neighbour: waiting: nobody is there\nstore: waiting: opening it\n");
+        assert_eq!(parse_waiting(&readiness.report()), ["neighbour: nobody is there", "store: opening it"]);
+        store.met();
+        assert!(readiness.is_ready());
+        assert_eq!(readiness.report(), "neighbour: waiting: nobody is there\nstore: ok\n");
+        neighbour.met();
+        assert!(parse_waiting(&readiness.report()).is_empty());
+        store.missing("gone");
+        assert!(!readiness.is_ready());
+        assert_eq!(parse_waiting(&readiness.report()), ["store: gone"]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
 use async_trait::async_trait;
-use common::cluster::{Node, Role, View};
+use common::cluster::{Role, View};
 use common::config::DnsConfig;
 use hickory_server::proto::op::ResponseCode;
 use hickory_server::proto::rr::rdata::{A, NS, SOA};
@@ -126,10 +126,8 @@ impl Zone {
 /// The IPv4 addresses of the dispatch nodes that take clients: those ready and not draining. The clients that ask
 /// know no IPv6.
 fn live(view: &View) -> Vec<Ipv4Addr> {
-    let takes_clients = |node: &&Node| node.ready && !node.load.draining;
     let mut addresses: Vec<_> = view
-        .of(Role::Dispatch)
-        .filter(takes_clients)
+        .open(Role::Dispatch)
         .filter_map(|node| match node.client_addr {
             SocketAddr::V4(addr) if !addr.ip().is_unspecified() => Some(*addr.ip()),
             _ => None,

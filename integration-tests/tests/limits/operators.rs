@@ -1,9 +1,9 @@
 //! What each process says on its admin address.
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::Process;
 use integration_tests::accounts::PASSWORD;
 use integration_tests::client::Client;
+use integration_tests::{Process, World};
 
 use crate::{one_of_each, people, play, until};
 
@@ -29,9 +29,37 @@ async fn health_readiness_and_metrics() -> Result<()> {
     .await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tier_that_is_lost_shows_in_the_readiness_of_the_others() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        world.kill("switchboard-1").await?;
+        let without = "store: ok\nswitchboard: waiting: no switchboard is ready; who opens a chat gets 280\n";
+        says(world, "notification-1", 200, without).await?;
+        // Dispatch is not led astray by it: lists and presence need no switchboard.
+        says(world, "dispatch-1", 200, "notification: ok\nstore: ok\n").await?;
+        world.kill("notification-1").await?;
+        let without = "notification: waiting: no notification server is ready; clients get 601\nstore: ok\n";
+        says(world, "dispatch-1", 503, without).await?;
+        world.restart("notification-1").await?;
+        says(world, "dispatch-1", 200, "notification: ok\nstore: ok\n").await
+    })
+    .await
+}
+
+/// Waits until a process's `/readyz` answers so.
+async fn says(world: &World, name: &str, status: u16, conditions: &str) -> Result<()> {
+    let (process, expected) = (world.process(name)?, (status, conditions.to_owned()));
+    until(&format!("{name} says {expected:?}"), async || Ok(process.get("/readyz").await? == expected)).await
+}
+
 async fn answers(process: &Process) -> Result<()> {
     ensure!(process.get("/healthz").await? == (200, "ok\n".to_owned()));
-    ensure!(process.get("/readyz").await? == (200, "ready\n".to_owned()));
+    let conditions = match process.tier() {
+        "dispatch" => "notification: ok\nstore: ok\n",
+        "notification" => "store: ok\nswitchboard: ok\n",
+        _ => "cluster: ok\nnotification: ok\nstore: ok\n",
+    };
+    ensure!(process.get("/readyz").await? == (200, conditions.to_owned()));
     ensure!(process.get("/").await?.0 == 404);
     let (status, metrics) = process.get("/metrics").await?;
     ensure!(status == 200 && metrics.ends_with("\n# EOF\n"), "{status}: {metrics}");

@@ -18,6 +18,10 @@ pub(crate) struct Deployment {
     pub(crate) alice: String,
     /// The other.
     pub(crate) bob: String,
+    /// A contact of alice's.
+    pub(crate) carol: String,
+    /// Somebody who has added alice.
+    pub(crate) dave: String,
     /// The password of both.
     pub(crate) password: String,
 }
@@ -114,7 +118,7 @@ pub(crate) async fn drive(deployment: Deployment) {
     wrong_password(&deployment).await;
     let mut alice = Person::sign_in(&deployment, &deployment.alice).await;
     let mut bob = Person::sign_in(&deployment, &deployment.bob).await;
-    lists(&mut alice).await;
+    lists(&deployment, &mut alice).await;
     become_contacts(&deployment, &mut alice, &mut bob).await;
     let picture = presence(&deployment, &mut alice, &mut bob).await;
     chat(&deployment, &mut alice, &mut bob, &picture).await;
@@ -135,10 +139,31 @@ async fn wrong_password(deployment: &Deployment) {
     println!("seen: a wrong password refused");
 }
 
-async fn lists(alice: &mut Person) {
+async fn lists(deployment: &Deployment, alice: &mut Person) {
     alice.expect("alice's GTC", |event| matches!(event, Event::Gtc(_)).then_some(())).await;
     alice.expect("alice's BLP", |event| matches!(event, Event::Blp(_)).then_some(())).await;
     alice.expect("alice's own name", |event| matches!(event, Event::DisplayName(_)).then_some(())).await;
+    // By SYN: a contact on her lists, and one who waits for her answer.
+    let lists = alice
+        .expect("alice's contact carol", |event| match event {
+            Event::ContactInForwardList { email, display_name, guid, lists, groups }
+                if *email == deployment.carol =>
+            {
+                (display_name == email && guid.len() == 36 && groups.is_empty()).then(|| lists.clone())
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(lists, [MsnpList::ForwardList, MsnpList::AllowList]);
+    let lists = alice
+        .expect("dave's request", |event| match event {
+            Event::Contact { email, display_name, lists } if *email == deployment.dave => {
+                (display_name == email).then(|| lists.clone())
+            }
+            _ => None,
+        })
+        .await;
+    assert_eq!(lists, [MsnpList::PendingList]);
 }
 
 async fn become_contacts(deployment: &Deployment, alice: &mut Person, bob: &mut Person) {

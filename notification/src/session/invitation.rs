@@ -65,15 +65,13 @@ impl Session {
 
 /// The switchboard that is least loaded for its size, among those that take conversations; ties at random.
 fn least_loaded(view: &View, random: u64) -> Option<&Node> {
-    let open = |node: &&Node| node.ready && !node.load.draining;
     // load / capacity, compared without division.
     let lighter = |a: &Node, b: &Node| {
         let share = |of: &Node, other: &Node| u128::from(of.load.load) * u128::from(other.load.capacity.max(1));
         share(a, b).cmp(&share(b, a))
     };
-    let least = view.of(Role::Switchboard).filter(open).min_by(|a, b| lighter(a, b))?;
-    let ties: Vec<_> =
-        view.of(Role::Switchboard).filter(open).filter(|node| lighter(node, least).is_eq()).collect();
+    let least = view.open(Role::Switchboard).min_by(|a, b| lighter(a, b))?;
+    let ties: Vec<_> = view.open(Role::Switchboard).filter(|node| lighter(node, least).is_eq()).collect();
     let chosen = random.checked_rem(ties.len() as u64).and_then(|at| usize::try_from(at).ok())?;
     ties.get(chosen).copied()
 }

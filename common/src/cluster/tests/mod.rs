@@ -214,6 +214,49 @@ async fn strangers_stay_outside() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_from_one_address_leaves_places_to_others() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    let ours = world.node("ns-1");
+    let dial = |last: u8| async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+        socket.connect(ours.cluster.peer_addr()).await.unwrap()
+    };
+    let refused = || ours.metric("refused_links_total");
+    let mut crowd = Vec::new();
+    for _ in 0..64 {
+        crowd.push(dial(2).await);
+    }
+    soon("most are refused", || async { refused() == 48 }).await;
+    let _quiet = dial(3).await;
+    crowd.push(dial(2).await);
+    // They are looked at one after the other: if the one from elsewhere were refused, it would be counted by now.
+    soon("one more is refused", || async { refused() > 48 }).await;
+    assert_eq!(refused(), 49);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_has_gone_back_is_heard() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    // It began its last life an hour from now.
+    let ahead = crate::clock::wall_ms() + 3_600_000;
+    world.note_generation("ns-2", ahead);
+    world.start("ns-2", Role::Notification).await;
+    world.settle().await;
+    assert_eq!(world.node("ns-2").cluster.generation(), Generation(ahead + 1));
+    world.kill("ns-2");
+    world.start("ns-2", Role::Notification).await;
+    assert_eq!(world.node("ns-2").cluster.generation(), Generation(ahead + 2));
+    soon("the new life is seen", || async {
+        let view = world.node("ns-1").cluster.view();
+        view.has(&NodeId::parse("ns-2").unwrap(), Generation(ahead + 2))
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_leaves_says_so_and_takes_little_time() {
     let mut world = World::default();
     world.start("ns-1", Role::Notification).await;

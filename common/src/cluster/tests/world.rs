@@ -176,10 +176,16 @@ impl Drop for Node {
     }
 }
 
-#[derive(Default)]
 pub(super) struct World {
     nodes: BTreeMap<String, Arc<Node>>,
     seeds: Vec<String>,
+    directory: tempfile::TempDir,
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self { nodes: BTreeMap::new(), seeds: Vec::new(), directory: tempfile::tempdir().unwrap() }
+    }
 }
 
 impl World {
@@ -198,7 +204,14 @@ impl World {
             admin: any,
         };
         let load = Load { capacity: 100, ..Load::default() };
-        let me = Me { role, node, client_addr: any, store: Uuid::from_u128(store), load };
+        let me = Me {
+            role,
+            node,
+            client_addr: any,
+            store: Uuid::from_u128(store),
+            load,
+            directory: self.directory.path().into(),
+        };
         let config = ClusterConfig { seeds: self.seeds.clone(), ..ClusterConfig::default() };
         let keys = Keyring::from_secrets(secrets.iter().map(|byte| [*byte; 32])).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -216,6 +229,11 @@ impl World {
         let node = Arc::new(Node { cluster, hub, shutdown, registry, role, runtime: Mutex::new(Some(runtime)) });
         self.nodes.insert(name.into(), Arc::clone(&node));
         node
+    }
+
+    /// The number of its last life that a node finds at its next start.
+    pub(super) fn note_generation(&self, name: &str, generation: u64) {
+        std::fs::write(self.directory.path().join(format!("{name}.generation")), generation.to_string()).unwrap();
     }
 
     pub(super) fn node(&self, name: &str) -> &Arc<Node> {

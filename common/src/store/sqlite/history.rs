@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
 use super::columns::Columns;
+use super::mark::Mark;
 use super::participations;
 use crate::model::{ChannelId, ConversationId, MessageId, ParticipationId, Passport};
 use crate::store::cursor::Reading;
@@ -158,6 +159,8 @@ pub(super) fn members(connection: &Connection, channel: ChannelId) -> Result<Vec
     Ok(members)
 }
 
+const LAST_READ: Mark = Mark { table: "channels_of", column: "last_read", key: "channel_id" };
+
 /// See [`Store::set_last_read`](crate::store::Store::set_last_read).
 pub(super) fn set_last_read(
     connection: &Connection,
@@ -165,11 +168,5 @@ pub(super) fn set_last_read(
     channel: ChannelId,
     message: MessageId,
 ) -> Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE channels_of SET last_read = ?1
-             WHERE passport = ?2 AND channel_id = ?3 AND (last_read IS NULL OR last_read < ?1)",
-        )?
-        .execute(params![message.0.as_bytes(), who.as_str(), channel.0.as_bytes()])?;
-    Ok(())
+    LAST_READ.advance(connection, who, channel.0, message)
 }

@@ -12,6 +12,7 @@ mod columns;
 mod connection;
 mod database;
 mod history;
+mod mark;
 mod participations;
 mod queue;
 mod readers;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, params};
 
 use super::columns::Columns;
+use super::mark::Mark;
 use crate::model::{ChannelId, ConversationId, Generation, MessageId, NodeId, ParticipationId, Passport};
 use crate::store::{Participation, ParticipationUse, Result};
 
@@ -82,6 +83,8 @@ pub(super) fn set_live_cursors(
     Ok(())
 }
 
+const OFFLINE_CURSOR: Mark = Mark { table: "participations", column: "offline_cursor", key: "participation" };
+
 /// See [`Store::set_offline_cursor`](crate::store::Store::set_offline_cursor).
 pub(super) fn set_offline_cursor(
     connection: &Connection,
@@ -89,13 +92,7 @@ pub(super) fn set_offline_cursor(
     participation: ParticipationId,
     message: MessageId,
 ) -> Result<()> {
-    connection
-        .prepare_cached(
-            "UPDATE participations SET offline_cursor = ?1
-             WHERE passport = ?2 AND participation = ?3 AND (offline_cursor IS NULL OR offline_cursor < ?1)",
-        )?
-        .execute(params![message.0.as_bytes(), who.as_str(), participation.0.as_bytes()])?;
-    Ok(())
+    OFFLINE_CURSOR.advance(connection, who, participation.0, message)
 }
 
 /// See [`Store::close_participation`](crate::store::Store::close_participation).
