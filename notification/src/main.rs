@@ -10,6 +10,9 @@ mod services;
 mod session;
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -196,7 +196,7 @@ impl Cluster {
     }
 
     /// Forgets a session, if it is still the one registered. Does not wait for other nodes.
-    pub async fn unregister(&self, who: &Passport, endpoint: Endpoint, epoch: Epoch) {
+    pub fn unregister(&self, who: &Passport, endpoint: Endpoint, epoch: Epoch) {
         self.router.unregister(who, endpoint, epoch);
     }
 

@@ -5,17 +5,23 @@
 //! | `handshake` | `VER` to `USR … S`, without I/O |
 //! | `sign_in` | the proof is checked, the session registered, its roster loaded |
 //! | `online` | the driver: client, mailbox, deadlines |
+//! | `inbox` | the mailbox, emptied also while the session waits for the store |
 //! | `state` | the session itself, without I/O: requests, notices |
 //! | `own` | how the principal looks, and who is told |
 //! | `contacts` | what the client was shown of its contacts |
+//! | `asking` | contacts are asked how they look, a few at a time |
 //! | `challenge`, `invitation` | `CHL`; `XFR SB` and `RNG` |
 //! | `edit` | edits of the roster: planned, made durable, applied, answered |
+//! | `doubt` | edits that the store did not confirm |
 
+mod asking;
 mod challenge;
 mod closing;
 mod contacts;
+mod doubt;
 mod edit;
 mod handshake;
+mod inbox;
 mod invitation;
 mod online;
 mod out;
@@ -30,7 +36,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::cluster::Notice;
-use common::model::{Endpoint, Passport};
+use common::model::Passport;
 use common::msnp::miscellany::OutReason;
 use common::msnp::verbs::Phase;
 use common::msnp::{Decoder, Line, Service, miscellany};
@@ -41,9 +47,12 @@ use tracing::Instrument;
 use crate::metrics::Counted;
 use crate::services::Services;
 use handshake::{Handshake, Proof, Step};
+use online::Online;
 use out::Out;
 use sign_in::SignedIn;
 
+#[cfg(test)]
+pub(crate) use asking::Asking;
 pub(crate) use closing::Closing;
 pub(crate) use state::Session;
 pub(crate) use surroundings::Surroundings;
@@ -128,7 +137,7 @@ async fn enter<T: Transport>(
     proof: Box<Proof>,
 ) -> Result<Box<SignedIn>, Closing> {
     let peer = connection.peer();
-    let mut signed_in = match sign_in::sign_in(services, &proof, peer).await {
+    let signed_in = match sign_in::sign_in(services, &proof, peer).await {
         Ok(signed_in) => Box::new(signed_in),
         Err(denied) => {
             tracing::info!(passport = %proof.passport, reason = denied.label(), "not signed in");
@@ -136,14 +145,13 @@ async fn enter<T: Transport>(
             return Err(denied.closing());
         }
     };
-    let session = &mut signed_in.session;
+    let session = &signed_in.session;
     tracing::Span::current().record("passport", tracing::field::display(&session.passport));
     tracing::info!(dialect = %session.dialect.number, "signed in");
     let mut out = Out::default();
     connection.admit(Some(session.dialect), Phase::SignedIn);
     sign_in::welcome(session, &proof, peer, services, &mut out);
-    online::apply(connection, services, out);
-    sign_in::catch_up(session, services).await;
+    online::apply(connection, services, &mut out);
     Ok(signed_in)
 }
 
@@ -159,25 +167,25 @@ async fn stay<T: Transport>(
         let _ = connection.send(miscellany::out(OutReason::ShuttingDown));
         Closing::ShuttingDown
     } else {
-        let SignedIn { session, mailbox, .. } = &mut *signed_in;
-        online::drive(connection, session, mailbox, services).await
+        let SignedIn { session, inbox, .. } = &mut *signed_in;
+        Online::new(connection, session, inbox, services).drive().await
     };
     tracing::info!(reason = closing.label(), "signed out");
     drop(counted);
-    Box::pin(leave(services, *signed_in, closing)).await;
+    leave(services, *signed_in, closing);
     closing
 }
 
 /// The end of a session: nobody finds it from now on, and those who saw the principal are told.
-async fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
-    let SignedIn { mut session, mailbox, place } = signed_in;
-    drop((place, mailbox));
+fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
+    let SignedIn { mut session, inbox, place, registration } = signed_in;
+    drop((place, inbox));
     services.last_active.note(&session.passport, services.wall_ms());
     let goodbyes = session.leave();
     let grace = Duration::from_secs(services.config.grace_secs);
     say_goodbye(services, goodbyes, closing.held_for(grace));
     // A later sign-in is left alone: its epoch is greater.
-    services.cluster.unregister(&session.passport, Endpoint::SOLE, session.here.epoch).await;
+    drop(registration);
 }
 
 /// Says goodbye at once, or later. If the principal comes back meanwhile, here or elsewhere, what its new session

@@ -12,8 +12,10 @@ use common::msnp::{
     Command, Dialect, ErrorCode, ParseError, Service, invitation, miscellany, presence, properties,
 };
 
+use super::asking::Asking;
 use super::challenge::Challenges;
 use super::contacts::Contacts;
+use super::doubt::Doubt;
 use super::out::Out;
 use super::own::Own;
 use super::{Closing, Surroundings};
@@ -37,6 +39,9 @@ pub(crate) struct Session {
     pub(super) takes_invitations: bool,
     pub(super) own: Own,
     pub(super) contacts: Contacts,
+    pub(super) asking: Asking,
+    /// Whether the last edit has happened is not known.
+    pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
     /// When the client last sent something.
     heard: Instant,
@@ -63,16 +68,24 @@ impl Session {
             takes_invitations: true,
             own,
             contacts: Contacts::new(dialect),
+            asking: Asking::default(),
+            doubt: None,
             challenges: Challenges::default(),
             heard: now,
         }
     }
 
-    /// Asks all contacts how they look, so that the answers are there when the client wants them.
-    pub(crate) fn begin(&self, out: &mut Out) {
+    /// Begins to ask all contacts how they look, so that the answers are there when the client wants them.
+    pub(crate) fn begin(&mut self, now: Instant, out: &mut Out) {
         let contacts = self.roster.contacts.values();
         let watched = contacts.filter(|contact| contact.lists.contains(List::Forward));
-        self.probe(watched.map(|contact| contact.passport.clone()), out);
+        self.asking.enter(watched.map(|contact| contact.passport.clone()), now);
+        self.ask_some(now, out);
+    }
+
+    fn ask_some(&mut self, now: Instant, out: &mut Out) {
+        let due = self.asking.due(now, out.backlogged);
+        self.probe(due.into_iter(), out);
     }
 
     /// Takes a command. Returns the request of a verb that edits or reads the roster: it needs the store.
@@ -190,8 +203,10 @@ impl Session {
 
     /// A notification node is dead, and the grace for its users is over.
     pub(crate) fn node_lost(&mut self, node: &NodeId, now: Instant, out: &mut Out) {
-        let suspects = self.contacts.suspect(node, now);
-        self.probe(suspects.into_iter(), out);
+        let suspects = self.contacts.suspect(node);
+        self.asking.enter(suspects.into_iter(), now);
+        self.contacts.expect_answers(now + self.asking.duration());
+        self.ask_some(now, out);
     }
 
     /// How long the client may be silent: dialects whose `QNG` tells them when to ping, which then have no excuse.
@@ -204,7 +219,9 @@ impl Session {
     /// When [`Session::tick`] has something to do, if ever.
     pub(crate) fn deadline(&self, config: &NotificationConfig) -> Option<Instant> {
         let silence = self.longest_silence(config).map(|silence| self.heard + silence);
-        [self.challenges.deadline(), self.contacts.deadline(), silence].into_iter().flatten().min()
+        let (asking, doubt) = (self.asking.deadline(), self.doubt_deadline());
+        let deadlines = [self.challenges.deadline(), self.contacts.deadline(), asking, doubt, silence];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -214,6 +231,7 @@ impl Session {
         }
         self.challenges.tick(now, env, out);
         self.contacts.tick(now, out);
+        self.ask_some(now, out);
     }
 }
 

@@ -184,7 +184,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
     };
     let from = || who(subject);
     match (subject, verb) {
-        ("begin", _) => session.begin(out),
+        ("begin", _) => session.begin(*now, out),
         ("reannounce", _) => session.announce(out),
         ("wait", secs) => {
             *now += Duration::from_secs(secs.parse().unwrap());

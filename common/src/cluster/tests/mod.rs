@@ -126,7 +126,7 @@ async fn of_several_sign_ins_at_once_exactly_one_remains() {
     soon("the first is told", || async { !world.node("ns-1").hub.has("alice") }).await;
     assert!(world.node("ns-2").hub.has("alice"));
     // A late good-bye of the first harms nobody.
-    world.node("ns-1").cluster.unregister(&passport("alice"), first.endpoint, first.epoch).await;
+    world.node("ns-1").cluster.unregister(&passport("alice"), first.endpoint, first.epoch);
     for node in world.nodes() {
         assert_eq!(
             node.cluster.route(&passport("alice"), notice(node.id(), 1), PATIENCE).await,

@@ -137,7 +137,7 @@ impl Node {
 
     pub(super) async fn sign_out(&self, name: &str) {
         let ended = self.hub.sessions.lock().unwrap().remove(&passport(name));
-        self.cluster.unregister(&passport(name), Endpoint::SOLE, ended.unwrap()).await;
+        self.cluster.unregister(&passport(name), Endpoint::SOLE, ended.unwrap());
     }
 
     /// A session ends, and its owners are not told.

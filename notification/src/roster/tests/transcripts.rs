@@ -444,11 +444,16 @@ fn requests_name_accounts_and_sync() {
         assert_eq!(request(line, dialect).unwrap().names_account(), named.then_some(&bob), "{line}");
     }
     assert!(request("SYN 1 0", old).unwrap().is_sync());
-    assert!(!request("LST 1 FL", &Dialect::MSNP7).unwrap().is_sync());
+    let list = request("LST 1 FL", &Dialect::MSNP7).unwrap();
+    assert!(!list.is_sync() && list.asks_for_lists());
     assert_eq!(request("CHG 1 NLN", old), None);
     let desk = Desk::alice(old);
-    let roster = Arc::new(desk.roster.clone());
-    let sync = request("SYN 1 0", old).unwrap();
-    let lazily: Vec<u8> = sync_lines(roster, &desk.passport, desk.claim, old, &sync).flatten().collect();
-    assert_eq!(plan(&desk.owner(), &sync, None).unwrap().reply, lazily);
+    for (line, befriends) in [
+        ("ADD 1 FL dave@example.com D", true),
+        ("ADD 1 FL bob@example.com B 1", false),
+        ("ADD 1 AL dave@example.com D", false),
+        ("REM 1 FL bob@example.com", false),
+    ] {
+        assert_eq!(request(line, old).unwrap().befriends(&desk.roster), befriends, "{line}");
+    }
 }
