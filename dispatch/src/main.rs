@@ -84,6 +84,7 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     let condition = readiness.require("store", "not asked yet");
+    cluster.tell_joined(readiness.require("cluster", "not yet part of the cluster"));
     let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness, shutdown).await?;
 
     // The serial of the zone rises with each start; 32 bits wrap in 2106, as RFC 1982 allows.

@@ -49,6 +49,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let own = &config.notification;
     let readiness = Readiness::default();
     let store_answers = readiness.require("store", "not asked yet");
+    let joined = readiness.require("cluster", "not yet part of the cluster");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
 
@@ -71,6 +72,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let deliver: Arc<dyn Deliver> = hub.clone();
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
+    cluster.tell_joined(joined);
     let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness, &shutdown).await?;
     let addresses = [
         ("clients", clients),

@@ -73,8 +73,8 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         let board = Arc::clone(&board);
         async move { board.cursors.run(&board.shutdown).await }
     });
-    accepts.met();
-    cluster.publish_ready(readiness.is_ready());
+    cluster.tell_joined(accepts);
+    cluster.publish_ready(true);
     telemetry::announce(&addresses);
 
     accept(&listener, &board).await;

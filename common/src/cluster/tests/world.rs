@@ -239,7 +239,7 @@ impl World {
             let router = node.cluster.router();
             let sees_all = node.cluster.view().all().count() == self.nodes.len();
             let is_owner = node.role == Role::Notification;
-            sees_all && (!is_owner || lock(&router.settling).is_settled(&router.ring(), node.cluster.id()))
+            sees_all && router.has_joined() && (!is_owner || router.is_settled(&router.ring()))
         };
         let began = Instant::now();
         while !self.nodes().all(settled) {
