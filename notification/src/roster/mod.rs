@@ -42,6 +42,7 @@ use common::store::Edit;
 use uuid::Uuid;
 
 pub(crate) use fold::{fold, fold_property, fold_reverse};
+pub(crate) use properties::copies_at;
 pub(crate) use reverse::{fold_in, reverse_added, reverse_removed};
 
 /// A request about the roster.
@@ -246,16 +247,16 @@ impl Owner<'_> {
         self.version().saturating_add(1)
     }
 
-    /// The last of the edits of one request. The times rise even if the clock does not, so that no client that
-    /// remembers one is told that nothing has changed.
-    fn stamp(&self, touches: Touches, reverse_digest: Option<u64>) -> Edit {
+    /// The last of the edits of one request, which leave the roster as `after`. The times rise even if the clock does
+    /// not, so that no client that remembers one is told that nothing has changed.
+    fn stamp(&self, touches: Touches, after: &Roster) -> Edit {
         let settings = &self.roster.settings;
         let (mut lists_changed, mut settings_changed) = (settings.lists_changed, settings.settings_changed);
         match touches {
             Touches::Lists => lists_changed = self.later(lists_changed),
             Touches::Settings => settings_changed = self.later(settings_changed),
         }
-        let reverse_digest = reverse_digest.unwrap_or(settings.reverse_digest);
+        let reverse_digest = reverse::digest(after);
         Edit::Stamp { version: self.next_version(), lists_changed, settings_changed, reverse_digest }
     }
 
@@ -267,7 +268,9 @@ impl Owner<'_> {
     /// The plan of an accepted request. Without edits there is no stamp either.
     fn accept(&self, touches: Touches, reply: Bytes, mut edits: Vec<Edit>, effects: Vec<Effect>) -> Plan {
         if !edits.is_empty() {
-            edits.push(self.stamp(touches, None));
+            let mut after = self.roster.clone();
+            fold(&mut after, self.claim, &edits);
+            edits.push(self.stamp(touches, &after));
         }
         Plan { reply, edits, effects }
     }

@@ -83,7 +83,7 @@ pub(super) async fn added<T: Transport>(online: &mut Online<'_, T>, by: &Passpor
     let settled = doubt::clear_up(online, &mut out).await;
     let session = &mut *online.session;
     let plan = roster::reverse_added(&owner(session, online.services), by, name);
-    roster::fold_reverse(Arc::make_mut(&mut session.roster), session.claim, by, Some(name), true);
+    roster::fold_reverse(Arc::make_mut(&mut session.roster), session.claim, by, Some(name));
     follow(online, settled, plan, &mut out).await;
     out
 }
@@ -94,7 +94,7 @@ pub(super) async fn removed<T: Transport>(online: &mut Online<'_, T>, by: &Passp
     let settled = doubt::clear_up(online, &mut out).await;
     let session = &mut *online.session;
     let plan = roster::reverse_removed(&owner(session, online.services), by);
-    roster::fold_reverse(Arc::make_mut(&mut session.roster), session.claim, by, None, false);
+    roster::fold_reverse(Arc::make_mut(&mut session.roster), session.claim, by, None);
     follow(online, settled, plan, &mut out).await;
     out
 }

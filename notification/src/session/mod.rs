@@ -11,6 +11,7 @@
 //! | `contacts` | what the client was shown of its contacts |
 //! | `asking` | contacts are asked how they look, a few at a time |
 //! | `challenge`, `invitation` | `CHL`; `XFR SB` and `RNG` |
+//! | `copies` | what contacts keep of the principal's name, written behind |
 //! | `edit` | edits of the roster: planned, made durable, applied, answered |
 //! | `doubt` | edits that the store did not confirm |
 
@@ -18,6 +19,7 @@ mod asking;
 mod challenge;
 mod closing;
 mod contacts;
+mod copies;
 mod doubt;
 mod edit;
 mod handshake;
@@ -182,10 +184,27 @@ fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
     drop((place, inbox));
     services.last_active.note(&session.passport, services.wall_ms());
     let goodbyes = session.leave();
+    write_last_copies(services, &mut session);
     let grace = Duration::from_secs(services.config.grace_secs);
     say_goodbye(services, goodbyes, closing.held_for(grace));
     // A later sign-in is left alone: its epoch is greater.
     drop(registration);
+}
+
+/// What contacts are still to be given is written behind the session's back.
+fn write_last_copies(services: &Arc<Services>, session: &mut Session) {
+    let (batches, who) = (session.last_copies(), session.passport.clone());
+    if batches.is_empty() {
+        return;
+    }
+    let writer = Arc::clone(services);
+    services.shutdown.spawn(async move {
+        for batch in batches {
+            if let Err(error) = writer.store.edit(&who, batch).await {
+                return tracing::warn!(%error, "can't write a name to its owner's contacts");
+            }
+        }
+    });
 }
 
 /// Says goodbye at once, or later. If the principal comes back meanwhile, here or elsewhere, what its new session

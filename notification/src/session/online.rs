@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::inbox::Inbox;
 use super::out::{Out, Piece};
-use super::{Closing, Session, doubt, edit};
+use super::{Closing, Session, copies, doubt, edit};
 use crate::hub::Item;
 use crate::services::Services;
 
@@ -202,6 +202,9 @@ impl<'a, T: Transport> Online<'a, T> {
         if self.session.doubt_deadline().is_some_and(|again| again <= now) {
             let out = Box::pin(doubt::look_again(self)).await;
             self.apply(out);
+        }
+        if self.session.copies_deadline().is_some_and(|due| due <= now) {
+            Box::pin(copies::write(self)).await;
         }
     }
 

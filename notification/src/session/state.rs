@@ -15,6 +15,7 @@ use common::msnp::{
 use super::asking::Asking;
 use super::challenge::Challenges;
 use super::contacts::Contacts;
+use super::copies::Copies;
 use super::doubt::Doubt;
 use super::out::Out;
 use super::own::Own;
@@ -40,6 +41,7 @@ pub(crate) struct Session {
     pub(super) own: Own,
     pub(super) contacts: Contacts,
     pub(super) asking: Asking,
+    pub(super) copies: Copies,
     /// Whether the last edit has happened is not known.
     pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
@@ -69,6 +71,7 @@ impl Session {
             own,
             contacts: Contacts::new(dialect),
             asking: Asking::default(),
+            copies: Copies::default(),
             doubt: None,
             challenges: Challenges::default(),
             heard: now,
@@ -184,7 +187,11 @@ impl Session {
     /// A property of a contact has changed. Memory follows also before the client is shown anything, so that its SYN
     /// says it.
     fn hear_property(&mut self, of: &Passport, property: Property, value: &str, out: &mut Out) {
-        if !self.roster.is_on(List::Forward, of) {
+        let known = self.roster.contacts.get(of).filter(|contact| contact.lists.contains(List::Forward));
+        let Some(known) = known else { return };
+        // A contact that has unblocked the principal repeats them all.
+        let repeated = known.properties.get(&property).map(String::as_str).unwrap_or_default() == value;
+        if repeated && property.is_kept_by_contacts() {
             return;
         }
         roster::fold_property(Arc::make_mut(&mut self.roster), of, property, value);
@@ -209,6 +216,11 @@ impl Session {
         self.ask_some(now, out);
     }
 
+    /// When the client last sent something.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
     /// How long the client may be silent: dialects whose `QNG` tells them when to ping, which then have no excuse.
     /// The others are judged by TCP keep-alive.
     fn longest_silence(&self, config: &NotificationConfig) -> Option<Duration> {
@@ -219,8 +231,9 @@ impl Session {
     /// When [`Session::tick`] has something to do, if ever.
     pub(crate) fn deadline(&self, config: &NotificationConfig) -> Option<Instant> {
         let silence = self.longest_silence(config).map(|silence| self.heard + silence);
-        let (asking, doubt) = (self.asking.deadline(), self.doubt_deadline());
-        let deadlines = [self.challenges.deadline(), self.contacts.deadline(), asking, doubt, silence];
+        let (challenges, contacts) = (self.challenges.deadline(), self.contacts.deadline());
+        let (asking, doubt, copies) = (self.asking.deadline(), self.doubt_deadline(), self.copies_deadline());
+        let deadlines = [challenges, contacts, asking, doubt, copies, silence];
         deadlines.into_iter().flatten().min()
     }
 

@@ -274,6 +274,7 @@ fn report(out: Out, played: &mut String) {
     }
     let mut posts: Vec<_> = out.posts.iter().map(|(to, notice)| format!("{to} {}", describe(notice))).collect();
     posts.sort();
+    posts.iter_mut().for_each(|post| post.truncate(post.trim_end().len()));
     posts.extend(
         out.direct.iter().map(|(place, to, notice)| format!("{to} at {} {}", place.node, describe(notice))),
     );
@@ -430,6 +431,11 @@ fn blocking_hides_and_unblocking_shows() {
          @ reannounce
          > erin looks BSY Alice 0
          @ edit unblock bob
+         > bob HSB
+         > bob MOB
+         > bob PHH
+         > bob PHM
+         > bob PHW
          > bob looks BSY Alice 0
          @ bob asks
          > bob at ns-2 answer BSY Alice 0

@@ -115,6 +115,8 @@ async fn guesses_at_once_are_all_counted() {
     for _ in 0..GUESSES {
         guesses.push(house.challenged("alice").await.answered("guess").await);
     }
+    // Judged after them, and let in before.
+    tokio::time::sleep(Duration::from_millis(300)).await;
     let mut owner = house.challenged("alice").await.answered("secret").await;
     for client in &mut guesses {
         assert_eq!(client.hears_out().await, ["911 4"]);
@@ -190,6 +192,57 @@ async fn a_sign_in_that_takes_too_long_leaves_nothing_behind() {
     House::soon("the session has ended", async || house.registered() == 0).await;
 }
 
+/// Bob's list, with what he remembers of it.
+async fn list_of_bob(house: &House, version: u64) -> Vec<String> {
+    let mut bob = house.sign_in("bob", "MSNP8").await;
+    bob.says(&format!("SYN 4 {version}\r\nPNG")).await;
+    let mut list = Vec::new();
+    loop {
+        match bob.hears().await.expect("still there") {
+            line if line == "QNG" => return list,
+            line if line.starts_with("MSG ") => {}
+            line => list.push(line),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_learn_a_new_name_while_they_are_away() {
+    let house = House::open().await;
+    let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+    house.list(&bob, &[List::Forward], &alice).await;
+    let name_at_bob = async |name: &str| {
+        let roster = house.services.store.roster(&bob).await.unwrap().unwrap();
+        roster.contacts[&alice].name == name
+    };
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    client.says("REA 5 alice@example.com Al").await;
+    client.hears_of("REA 5").await;
+    assert!(name_at_bob("alice@example.com").await, "not at once");
+    House::soon("Al is known to bob", async || name_at_bob("Al").await).await;
+    assert!(
+        list_of_bob(&house, 1).await.contains(&"LST alice@example.com Al 1 0".to_owned()),
+        "a cached list is old"
+    );
+    assert_eq!(list_of_bob(&house, 2).await, ["SYN 4 2"], "and is good until the next change");
+    // A session that ends at once leaves no copy behind.
+    client.says("REA 6 alice@example.com Ali\r\nOUT").await;
+    client.hears_out().await;
+    House::soon("Ali is known to bob", async || name_at_bob("Ali").await).await;
+    // What was changed while bob was blocked he gets with the unblocking.
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    for line in ["ADD 7 BL bob@example.com Bob", "REA 8 alice@example.com Alice", "PRP 9 PHH 555"] {
+        client.says(line).await;
+        client.hears_of(&line[..5]).await;
+    }
+    assert!(name_at_bob("Ali").await);
+    client.says("REM 10 BL bob@example.com").await;
+    client.hears_of("REM 10").await;
+    assert!(name_at_bob("Alice").await);
+    let list = list_of_bob(&house, 2).await;
+    assert_eq!(list[list.len() - 2..], ["LST alice@example.com Alice 1 0", "BPR PHH 555"]);
+}
+
 #[tokio::test]
 async fn a_full_reverse_list_takes_nobody_more() {
     let mut config = Config::default();
@@ -232,7 +285,7 @@ async fn a_long_list_needs_no_room_in_the_queue() {
     let mut client = house.challenged("alice").await.answered("secret").await;
     client.says("SYN 5 0\r\nLST 6 FL\r\nLST 7 RL\r\nLST 8 FL\r\nCHG 9 NLN").await;
     for trid in ["5", "6", "8"] {
-        client.hears_of(&format!("LST {trid} FL 1 {LONG} {LONG} ")).await;
+        client.hears_of(&format!("LST {trid} FL 2 {LONG} {LONG} ")).await;
     }
     client.hears_of("CHG 9 NLN").await;
 }

@@ -157,14 +157,14 @@ impl Desk {
     #[track_caller]
     fn is_added_by(&mut self, who: &str, name: &str) -> Vec<String> {
         let plan = reverse_added(&self.owner(), &passport(who), name);
-        fold_reverse(&mut self.roster, self.claim, &passport(who), Some(name), true);
+        fold_reverse(&mut self.roster, self.claim, &passport(who), Some(name));
         self.carry_out(plan)
     }
 
     #[track_caller]
     fn is_removed_by(&mut self, who: &str) -> Vec<String> {
         let plan = reverse_removed(&self.owner(), &passport(who));
-        fold_reverse(&mut self.roster, self.claim, &passport(who), None, false);
+        fold_reverse(&mut self.roster, self.claim, &passport(who), None);
         self.carry_out(plan)
     }
 
