@@ -45,6 +45,7 @@ use common::msnp::{Decoder, Line, Service, miscellany};
 use common::net::{Accepted, Connection, Event, Transport};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
+use tracing::field::{Empty, display};
 
 use crate::metrics::Counted;
 use crate::services::Services;
@@ -67,7 +68,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Not an `async fn`: what such a function is given is kept beside what it makes of it, for the whole connection.
 pub(crate) fn serve(accepted: Accepted, id: u64, services: Arc<Services>) -> impl Future<Output = ()> + Send {
     let Accepted { transport, admission } = accepted;
-    let span = tracing::info_span!("conn", id, peer = %transport.peer(), passport = tracing::field::Empty);
+    let span = tracing::info_span!("conn", id, peer = %transport.peer(), passport = Empty, dialect = Empty);
     let counted = Counted::new(&services.metrics.connections);
     let decoder = Decoder::new(Service::Notification, 0);
     let mut connection = Connection::new(transport, decoder, Arc::clone(&services.buffers));
@@ -139,6 +140,7 @@ async fn enter<T: Transport>(
     proof: Box<Proof>,
 ) -> Result<Box<SignedIn>, Closing> {
     let peer = connection.peer();
+    tracing::Span::current().record("dialect", display(&proof.dialect.number));
     let signed_in = match sign_in::sign_in(services, &proof, peer).await {
         Ok(signed_in) => Box::new(signed_in),
         Err(denied) => {
@@ -148,8 +150,8 @@ async fn enter<T: Transport>(
         }
     };
     let session = &signed_in.session;
-    tracing::Span::current().record("passport", tracing::field::display(&session.passport));
-    tracing::info!(dialect = %session.dialect.number, "signed in");
+    tracing::Span::current().record("passport", display(&session.passport));
+    tracing::info!("signed in");
     let mut out = Out::default();
     connection.admit(Some(session.dialect), Phase::SignedIn);
     sign_in::welcome(session, &proof, peer, services, &mut out);

@@ -92,6 +92,8 @@ fn e205_and_e208_unknown_account() {
     for list in ["FL", "AL", "BL"] {
         check(&OLD, &format!("ADD 9 {list} nobody@example.com N"), "205");
         check(&NEW, &format!("ADC 9 {list} N=nobody@example.com"), "208");
+        // A domain of one label is a domain.
+        check(&NEW, &format!("ADC 9 {list} N=a@b"), "208");
     }
 }
 
