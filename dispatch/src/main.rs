@@ -94,6 +94,7 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     // clients to: other dispatch nodes should get them.
     let store_answers = readiness.require("store", "not asked yet");
     let notification = readiness.require("notification", "not looked yet");
+    cluster.tell_joined(readiness.require("cluster", "not yet part of the cluster"));
     let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness.clone(), shutdown).await?;
 
     // The serial of the zone rises with each start; 32 bits wrap in 2106, as RFC 1982 allows.

@@ -246,6 +246,7 @@ impl Deliver for Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Asking;
 
     fn alice() -> Passport {
         Passport::parse("alice@example.com").unwrap()
@@ -326,6 +327,23 @@ mod tests {
         tokio::task::yield_now().await;
         drop((mailbox, place));
         assert_eq!(call.await.unwrap(), Outcome::NotHere);
+    }
+
+    #[test]
+    fn the_answers_of_all_that_are_asked_at_a_time_fit_into_a_mailbox() {
+        let limits = common::model::Limits::default();
+        let text = |bytes| -> Arc<str> { "x".repeat(bytes).into() };
+        let presence = common::model::Presence {
+            status: common::model::Status::Online,
+            name: text(limits.friendly_name),
+            capabilities: 0,
+            object: Some(text(limits.object)),
+            personal_message: Some(text(limits.personal_message)),
+        };
+        let node = NodeId::parse("ns-1").unwrap();
+        let stamp = common::cluster::Stamp { epoch: Epoch(1), node, count: 1 };
+        let longest = cost(&Notice::ProbeAnswer { from: alice(), stamp, presence });
+        assert!(Asking::AT_ONCE * longest <= MAILBOX_BUDGET, "{longest} bytes each");
     }
 
     #[tokio::test]

@@ -10,6 +10,9 @@ mod services;
 mod session;
 mod upkeep;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,6 +51,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let store_answers = readiness.require("store", "not asked yet");
     // Lists and presence need no switchboard: without one clients may still come.
     let switchboard = readiness.want("switchboard", "not looked yet");
+    let joined = readiness.require("cluster", "not yet part of the cluster");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
 
@@ -71,6 +75,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let deliver: Arc<dyn Deliver> = hub.clone();
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
+    cluster.tell_joined(joined);
     let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness.clone(), &shutdown).await?;
     let addresses = [
         ("clients", clients),

@@ -74,7 +74,7 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         let board = Arc::clone(&board);
         async move { board.cursors.run(&board.shutdown).await }
     });
-    accepts.met();
+    cluster.tell_joined(accepts);
     let without = "no notification server is ready; who is called is not found";
     cluster.look_for(Role::Notification, notification, without, shutdown);
     cluster.tell_readiness(&readiness, shutdown);

@@ -192,7 +192,9 @@ impl Router {
             .filter(|place| **place != self.me)
             .map(|place| hand(self, place, parcels.clone(), patience))
             .collect();
-        let mut outcomes = vec![Outcome::NotHere; count];
+        // A node that has not joined does not know whom else to ask.
+        let nowhere = if self.has_joined() { Outcome::NotHere } else { Outcome::Unknown };
+        let mut outcomes = vec![nowhere; count];
         let note = |outcomes: &mut Vec<Outcome>, said: &[Outcome]| {
             for (index, outcome) in outcomes.iter_mut().enumerate() {
                 *outcome = better(*outcome, said.get(index).copied().unwrap_or(Outcome::Unknown));

@@ -24,7 +24,7 @@ use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::model::{Endpoint, Epoch, Generation, NodeId, Passport};
 use crate::net::Shutdown;
-use crate::telemetry::Registry;
+use crate::telemetry::{Condition, Registry};
 
 /// Who this process is.
 #[derive(Debug, Clone)]
@@ -103,8 +103,9 @@ impl Cluster {
         let stop = CancellationToken::new();
         let identity = Identity { me: place, store: me.store, keys: keys.clone() };
         let links = Links::new(identity, metrics.clone(), stop.clone());
-        let router = Router::new(Arc::clone(&links), me.role, deliver, Arc::clone(&clock), stop.clone());
         let membership = Membership::new(own);
+        let (linked, joined) = (Arc::clone(&links), membership.joined());
+        let router = Router::new(linked, me.role, deliver, Arc::clone(&clock), joined, stop.clone());
         // The ring of the first view, the own node alone, must stand before anybody asks.
         router.changed(&View::default(), &membership.view());
         let driver = Driver {
@@ -116,14 +117,15 @@ impl Cluster {
             shutdown: shutdown.clone(),
         };
         let socket = Bound::new(socket, keys, metrics);
-        let joined = driver.join(&socket, gossip_told, config.seeds.clone()).await;
-        let chitchat = joined.map_err(|error| ClusterError::Gossip(error.to_string()))?;
+        let alone = config.seeds.iter().all(|seed| *seed == gossip_told.to_string());
+        let begun = driver.join(&socket, gossip_told, config.seeds.clone()).await;
+        let chitchat = begun.map_err(|error| ClusterError::Gossip(error.to_string()))?;
         tokio::spawn(links.listen(listener));
         tokio::spawn(Arc::clone(&router).tidy());
         if me.role == Role::Notification {
             tokio::spawn(Arc::clone(&router).keep_own());
         }
-        let driving = tokio::spawn(driver.run(chitchat));
+        let driving = tokio::spawn(driver.run(chitchat, alone));
         let cluster = Self { membership, router, gossip, peer };
         let (leaving, signal) = (cluster.clone(), shutdown.clone());
         shutdown.spawn(async move {
@@ -184,9 +186,21 @@ impl Cluster {
         self.membership.publish(load);
     }
 
-    /// Not ready until told so; see [`Cluster::tell_readiness`].
+    /// Publishes whether clients may come. Not ready until told so, and until the node has joined; see
+    /// [`Cluster::tell_readiness`].
     pub(super) fn publish_ready(&self, ready: bool) {
         self.membership.publish_ready(ready);
+    }
+
+    /// Tells when this node has joined: gossip has had its first rounds, about 2 s after the start, or 5 s if none of the
+    /// seeds answers. Before, it may not know of other nodes: a miss is [`Outcome::Unknown`] and nobody is called offline.
+    pub fn tell_joined(&self, condition: Condition) {
+        let mut joined = self.membership.joined();
+        tokio::spawn(async move {
+            if joined.wait_for(|joined| *joined).await.is_ok() {
+                condition.met();
+            }
+        });
     }
 
     /// Makes an epoch for a new sign-in and registers the session at its owners; if it is beaten, once more with
@@ -200,7 +214,7 @@ impl Cluster {
     }
 
     /// Forgets a session, if it is still the one registered. Does not wait for other nodes.
-    pub async fn unregister(&self, who: &Passport, endpoint: Endpoint, epoch: Epoch) {
+    pub fn unregister(&self, who: &Passport, endpoint: Endpoint, epoch: Epoch) {
         self.router.unregister(who, endpoint, epoch);
     }
 

@@ -32,6 +32,10 @@ const REMEMBERED: Duration = Duration::from_secs(3600);
 /// told to everyone.
 const EPOCH_STEP: u64 = 2_000_000;
 const GOSSIP: &str = "monarch";
+/// By then every node that a neighbour knows has been heard of twice, which is what makes it alive.
+const FIRST_ROUNDS: u32 = 4;
+/// A node that should have neighbours and hears of none goes on alone after so many rounds.
+const LONELY_ROUNDS: u32 = 10;
 
 /// What the membership needs of the other parts.
 pub(super) trait Witness: Send + Sync + 'static {
@@ -56,13 +60,20 @@ pub(super) struct Membership {
     own: Arc<Mutex<Own>>,
     views: Arc<watch::Sender<Arc<View>>>,
     news: Arc<Notify>,
+    joined: Arc<watch::Sender<bool>>,
 }
 
 impl Membership {
     pub(super) fn new(node: Node) -> Self {
         let view = Arc::new(View::new([node.clone()]));
         let own = Own { node, leaving: false };
-        Self { own: Arc::new(Mutex::new(own)), views: Arc::new(watch::Sender::new(view)), news: Arc::default() }
+        let (views, joined) = (watch::Sender::new(view), watch::Sender::new(false));
+        Self {
+            own: Arc::new(Mutex::new(own)),
+            views: Arc::new(views),
+            news: Arc::default(),
+            joined: Arc::new(joined),
+        }
     }
 
     pub(super) fn view(&self) -> Arc<View> {
@@ -71,6 +82,11 @@ impl Membership {
 
     pub(super) fn watch(&self) -> watch::Receiver<Arc<View>> {
         self.views.subscribe()
+    }
+
+    /// Whether gossip has had its first rounds: before, the view may lack nodes that have been there for long.
+    pub(super) fn joined(&self) -> watch::Receiver<bool> {
+        self.joined.subscribe()
     }
 
     pub(super) fn publish(&self, load: Load) {
@@ -109,7 +125,7 @@ impl Membership {
         if highest.0 >= own.node.highest_epoch.0.saturating_add(EPOCH_STEP) {
             own.node.highest_epoch = highest;
         }
-        own.node.clone()
+        Node { ready: own.node.ready && *self.joined.borrow(), ..own.node.clone() }
     }
 }
 
@@ -152,8 +168,9 @@ impl Driver {
         spawn_chitchat(config, announcement::write(&node, self.store), socket).await
     }
 
-    /// Tells what is new of this node and shows what gossip tells, until the end.
-    pub(super) async fn run(self, gossip: ChitchatHandle) {
+    /// Tells what is new of this node and shows what gossip tells, until the end. `alone`: it was named no neighbour.
+    pub(super) async fn run(self, gossip: ChitchatHandle, alone: bool) {
+        let began = Instant::now();
         let mut lives = gossip.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
         let mut told: BTreeMap<String, String> = BTreeMap::new();
         let mut known = Known::new(gossip.chitchat_id().clone(), self.store);
@@ -163,6 +180,7 @@ impl Driver {
             self.tell(&gossip, &own, &mut told).await;
             let lives_now = lives.borrow_and_update().clone();
             self.show(known.view(own, &lives_now, &*self.witness, Instant::now()));
+            self.join_in_time(began, alone);
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 ended = gossip.termination_watcher() => {
@@ -177,6 +195,20 @@ impl Driver {
         }
         if let Err(error) = gossip.shutdown().await {
             tracing::debug!(%error, "gossip ended with an error");
+        }
+    }
+
+    fn join_in_time(&self, began: Instant, alone: bool) {
+        let heard = self.membership.view().all().count() > 1;
+        let rounds = if heard || alone { FIRST_ROUNDS } else { LONELY_ROUNDS };
+        let joined = |joined: &mut bool| {
+            let now = !*joined && began.elapsed() >= ROUND * rounds;
+            *joined |= now;
+            now
+        };
+        if self.membership.joined.send_if_modified(joined) {
+            tracing::info!(nodes = self.membership.view().all().count(), "gossip has had its first rounds");
+            self.membership.news.notify_one();
         }
     }
 

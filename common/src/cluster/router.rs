@@ -50,6 +50,7 @@ pub(super) struct Router {
     pub(super) last_ticket: AtomicU64,
     pub(super) skew: Throttle,
     pub(super) drops: Throttle,
+    joined: watch::Receiver<bool>,
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) stop: CancellationToken,
 }
@@ -65,6 +66,7 @@ impl Router {
         role: Role,
         hub: Option<Arc<dyn Deliver>>,
         clock: Arc<HybridClock>,
+        joined: watch::Receiver<bool>,
         stop: CancellationToken,
     ) -> Arc<Self> {
         let (directory, settling, registrations, chains, announced) = Default::default();
@@ -85,6 +87,7 @@ impl Router {
             last_ticket,
             skew,
             drops,
+            joined,
             runtime: tokio::runtime::Handle::current(),
             stop,
             links,
@@ -99,13 +102,21 @@ impl Router {
         Arc::clone(&self.ring.borrow())
     }
 
+    /// Whether this node knows of all others, as far as anyone does: before, nobody it can't find is offline.
+    pub(super) fn has_joined(&self) -> bool {
+        *self.joined.borrow()
+    }
+
+    /// Whether this node, as an owner, has heard of every session that these nodes have, and knows of no others.
+    pub(super) fn is_settled(&self, ring: &Ring) -> bool {
+        self.has_joined() && lock(&self.settling).is_settled(ring, &self.me.node)
+    }
+
     /// Brings each group to wherever its principal is, as far as this node, an owner, knows.
     pub(super) async fn resolve(&self, view: u64, groups: Vec<Group>, patience: Duration) -> Vec<Answer> {
         // Looked at first: what is missing after everyone was done is missing for good.
-        let sure = {
-            let ring = self.ring();
-            view == ring.hash() && lock(&self.settling).is_settled(&ring, &self.me.node)
-        };
+        let ring = self.ring();
+        let sure = view == ring.hash() && self.is_settled(&ring);
         let mut plan = Plan::default();
         {
             let directory = lock(&self.directory);

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use super::Program;
 use super::kind::Kind;
+use crate::msnp::verbs::PERSONAL_MESSAGE;
 
 /// One key of the configuration.
 #[derive(Debug, Clone, Copy)]
@@ -113,7 +114,7 @@ const LIMITS: &[Setting] = &[
         "A friendly name, in characters",
     ),
     setting("limits.friendly_name", bytes(4096), "A friendly name, encoded"),
-    setting("limits.personal_message", bytes(64 * 1024), "A personal message"),
+    setting("limits.personal_message", bytes(PERSONAL_MESSAGE as u64), "A personal message"),
     setting("limits.phone", bytes(1024), "A phone number, encoded"),
     setting("limits.object", bytes(8192), "An MSN object, encoded"),
     setting("limits.message", bytes(64 * 1024), "A message of a conversation, its headers included"),
@@ -281,6 +282,13 @@ mod tests {
                 None => assert!(optional.contains(&setting.name()), "{} has no default", setting.key),
             }
         }
+    }
+
+    #[test]
+    fn a_personal_message_may_not_be_longer_than_what_is_read_of_one() {
+        let kind = find("limits.personal_message").unwrap().kind;
+        assert!(kind.read("4096").is_some() && kind.read("4097").is_none());
+        assert_eq!(kind.expected(), "a whole number of bytes from 1 to 4096");
     }
 
     #[test]

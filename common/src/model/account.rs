@@ -103,7 +103,8 @@ pub struct Settings {
     pub lists_changed: u64,
     /// Milliseconds since 1970 of the last edit of a setting.
     pub settings_changed: u64,
-    /// A digest of the reverse list when its owner's session last stamped it: what others changed while the owner
-    /// was away shows as a difference at sign-in, and raises the version then.
+    /// A digest of what others write into the roster (the reverse list, their names and properties) when its owner's
+    /// session last stamped it: what they changed while the owner was away shows as a difference at sign-in, and raises
+    /// the version then.
     pub reverse_digest: u64,
 }

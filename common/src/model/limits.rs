@@ -22,7 +22,7 @@ pub struct Limits {
     pub friendly_name_chars: usize,
     /// A friendly name, encoded; longer is 201.
     pub friendly_name: usize,
-    /// The payload of `UUX`.
+    /// The payload of `UUX`; at most 4096.
     pub personal_message: usize,
     /// A phone number, encoded; longer is 201.
     pub phone: usize,

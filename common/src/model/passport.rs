@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// An account name: an e-mail address, ASCII, compared without regard to case and kept in lower case.
 ///
-/// At most [`Passport::MAX_LEN`] bytes (protocol reference §2.6). Cloning is cheap.
+/// At most [`Passport::MAX_LEN`] bytes (protocol reference §2.6). Its domain may be of one label: a deployment within one
+/// house has accounts like `alice@lan`. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct Passport(Arc<str>);
@@ -97,6 +98,7 @@ mod tests {
 
     #[test]
     fn is_kept_in_lower_case() {
+        assert_eq!(Passport::parse("Alice@lan").unwrap().as_str(), "alice@lan");
         assert_eq!(Passport::parse("Alice@Example.COM").unwrap().as_str(), "alice@example.com");
     }
 

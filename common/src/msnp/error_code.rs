@@ -2,23 +2,10 @@
 
 use std::fmt;
 
-macro_rules! error_codes {
-    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// A three-digit error reply.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[repr(u16)]
-        pub enum ErrorCode {
-            $($(#[$doc])* $name = $code,)*
-        }
-
-        impl ErrorCode {
-            /// All codes that the suite ever sends.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-        }
-    };
-}
-
-error_codes! {
+/// A three-digit error reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum ErrorCode {
     /// Unknown status, malformed handle, bad value.
     InvalidParameter = 201,
     /// `ADD` of a well-formed but unknown account, dialects up to 9.
@@ -59,8 +46,6 @@ error_codes! {
     GroupZero = 230,
     /// No switchboard can be had.
     SwitchboardFailed = 280,
-    /// A required parameter is missing.
-    RequiredFieldMissing = 300,
     /// Something unexpected inside the server.
     Internal = 500,
     /// The store failed.
@@ -71,8 +56,6 @@ error_codes! {
     ServiceUnavailable = 503,
     /// Wrong answer to a challenge.
     ChallengeFailed = 540,
-    /// Too busy to sign anybody in.
-    ServerBusy = 600,
     /// No server that could take the client.
     ServerUnavailable = 601,
     /// The server is being drained.
@@ -87,8 +70,6 @@ error_codes! {
     TooActive = 713,
     /// A command out of order.
     NotExpected = 715,
-    /// Changes too fast.
-    TooFast = 800,
     /// Wrong password, ticket or cookie.
     AuthenticationFailed = 911,
     /// Not while hidden or before the first `CHG`.

@@ -35,7 +35,7 @@ pub enum SyncRequest {
         /// Its transaction id.
         trid: TrId,
     },
-    /// `LST` or `LSG` in a dialect that has dropped them: an error line, not a broken session (`CLIENTS` 4).
+    /// `LST` in a dialect that has dropped it: an error line, not a broken session (`CLIENTS` 4).
     Dropped {
         /// Its transaction id.
         trid: TrId,
@@ -62,7 +62,7 @@ impl SyncRequest {
         let kept = matches!(dialect.sync, SyncShape::ListByList);
         let request = match &command.verb().0 {
             b"SYN" => Self::Sync { trid: command.trid()?, known: parse_known(command, dialect)? },
-            b"LST" | b"LSG" if !kept => Self::Dropped { trid: command.trid()? },
+            b"LST" if !kept => Self::Dropped { trid: command.trid()? },
             b"LST" => {
                 let list = List::from_code(command.arg(1).ok_or(ParseError::ArgumentCount)?);
                 let list = list.filter(|list| *list != List::Pending).ok_or(ParseError::BadArgument("list"))?;

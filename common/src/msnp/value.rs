@@ -28,12 +28,6 @@ pub fn decode(token: &str) -> Option<Cow<'_, str>> {
     clean.then_some(text)
 }
 
-/// Removes what can't be shown from a text for which refusing is no option.
-#[must_use]
-pub fn decode_lossy(token: &str) -> String {
-    percent_decode_str(token).decode_utf8_lossy().chars().filter(|c| !c.is_control()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,7 +39,6 @@ mod tests {
         for bad in ["a%0D%0AOUT", "a%00", "%ff", "%7F"] {
             assert_eq!(decode(bad), None, "{bad}");
         }
-        assert_eq!(decode_lossy("a%0D%0Ab%ff"), "ab\u{fffd}");
     }
 
     proptest! {

@@ -132,6 +132,8 @@ pub struct Row {
     pub phases: Phases,
 }
 
+/// The longest payload of `UUX` that is read (§11); configuration may allow less.
+pub const PERSONAL_MESSAGE: usize = 4096;
 const MANY: usize = 64;
 const LAST: u8 = u8::MAX;
 
@@ -201,7 +203,7 @@ pub const TABLE: &[Row] = &[
     ns(*b"CHG", (2, 7), (2, 2)),
     ns(*b"CHG", (8, 8), (2, 3)),
     ns(*b"CHG", (9, LAST), (2, 4)),
-    ns(*b"UUX", (11, LAST), (2, 2)).with(Payload::UpTo(4096)),
+    ns(*b"UUX", (11, LAST), (2, 2)).with(Payload::UpTo(PERSONAL_MESSAGE)),
     ns(*b"QRY", (6, LAST), (3, 3)).with(Payload::UpTo(1024)),
     // Chats, and the rest.
     ns(*b"XFR", (2, LAST), (2, 2)),

@@ -26,6 +26,8 @@ pub struct Outbox {
     items: VecDeque<Item>,
     /// Bytes of the lines in `items`.
     queued: usize,
+    /// Sources in `items`.
+    sources: usize,
     /// Items taken from the front of `items` since everything was last drained.
     popped: u64,
     /// The first of `items` is partly written.
@@ -37,12 +39,14 @@ pub struct Outbox {
 
 /// The client can't keep up: its connection is to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {} bytes wait for the client", Outbox::BUDGET)]
+#[error("more than {} bytes or {} lists wait for the client", Outbox::BUDGET, Outbox::SOURCES)]
 pub struct Overflow;
 
 impl Outbox {
     /// The most bytes that may wait.
     pub const BUDGET: usize = 256 * 1024;
+    /// The most sources that may wait: each keeps what it is made of.
+    pub const SOURCES: usize = 16;
     /// A source is asked for more when less than this waits in front of it.
     const LOW_WATER: usize = 8 * 1024;
 
@@ -93,8 +97,16 @@ impl Outbox {
 
     /// Queues lines that are made as the socket drains, and don't count against the budget. What is queued behind
     /// them stays behind the last of them.
-    pub fn push_source(&mut self, lines: impl Iterator<Item = Bytes> + Send + 'static) {
+    ///
+    /// # Errors
+    /// [`Overflow`], and nothing is queued.
+    pub fn push_source(&mut self, lines: impl Iterator<Item = Bytes> + Send + 'static) -> Result<(), Overflow> {
+        if self.sources == Self::SOURCES {
+            return Err(Overflow);
+        }
+        self.sources += 1;
         self.items.push_back(Item::Source(Box::new(lines)));
+        Ok(())
     }
 
     /// Whether nothing waits. A source counts as something until it has been found empty.
@@ -128,6 +140,7 @@ impl Outbox {
                 && matches!(self.items.front(), Some(Item::Source(_)))
                 && let Some(Item::Source(source)) = self.pop()
             {
+                self.sources -= 1;
                 self.source = Some(source);
             }
             let Some(source) = &mut self.source else { break };
@@ -231,10 +244,10 @@ mod tests {
         for step in 1..20 {
             let mut outbox = Outbox::default();
             outbox.push(line("one ")).unwrap();
-            outbox.push_source(["two ", "three "].into_iter().map(line));
-            outbox.push_source(std::iter::empty());
+            outbox.push_source(["two ", "three "].into_iter().map(line)).unwrap();
+            outbox.push_source(std::iter::empty()).unwrap();
             assert_eq!(outbox.push(line("four ")), Ok(9));
-            outbox.push_source(["five"].into_iter().map(line));
+            outbox.push_source(["five"].into_iter().map(line)).unwrap();
             assert_eq!(drain(&mut outbox, step), "one two three four five", "{step} at a time");
             assert_eq!(outbox.written(), 23);
             assert_eq!(outbox.push(line("six")), Ok(26));
@@ -261,7 +274,17 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(Bytes::from(vec![b'x'; Outbox::BUDGET])).unwrap();
         assert_eq!(outbox.push(line("y")), Err(Overflow));
-        outbox.push_source(std::iter::repeat_n(line("z"), 2 * Outbox::BUDGET));
+        outbox.push_source(std::iter::repeat_n(line("z"), 2 * Outbox::BUDGET)).unwrap();
         assert_eq!(drain(&mut outbox, 4096).len(), 3 * Outbox::BUDGET);
+    }
+
+    #[test]
+    fn sources_are_counted_while_they_wait() {
+        let mut outbox = Outbox::default();
+        for _ in 0..2 {
+            (0..Outbox::SOURCES).for_each(|_| outbox.push_source([line("a")].into_iter()).unwrap());
+            assert_eq!(outbox.push_source([line("b")].into_iter()), Err(Overflow));
+            assert_eq!(drain(&mut outbox, 3), "a".repeat(Outbox::SOURCES));
+        }
     }
 }

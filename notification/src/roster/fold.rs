@@ -53,14 +53,12 @@ fn apply(roster: &mut Roster, claim: ClaimId, edit: &Edit) {
     }
 }
 
-/// What [`super::reverse_added`] (`on`, with the name that the other calls itself) and [`super::reverse_removed`]
+/// What [`super::reverse_added`] (with the name that the other calls itself) and [`super::reverse_removed`] (without)
 /// tell of, applied to memory. The other side has written it to the store.
-pub(crate) fn fold_reverse(roster: &mut Roster, claim: ClaimId, by: &Passport, name: Option<&str>, on: bool) {
-    set(roster, claim, by, List::Reverse, on);
-    if !on {
-        return;
+pub(crate) fn fold_reverse(roster: &mut Roster, claim: ClaimId, by: &Passport, name: Option<&str>) {
+    for list in [List::Reverse, List::Pending] {
+        set(roster, claim, by, list, name.is_some());
     }
-    set(roster, claim, by, List::Pending, true);
     if let (Some(name), Some(contact)) = (name, roster.contacts.get_mut(by)) {
         // A name that the owner's client gave stays.
         if contact.name == by.as_str() {

@@ -10,7 +10,8 @@ use common::msnp::lists::{self, Add, Remove, Who};
 use common::msnp::{ErrorCode, ParseError, Token, properties};
 use common::store::Edit;
 
-use super::{Effect, Owner, Plan, Refused, Target, Touches, reverse, texts};
+use super::properties::copies_at;
+use super::{Effect, Owner, Plan, Refused, Target, Touches, texts};
 
 /// What a request comes to, before its reply is written.
 struct Change {
@@ -158,7 +159,7 @@ fn unknown_account(owner: &Owner<'_>) -> ErrorCode {
 ///
 /// Up to MSNP9 nobody can be on both (219). Later clients may put somebody on the one before they take it off the
 /// other, in either order, and hang on 219: in between, blocking wins (`CLIENTS` 19). If the second half never
-/// comes, [`reverse::fold_in`] settles it at the next sign-in.
+/// comes, [`super::fold_in`] settles it at the next sign-in.
 fn add_privacy(
     owner: &Owner<'_>,
     add: &Add,
@@ -182,7 +183,7 @@ fn add_privacy(
             let mut edits = vec![Edit::List { contact: who.clone(), list: add.list, on: true }];
             let name = name.filter(|_| !known);
             edits.extend(name.map(|name| Edit::Name { contact: who.clone(), name }));
-            Ok(Change { edits, effects: visibility(owner, who, add.list, true) })
+            Ok(with_visibility(owner, edits, who, add.list, true))
         }
     }
 }
@@ -199,10 +200,8 @@ fn acknowledge(owner: &Owner<'_>, add: &Add) -> Result<Plan, Refused> {
 fn answer_pending(owner: &Owner<'_>, who: &Passport, reply: bytes::Bytes) -> Option<Plan> {
     let lists = owner.roster.lists_of(who);
     if lists.contains(List::Pending) {
-        let digest = reverse::digest_with(owner.roster, who, lists.without(List::Pending));
         let off = Edit::List { contact: who.clone(), list: List::Pending, on: false };
-        let edits = vec![off, owner.stamp(Touches::Lists, Some(digest))];
-        return Some(Plan { reply, edits, effects: Vec::new() });
+        return Some(owner.accept(Touches::Lists, reply, vec![off], Vec::new()));
     }
     lists.contains(List::Reverse).then(|| Plan { reply, ..Plan::default() })
 }
@@ -225,10 +224,10 @@ pub(super) fn remove(owner: &Owner<'_>, remove: &Remove) -> Result<Plan, Refused
     let change = match (remove.list, &remove.group) {
         (List::Forward, Some(token)) => remove_from_group(owner, contact, token).map_err(refuse)?,
         (List::Forward, None) => forget(owner, who),
-        _ => Change {
-            edits: vec![Edit::List { contact: who.clone(), list: remove.list, on: false }],
-            effects: visibility(owner, who, remove.list, false),
-        },
+        _ => {
+            let edits = vec![Edit::List { contact: who.clone(), list: remove.list, on: false }];
+            with_visibility(owner, edits, who, remove.list, false)
+        }
     };
     let version = if change.edits.is_empty() { owner.version() } else { owner.next_version() };
     let reply = lists::removed(owner.dialect, remove, version);
@@ -265,6 +264,16 @@ fn forget(owner: &Owner<'_>, who: &Passport) -> Change {
 
 fn group<'a>(owner: &Owner<'a>, token: &Token) -> Result<GroupRef<'a>, ErrorCode> {
     groups::find(owner.dialect, owner.roster, token).ok_or(ErrorCode::InvalidGroup)
+}
+
+/// The edits of the allow or block list, and what they change in who may see the owner. Whoever may see it again is given
+/// what it was not told meanwhile.
+fn with_visibility(owner: &Owner<'_>, mut edits: Vec<Edit>, who: &Passport, list: List, on: bool) -> Change {
+    let effects = visibility(owner, who, list, on);
+    if matches!(effects[..], [Effect::ShowTo(_)]) && owner.roster.is_on(List::Reverse, who) {
+        edits.extend(copies_at(&owner.roster.settings, who, true));
+    }
+    Change { edits, effects }
 }
 
 /// What an edit of the allow or block list changes in who may see the owner.

@@ -8,7 +8,8 @@
 //! 4. write the edits to the store, then [`fold()`] them into memory, then write the reply, then carry out the
 //!    effects. If the store fails nothing has happened.
 //!
-//! The answer to `SYN` may be long: for [`Request::is_sync`], take [`sync_lines`] instead of steps 2–4.
+//! Lists may be long: for [`Request::asks_for_lists`], take [`list_lines`] instead of steps 2–4. If it is not known what
+//! the store did, [`restamp`] helps to find out.
 //!
 //! What others do to the reverse list arrives as a notice: call [`reverse_added`] or [`reverse_removed`] first, then
 //! [`fold_reverse`], then treat the plan as in step 4. The cells of the reverse entry were written by the other side.
@@ -30,7 +31,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::cluster::Notice;
-use common::model::{ClaimId, Limits, Passport, Properties, Property, Roster};
+use common::model::{ClaimId, Limits, List, Passport, Properties, Property, Roster};
 use common::msnp::groups::GroupRequest;
 use common::msnp::lists::{ListRequest, Who};
 use common::msnp::privacy::PrivacyRequest;
@@ -41,6 +42,7 @@ use common::store::Edit;
 use uuid::Uuid;
 
 pub(crate) use fold::{fold, fold_property, fold_reverse};
+pub(crate) use properties::copies_at;
 pub(crate) use reverse::{fold_in, reverse_added, reverse_removed};
 
 /// A request about the roster.
@@ -75,22 +77,36 @@ pub(crate) fn parse(command: &Command, dialect: &Dialect) -> Result<Option<Reque
 }
 
 impl Request {
-    /// The account that the request puts on a list of the owner. Whether it exists must be known to [`plan`], and
-    /// for the forward list how full its reverse list is.
+    /// The account that the request puts on a list of the owner. Whether it exists must be known to [`plan`].
     pub(crate) fn names_account(&self) -> Option<&Passport> {
-        use common::model::List::{Allow, Block, Forward};
         match self {
-            Self::Lists(ListRequest::Add(add)) if matches!(add.list, Forward | Allow | Block) => match &add.who {
-                Who::Handle { passport, .. } => passport.as_ref().ok(),
-                Who::Contact { .. } => None,
-            },
+            Self::Lists(ListRequest::Add(add))
+                if matches!(add.list, List::Forward | List::Allow | List::Block) =>
+            {
+                match &add.who {
+                    Who::Handle { passport, .. } => passport.as_ref().ok(),
+                    Who::Contact { .. } => None,
+                }
+            }
             _ => None,
         }
     }
 
-    /// Whether it asks for `SYN`, and is best answered by [`sync_lines`].
+    /// Whether it puts somebody on the forward list who is not there: then [`plan`] needs to know how full the reverse
+    /// list of that account is.
+    pub(crate) fn befriends(&self, roster: &Roster) -> bool {
+        let forward = matches!(self, Self::Lists(ListRequest::Add(add)) if add.list == List::Forward);
+        forward && self.names_account().is_some_and(|who| !roster.is_on(List::Forward, who))
+    }
+
+    /// Whether it is `SYN`.
     pub(crate) fn is_sync(&self) -> bool {
         matches!(self, Self::Sync(SyncRequest::Sync { .. }))
+    }
+
+    /// Whether it asks for lists, all or one, and is answered by [`list_lines`].
+    pub(crate) fn asks_for_lists(&self) -> bool {
+        matches!(self, Self::Sync(_))
     }
 }
 
@@ -118,12 +134,9 @@ pub(crate) struct Owner<'a> {
 /// The account that a request names, as the store knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The friendly name, decoded. Not used: whoever adds an account learns its name from the account's own
-    /// session, if that allows it, and not from the store.
-    pub(crate) name: String,
     /// What it has set. Whoever puts it on the forward list takes a copy of what contacts keep.
     pub(crate) properties: Properties,
-    /// How many have it on their forward list.
+    /// How many have it on their forward list. Only looked at if [`Request::befriends`].
     pub(crate) reverse_count: usize,
 }
 
@@ -180,11 +193,8 @@ pub(crate) enum Refused {
 /// [`Refused`]
 pub(crate) fn plan(owner: &Owner<'_>, request: &Request, target: Option<&Target>) -> Result<Plan, Refused> {
     match request {
-        Request::Sync(SyncRequest::Dropped { trid }) => Err(Refused::Code(ErrorCode::CommandDisabled, *trid)),
-        Request::Sync(request) => {
-            let lines = sync::answer(owner.roster, owner.passport, owner.dialect, request);
-            Ok(Plan { reply: lines.flatten().collect::<Vec<u8>>().into(), ..Plan::default() })
-        }
+        // Changes nothing, and is answered by `list_lines`.
+        Request::Sync(_) => Ok(Plan::default()),
         Request::Lists(ListRequest::Add(add)) => lists::add(owner, add, target),
         Request::Lists(ListRequest::Remove(remove)) => lists::remove(owner, remove),
         Request::Groups(request) => groups::plan(owner, request),
@@ -193,20 +203,29 @@ pub(crate) fn plan(owner: &Owner<'_>, request: &Request, target: Option<&Target>
     }
 }
 
-/// The answer to `SYN` (or `LST`, `LSG`), made as it is taken: each item is one or more whole lines. For other
-/// requests there is none.
-///
-/// It holds the roster as it is now; contacts carry their GUIDs, so the claim is not looked at.
-pub(crate) fn sync_lines(
+/// The answer to `SYN`, `LST` or `LSG`, made as it is taken from the roster as it is now: each item is one or more whole
+/// lines. For other requests there is none.
+pub(crate) fn list_lines(
     roster: Arc<Roster>,
     owner: &Passport,
-    _claim: ClaimId,
     dialect: &'static Dialect,
     request: &Request,
 ) -> Box<dyn Iterator<Item = Bytes> + Send> {
     match request {
         Request::Sync(request) => Box::new(sync::answer(roster, owner, dialect, request)),
         _ => Box::new(std::iter::empty()),
+    }
+}
+
+/// A stamp that is later than that of any edit planned before, for a session that does not know whether its last one
+/// has happened.
+pub(crate) fn restamp(owner: &Owner<'_>) -> Edit {
+    let settings = &owner.roster.settings;
+    Edit::Stamp {
+        version: owner.next_version().saturating_add(1),
+        lists_changed: owner.later(settings.lists_changed).saturating_add(1),
+        settings_changed: owner.later(settings.settings_changed).saturating_add(1),
+        reverse_digest: settings.reverse_digest,
     }
 }
 
@@ -228,24 +247,30 @@ impl Owner<'_> {
         self.version().saturating_add(1)
     }
 
-    /// The last of the edits of one request. The times rise even if the clock does not, so that no client that
-    /// remembers one is told that nothing has changed.
-    fn stamp(&self, touches: Touches, reverse_digest: Option<u64>) -> Edit {
+    /// The last of the edits of one request, which leave the roster as `after`. The times rise even if the clock does
+    /// not, so that no client that remembers one is told that nothing has changed.
+    fn stamp(&self, touches: Touches, after: &Roster) -> Edit {
         let settings = &self.roster.settings;
-        let later = |last: u64| self.now_ms.max(last.saturating_add(1));
         let (mut lists_changed, mut settings_changed) = (settings.lists_changed, settings.settings_changed);
         match touches {
-            Touches::Lists => lists_changed = later(lists_changed),
-            Touches::Settings => settings_changed = later(settings_changed),
+            Touches::Lists => lists_changed = self.later(lists_changed),
+            Touches::Settings => settings_changed = self.later(settings_changed),
         }
-        let reverse_digest = reverse_digest.unwrap_or(settings.reverse_digest);
+        let reverse_digest = reverse::digest(after);
         Edit::Stamp { version: self.next_version(), lists_changed, settings_changed, reverse_digest }
+    }
+
+    /// Now, or just after `last` if the clock says otherwise.
+    fn later(&self, last: u64) -> u64 {
+        self.now_ms.max(last.saturating_add(1))
     }
 
     /// The plan of an accepted request. Without edits there is no stamp either.
     fn accept(&self, touches: Touches, reply: Bytes, mut edits: Vec<Edit>, effects: Vec<Effect>) -> Plan {
         if !edits.is_empty() {
-            edits.push(self.stamp(touches, None));
+            let mut after = self.roster.clone();
+            fold(&mut after, self.claim, &edits);
+            edits.push(self.stamp(touches, &after));
         }
         Plan { reply, edits, effects }
     }

@@ -1,6 +1,6 @@
 //! `PRP`, `REA` and `SBP`: names and properties (§6.11, §6.12).
 
-use common::model::{Limits, Passport, Property};
+use common::model::{Limits, Passport, Property, Settings};
 use common::msnp::properties::{self, PropertyRequest, Subject};
 use common::msnp::{ErrorCode, Token, TrId};
 use common::store::Edit;
@@ -75,6 +75,22 @@ fn set_property(owner: &Owner<'_>, property: Property, value: Option<String>) ->
     let mut edits: Vec<_> = copies.collect();
     edits.push(Edit::Property(property, value));
     edits
+}
+
+/// The name, and if wanted the properties that contacts keep, as they stand at a contact.
+pub(crate) fn copies_at<'a>(
+    own: &'a Settings,
+    contact: &'a Passport,
+    with_properties: bool,
+) -> impl Iterator<Item = Edit> + use<'a> {
+    let name = Edit::NameAtContact { contact: contact.clone(), name: own.friendly_name.clone() };
+    let properties = Property::kept_by_contacts().filter(move |_| with_properties);
+    let properties = properties.map(|property| Edit::PropertyAtContact {
+        contact: contact.clone(),
+        property,
+        value: own.properties.get(&property).cloned(),
+    });
+    std::iter::once(name).chain(properties)
 }
 
 /// Reads a property's value: free text for phones, one of a few words for the switches.

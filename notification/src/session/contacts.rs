@@ -125,9 +125,8 @@ impl Contacts {
         self.asked.retain(|(asked, _)| asked != who);
     }
 
-    /// A node is dead: those who were there can't say any more that they have gone. Returns who is to be probed;
-    /// who does not answer in time is shown as gone by [`Contacts::tick`].
-    pub(crate) fn suspect(&mut self, node: &NodeId, now: Instant) -> Vec<Passport> {
+    /// A node is dead: those who were there can't say any more that they have gone. Returns who is to be probed.
+    pub(crate) fn suspect(&mut self, node: &NodeId) -> Vec<Passport> {
         let mut suspects = Vec::new();
         for (who, seen) in &mut self.seen {
             if seen.presence.is_some() && seen.stamp.node == *node {
@@ -135,10 +134,15 @@ impl Contacts {
                 suspects.push(who.clone());
             }
         }
-        if !suspects.is_empty() {
-            self.patience = Some(now + Self::PATIENCE);
-        }
         suspects
+    }
+
+    /// All suspects will have been probed at that time: who has not answered a while later is shown as gone by
+    /// [`Contacts::tick`].
+    pub(crate) fn expect_answers(&mut self, probed: Instant) {
+        if self.seen.values().any(|seen| seen.suspect) {
+            self.patience = Some(probed + Self::PATIENCE);
+        }
     }
 
     /// When [`Contacts::tick`] has something to do.
@@ -324,9 +328,10 @@ mod tests {
         let now = Instant::now();
         let node = NodeId::parse("ns-1").unwrap();
         hear(&mut contacts, 1, looks(Status::Online, ""), false, false);
-        assert!(contacts.suspect(&NodeId::parse("ns-2").unwrap(), now).is_empty());
+        assert!(contacts.suspect(&NodeId::parse("ns-2").unwrap()).is_empty());
         for (answers, line) in [(true, ""), (false, "FLN bob/")] {
-            assert_eq!(contacts.suspect(&node, now), [who("bob")]);
+            assert_eq!(contacts.suspect(&node), [who("bob")]);
+            contacts.expect_answers(now);
             assert_eq!(contacts.deadline(), Some(now + Contacts::PATIENCE));
             if answers {
                 assert_eq!(hear(&mut contacts, 2, looks(Status::Online, ""), true, false), "");
@@ -337,6 +342,8 @@ mod tests {
             assert_eq!(text(out), line);
             assert_eq!(contacts.deadline(), None);
         }
-        assert!(contacts.suspect(&node, now).is_empty());
+        assert!(contacts.suspect(&node).is_empty());
+        contacts.expect_answers(now);
+        assert_eq!(contacts.deadline(), None);
     }
 }

@@ -5,17 +5,25 @@
 //! | `handshake` | `VER` to `USR … S`, without I/O |
 //! | `sign_in` | the proof is checked, the session registered, its roster loaded |
 //! | `online` | the driver: client, mailbox, deadlines |
+//! | `inbox` | the mailbox, emptied also while the session waits for the store |
 //! | `state` | the session itself, without I/O: requests, notices |
 //! | `own` | how the principal looks, and who is told |
 //! | `contacts` | what the client was shown of its contacts |
+//! | `asking` | contacts are asked how they look, a few at a time |
 //! | `challenge`, `invitation` | `CHL`; `XFR SB` and `RNG` |
+//! | `copies` | what contacts keep of the principal's name, written behind |
 //! | `edit` | edits of the roster: planned, made durable, applied, answered |
+//! | `doubt` | edits that the store did not confirm |
 
+mod asking;
 mod challenge;
 mod closing;
 mod contacts;
+mod copies;
+mod doubt;
 mod edit;
 mod handshake;
+mod inbox;
 mod invitation;
 mod online;
 mod out;
@@ -30,20 +38,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::cluster::Notice;
-use common::model::{Endpoint, Passport};
+use common::model::Passport;
 use common::msnp::miscellany::OutReason;
 use common::msnp::verbs::Phase;
 use common::msnp::{Decoder, Line, Service, miscellany};
 use common::net::{Accepted, Connection, Event, Transport};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
+use tracing::field::{Empty, display};
 
 use crate::metrics::Counted;
 use crate::services::Services;
 use handshake::{Handshake, Proof, Step};
+use online::Online;
 use out::Out;
 use sign_in::SignedIn;
 
+#[cfg(test)]
+pub(crate) use asking::Asking;
 pub(crate) use closing::Closing;
 pub(crate) use state::Session;
 pub(crate) use surroundings::Surroundings;
@@ -56,7 +68,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Not an `async fn`: what such a function is given is kept beside what it makes of it, for the whole connection.
 pub(crate) fn serve(accepted: Accepted, id: u64, services: Arc<Services>) -> impl Future<Output = ()> + Send {
     let Accepted { transport, admission } = accepted;
-    let span = tracing::info_span!("conn", id, peer = %transport.peer(), passport = tracing::field::Empty);
+    let span = tracing::info_span!("conn", id, peer = %transport.peer(), passport = Empty, dialect = Empty);
     let counted = Counted::new(&services.metrics.connections);
     let decoder = Decoder::new(Service::Notification, 0);
     let mut connection = Connection::new(transport, decoder, Arc::clone(&services.buffers));
@@ -128,7 +140,8 @@ async fn enter<T: Transport>(
     proof: Box<Proof>,
 ) -> Result<Box<SignedIn>, Closing> {
     let peer = connection.peer();
-    let mut signed_in = match sign_in::sign_in(services, &proof, peer).await {
+    tracing::Span::current().record("dialect", display(&proof.dialect.number));
+    let signed_in = match sign_in::sign_in(services, &proof, peer).await {
         Ok(signed_in) => Box::new(signed_in),
         Err(denied) => {
             tracing::info!(passport = %proof.passport, reason = denied.label(), "not signed in");
@@ -136,14 +149,13 @@ async fn enter<T: Transport>(
             return Err(denied.closing());
         }
     };
-    let session = &mut signed_in.session;
-    tracing::Span::current().record("passport", tracing::field::display(&session.passport));
-    tracing::info!(dialect = %session.dialect.number, "signed in");
+    let session = &signed_in.session;
+    tracing::Span::current().record("passport", display(&session.passport));
+    tracing::info!("signed in");
     let mut out = Out::default();
     connection.admit(Some(session.dialect), Phase::SignedIn);
     sign_in::welcome(session, &proof, peer, services, &mut out);
-    online::apply(connection, services, out);
-    sign_in::catch_up(session, services).await;
+    online::apply(connection, services, &mut out);
     Ok(signed_in)
 }
 
@@ -159,25 +171,42 @@ async fn stay<T: Transport>(
         let _ = connection.send(miscellany::out(OutReason::ShuttingDown));
         Closing::ShuttingDown
     } else {
-        let SignedIn { session, mailbox, .. } = &mut *signed_in;
-        online::drive(connection, session, mailbox, services).await
+        let SignedIn { session, inbox, .. } = &mut *signed_in;
+        Online::new(connection, session, inbox, services).drive().await
     };
     tracing::info!(reason = closing.label(), "signed out");
     drop(counted);
-    Box::pin(leave(services, *signed_in, closing)).await;
+    leave(services, *signed_in, closing);
     closing
 }
 
 /// The end of a session: nobody finds it from now on, and those who saw the principal are told.
-async fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
-    let SignedIn { mut session, mailbox, place } = signed_in;
-    drop((place, mailbox));
+fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
+    let SignedIn { mut session, inbox, place, registration } = signed_in;
+    drop((place, inbox));
     services.last_active.note(&session.passport, services.wall_ms());
     let goodbyes = session.leave();
+    write_last_copies(services, &mut session);
     let grace = Duration::from_secs(services.config.grace_secs);
     say_goodbye(services, goodbyes, closing.held_for(grace));
     // A later sign-in is left alone: its epoch is greater.
-    services.cluster.unregister(&session.passport, Endpoint::SOLE, session.here.epoch).await;
+    drop(registration);
+}
+
+/// What contacts are still to be given is written behind the session's back.
+fn write_last_copies(services: &Arc<Services>, session: &mut Session) {
+    let (batches, who) = (session.last_copies(), session.passport.clone());
+    if batches.is_empty() {
+        return;
+    }
+    let writer = Arc::clone(services);
+    services.shutdown.spawn(async move {
+        for batch in batches {
+            if let Err(error) = writer.store.edit(&who, batch).await {
+                return tracing::warn!(%error, "can't write a name to its owner's contacts");
+            }
+        }
+    });
 }
 
 /// Says goodbye at once, or later. If the principal comes back meanwhile, here or elsewhere, what its new session

@@ -1,16 +1,18 @@
 //! Driving a signed-in session: its client, its mailbox and its deadlines, one thing at a time.
 
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::cluster::Notice;
 use common::msnp::Command;
 use common::msnp::miscellany::{self, OutReason};
-use common::net::{Connection, Event, Mailbox, Transport};
+use common::net::{Connection, Event, Transport};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::inbox::Inbox;
 use super::out::{Out, Piece};
-use super::{Closing, Session, edit};
+use super::{Closing, Session, copies, doubt, edit};
 use crate::hub::Item;
 use crate::services::Services;
 
@@ -22,49 +24,197 @@ const LONG: usize = 4096;
 /// A deadline for sessions that wait for nothing.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Drives a session until it ends.
-pub(super) async fn drive<T: Transport>(
-    connection: &mut Connection<T>,
-    session: &mut Session,
-    mailbox: &mut Mailbox<Item>,
-    services: &Arc<Services>,
-) -> Closing {
-    let alarm = sleep_until(deadline(session, services));
-    tokio::pin!(alarm);
-    // Whether the last flush left something behind.
-    let mut backlogged = false;
-    loop {
-        let mut out = Out::new(backlogged);
-        tokio::select! {
-            event = connection.event() => match event {
-                Event::Command(command) => run(session, &command, services, &mut out).await,
-                Event::Written => backlogged = !connection.outbox().is_empty(),
-                Event::Ended(ended) => return ended.into(),
-            },
-            item = mailbox.recv() => {
-                let Some(item) = item else { return Closing::TooSlow };
-                take(session, item, connection, services, &mut out).await;
-                for _ in 1..BURST {
-                    if out.close.is_some() { break }
-                    // Taken out only when it is taken in: what stays comes with the next turn of the loop.
-                    let Some(item) = mailbox.now() else { break };
-                    take(session, item, connection, services, &mut out).await;
-                }
-                apply_pieces(connection, &mut out);
-                connection.flush();
-                backlogged = !connection.outbox().is_empty();
-            }
-            () = &mut alarm => session.tick(Instant::now().into_std(), &**services, &mut out),
-        }
-        if let Some(closing) = apply(connection, services, out) {
-            return closing;
-        }
-        rearm(alarm.as_mut(), deadline(session, services));
-    }
+/// A signed-in session and what it lives from.
+pub(super) struct Online<'a, T> {
+    pub(super) connection: &'a mut Connection<T>,
+    pub(super) session: &'a mut Session,
+    pub(super) inbox: &'a mut Inbox,
+    pub(super) services: &'a Arc<Services>,
+    /// Whether the last flush left something behind.
+    backlogged: bool,
+    /// Why the session is to end, once that is decided.
+    closing: Option<Closing>,
 }
 
-fn deadline(session: &Session, services: &Services) -> Instant {
-    session.deadline(&services.config).map_or_else(|| Instant::now() + FAR, Instant::from_std)
+impl<'a, T: Transport> Online<'a, T> {
+    pub(super) fn new(
+        connection: &'a mut Connection<T>,
+        session: &'a mut Session,
+        inbox: &'a mut Inbox,
+        services: &'a Arc<Services>,
+    ) -> Self {
+        Self { connection, session, inbox, services, backlogged: false, closing: None }
+    }
+
+    /// Drives the session until it ends.
+    pub(super) async fn drive(&mut self) -> Closing {
+        self.flush();
+        Box::pin(edit::catch_up(self)).await;
+        let mut out = self.out();
+        self.session.begin(Instant::now().into_std(), &mut out);
+        self.apply(out);
+        let alarm = sleep_until(self.deadline());
+        tokio::pin!(alarm);
+        while self.closing.is_none() {
+            tokio::select! {
+                event = self.connection.event() => match event {
+                    Event::Command(command) => self.run(&command).await,
+                    Event::Written => self.backlogged = !self.connection.outbox().is_empty(),
+                    Event::Ended(ended) => return ended.into(),
+                },
+                item = self.inbox.recv() => {
+                    let Some(item) = item else { return Closing::TooSlow };
+                    let mut item = Some(item);
+                    for _ in 0..BURST {
+                        let Some(item) = item.take().or_else(|| self.inbox.now()) else { break };
+                        if let Some(slow) = self.take(item) {
+                            slow.await;
+                        }
+                        // What is still in there comes with the next turn of the loop.
+                        if self.closing.is_some() { break }
+                    }
+                    self.flush();
+                }
+                () = &mut alarm => self.tick().await,
+            }
+            rearm(alarm.as_mut(), self.deadline());
+        }
+        self.closing.unwrap_or(Closing::Fault)
+    }
+
+    fn deadline(&self) -> Instant {
+        let deadline = self.session.deadline(&self.services.config);
+        deadline.map_or_else(|| Instant::now() + FAR, Instant::from_std)
+    }
+
+    /// Waits for `work`, which is no business of the session's own state: the store's, mostly. Others go on meanwhile:
+    /// what they say of themselves is taken in, and what needs the store is put off. The client's commands wait, since
+    /// they are answered in their order.
+    pub(super) async fn beside<F: Future>(&mut self, work: F) -> F::Output {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                output = &mut work => return output,
+                item = self.inbox.arriving() => {
+                    self.take_beside(item);
+                    self.flush();
+                }
+            }
+        }
+    }
+
+    /// What is to be done for the session from here on.
+    pub(super) fn out(&self) -> Out {
+        Out::new(self.backlogged)
+    }
+
+    fn flush(&mut self) {
+        self.connection.flush();
+        self.backlogged = !self.connection.outbox().is_empty();
+    }
+
+    /// A command of the client.
+    async fn run(&mut self, command: &Command) {
+        self.services.metrics.command(command.verb());
+        let mut out = self.out();
+        match self.session.command(command, Instant::now().into_std(), &**self.services, &mut out) {
+            Ok(None) => {}
+            Ok(Some(request)) => {
+                let trid = command.trid().unwrap_or_default();
+                // On the heap while it lasts, so that sessions which edit nothing stay small.
+                out = Box::pin(edit::request(self, &request, trid)).await;
+            }
+            Err(error) => {
+                tracing::info!(?command, %error, "refused");
+                out.close(Closing::Refused(error));
+            }
+        }
+        self.apply(out);
+    }
+
+    /// Something from the mailbox. What needs the store is still to be done, by the future that is returned: on the heap,
+    /// as for a command.
+    fn take(&mut self, item: Item) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
+        match item {
+            Item::Notice(Notice::Added { by, name }) => Some(Box::pin(async move {
+                self.services.metrics.notices_in.inc();
+                let out = edit::added(self, &by, &name).await;
+                self.apply(out);
+            })),
+            Item::Notice(Notice::Removed { by }) => Some(Box::pin(async move {
+                self.services.metrics.notices_in.inc();
+                let out = edit::removed(self, &by).await;
+                self.apply(out);
+            })),
+            item => {
+                self.take_now(item);
+                None
+            }
+        }
+    }
+
+    /// Something from the mailbox, while the session waits.
+    fn take_beside(&mut self, item: Item) {
+        match item {
+            Item::Invite(..) => self.take_now(item),
+            Item::Notice(Notice::Added { .. } | Notice::Removed { .. }) => self.inbox.put_off(item),
+            Item::Notice(_) => self.take_now(item),
+            // These end the session or make it say something of itself: better once it knows where it stands.
+            Item::Displaced | Item::Reannounce | Item::NodeLost(_) | Item::ShutDown => self.inbox.put_off(item),
+        }
+    }
+
+    /// Something from the mailbox that does not need the store.
+    fn take_now(&mut self, item: Item) {
+        let mut out = self.out();
+        match item {
+            Item::Notice(notice) => {
+                self.services.metrics.notices_in.inc();
+                self.session.notice(notice, &mut out);
+            }
+            Item::Invite(invitation, answer) => {
+                let outcome = self.session.invite(&invitation, &**self.services, &mut out);
+                self.apply(out);
+                // Whoever asked may have given up.
+                let _ = answer.send(outcome);
+                return;
+            }
+            Item::Displaced => {
+                out.line(miscellany::out(OutReason::Elsewhere));
+                out.close(Closing::Displaced);
+            }
+            Item::Reannounce => self.session.announce(&mut out),
+            Item::NodeLost(node) => self.session.node_lost(&node, Instant::now().into_std(), &mut out),
+            Item::ShutDown => {
+                out.line(miscellany::out(OutReason::ShuttingDown));
+                out.close(Closing::ShuttingDown);
+            }
+        }
+        self.apply(out);
+    }
+
+    /// A deadline has come.
+    async fn tick(&mut self) {
+        let (now, mut out) = (Instant::now().into_std(), self.out());
+        self.session.tick(now, &**self.services, &mut out);
+        self.apply(out);
+        if self.session.doubt_deadline().is_some_and(|again| again <= now) {
+            let out = Box::pin(doubt::look_again(self)).await;
+            self.apply(out);
+        }
+        if self.session.copies_deadline().is_some_and(|due| due <= now) {
+            Box::pin(copies::write(self)).await;
+        }
+    }
+
+    /// Carries out what the session wants done.
+    pub(super) fn apply(&mut self, mut out: Out) {
+        apply(self.connection, self.services, &mut out);
+        if let Some(closing) = out.close {
+            self.closing.get_or_insert(closing);
+        }
+    }
 }
 
 /// A deadline that has moved away is only noticed when the old one comes: a client's every command moves one.
@@ -74,81 +224,27 @@ fn rearm(alarm: std::pin::Pin<&mut Sleep>, deadline: Instant) {
     }
 }
 
-/// A command of the client.
-async fn run(session: &mut Session, command: &Command, services: &Services, out: &mut Out) {
-    services.metrics.command(command.verb());
-    match session.command(command, Instant::now().into_std(), services, out) {
-        Ok(None) => {}
-        Ok(Some(request)) => {
-            let trid = command.trid().unwrap_or_default();
-            // On the heap while it lasts, so that sessions which edit nothing stay small.
-            Box::pin(edit::request(session, services, &request, trid, out)).await;
-        }
-        Err(error) => {
-            tracing::info!(?command, %error, "refused");
-            out.close(Closing::Refused(error));
-        }
-    }
-}
-
-/// Something from the mailbox.
-async fn take<T: Transport>(
-    session: &mut Session,
-    item: Item,
-    connection: &mut Connection<T>,
-    services: &Services,
-    out: &mut Out,
-) {
-    match item {
-        Item::Notice(notice) => {
-            services.metrics.notices_in.inc();
-            match notice {
-                Notice::Added { by, name } => {
-                    Box::pin(edit::added(session, services, &by, &name, out)).await;
-                }
-                Notice::Removed { by } => Box::pin(edit::removed(session, services, &by, out)).await,
-                other => session.notice(other, out),
-            }
-        }
-        Item::Invite(invitation, answer) => {
-            let outcome = session.invite(&invitation, services, out);
-            apply_pieces(connection, out);
-            // Whoever asked may have given up.
-            let _ = answer.send(outcome);
-        }
-        Item::Displaced => {
-            out.line(miscellany::out(OutReason::Elsewhere));
-            out.close(Closing::Displaced);
-        }
-        Item::Reannounce => session.announce(out),
-        Item::NodeLost(node) => session.node_lost(&node, Instant::now().into_std(), out),
-        Item::ShutDown => {
-            out.line(miscellany::out(OutReason::ShuttingDown));
-            out.close(Closing::ShuttingDown);
-        }
-    }
-}
-
-/// Carries out what the session wants done. Returns why it is to end, if it is.
-pub(super) fn apply<T: Transport>(
-    connection: &mut Connection<T>,
-    services: &Services,
-    mut out: Out,
-) -> Option<Closing> {
-    let long = out.pieces.iter().any(|piece| matches!(piece, Piece::Line(line) if line.len() >= LONG));
-    apply_pieces(connection, &mut out);
+/// Carries out what a session wants done, but for its end.
+pub(super) fn apply<T: Transport>(connection: &mut Connection<T>, services: &Services, out: &mut Out) {
+    let long = |piece: &Piece| match piece {
+        Piece::Line(line) => line.len() >= LONG,
+        Piece::Keyed(..) => false,
+        Piece::Source(_) => true,
+    };
+    let long = out.pieces.iter().any(long);
+    apply_pieces(connection, out);
     if long {
         connection.flush();
     }
-    if !out.posts.is_empty() {
-        services.metrics.notices_out.inc_by(out.posts.len() as u64);
-        services.cluster.post(out.posts);
+    let posts = std::mem::take(&mut out.posts);
+    if !posts.is_empty() {
+        services.metrics.notices_out.inc_by(posts.len() as u64);
+        services.cluster.post(posts);
     }
-    for (place, to, notice) in out.direct {
+    for (place, to, notice) in std::mem::take(&mut out.direct) {
         services.metrics.notices_out.inc();
         services.cluster.post_to(&place, to, notice);
     }
-    out.close
 }
 
 fn apply_pieces<T: Transport>(connection: &mut Connection<T>, out: &mut Out) {
@@ -156,10 +252,7 @@ fn apply_pieces<T: Transport>(connection: &mut Connection<T>, out: &mut Out) {
         let queued = match piece {
             Piece::Line(line) => connection.send(line).map(drop),
             Piece::Keyed(key, line) => connection.outbox().push_keyed(key, line),
-            Piece::Source(lines) => {
-                connection.outbox().push_source(lines);
-                Ok(())
-            }
+            Piece::Source(lines) => connection.outbox().push_source(lines),
         };
         if queued.is_err() {
             return out.close(Closing::TooSlow);

@@ -9,6 +9,7 @@ use common::model::{List, Passport, PersonalMessage, Presence, Property, Status,
 use common::msnp::presence::Change;
 
 use super::Session;
+use super::copies::Change as Copied;
 use super::out::Out;
 use crate::roster::Effect;
 
@@ -147,7 +148,10 @@ impl Session {
     pub(crate) fn effect(&mut self, effect: Effect, out: &mut Out) {
         match effect {
             Effect::Notify(whom, notice) => out.posts.push((whom, notice)),
-            Effect::ShowTo(whom) => self.show_or_hide(&whom, out),
+            Effect::ShowTo(whom) => {
+                self.show_or_hide(&whom, out);
+                self.tell_all_properties(&whom, out);
+            }
             Effect::HideFrom(whom) => {
                 if self.own.is_visible() {
                     self.tell(&whom, None, out);
@@ -162,6 +166,7 @@ impl Session {
             Effect::NameChanged => {
                 let name: Arc<str> = self.roster.settings.friendly_name.as_str().into();
                 self.alter(false, out, |own| own.name = name);
+                self.copy(Copied::Name);
             }
             Effect::PropertyChanged(property, value) => self.tell_property(property, &value, out),
         }
@@ -174,6 +179,18 @@ impl Session {
         }
     }
 
+    /// Somebody may see the principal who was not told of its properties for a while.
+    fn tell_all_properties(&self, whom: &Passport, out: &mut Out) {
+        if !self.own.is_visible() || !self.roster.is_on(List::Reverse, whom) {
+            return;
+        }
+        let own = &self.roster.settings.properties;
+        out.posts.extend(Property::kept_by_contacts().map(|property| {
+            let value = own.get(&property).map(String::as_str).unwrap_or_default().into();
+            (whom.clone(), Notice::Property { of: self.passport.clone(), property, value })
+        }));
+    }
+
     /// `BLP` has changed: it decides for those on neither the allow nor the block list.
     fn privacy_changed(&mut self, out: &mut Out) {
         let strangers = self.roster.contacts.values().filter(|contact| {
@@ -182,6 +199,9 @@ impl Session {
         });
         let strangers: Vec<_> = strangers.map(|contact| contact.passport.clone()).collect();
         let hide = self.roster.settings.strangers == StrangerPolicy::Block;
+        if !hide && !strangers.is_empty() {
+            self.copy(Copied::Everything);
+        }
         tracing::debug!(strangers = strangers.len(), hide, "privacy changed");
         for stranger in &strangers {
             self.show_or_hide(stranger, out);

@@ -6,28 +6,42 @@ use std::time::Duration;
 
 use common::clock;
 use common::cluster::Location;
-use common::model::{Endpoint, Passport};
+use common::model::{Endpoint, Epoch, Passport};
 use common::msnp::challenge::md5_answer;
 use common::msnp::{ErrorCode, handshake, miscellany};
-use common::net::Mailbox;
 use common::store::{Account, StoreError};
 use subtle::ConstantTimeEq;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use super::handshake::{Evidence, Proof};
+use super::inbox::Inbox;
 use super::out::Out;
-use super::{Closing, Session, Surroundings, edit};
-use crate::hub::{Item, Place};
+use super::{Closing, Session, Surroundings};
+use crate::hub::Place;
 use crate::services::Services;
 
-/// The store and the directory may take so long together; then the client is told to come back.
+/// The store may take so long, together with the directory in between; then the client is told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A session that has signed in.
 pub(super) struct SignedIn {
     pub(super) session: Session,
-    pub(super) mailbox: Mailbox<Item>,
+    pub(super) inbox: Inbox,
     pub(super) place: Place,
+    pub(super) registration: Registration,
+}
+
+/// A session's entry in the directory; dropping it takes the entry back, if it is still this session's.
+pub(super) struct Registration {
+    services: Arc<Services>,
+    who: Passport,
+    epoch: Epoch,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.services.cluster.unregister(&self.who, Endpoint::SOLE, self.epoch);
+    }
 }
 
 /// Why somebody is not signed in.
@@ -40,6 +54,11 @@ pub(super) enum Denied {
 }
 
 impl Denied {
+    fn too_slow() -> Self {
+        tracing::error!("sign-in: the store is too slow");
+        Self::Unavailable
+    }
+
     /// What the client is told before the connection is closed.
     pub(super) fn code(self) -> ErrorCode {
         match self {
@@ -79,45 +98,37 @@ pub(super) async fn sign_in(
     proof: &Proof,
     peer: SocketAddr,
 ) -> Result<SignedIn, Denied> {
-    let outcome = timeout(PATIENCE, admit(services, proof, peer)).await.unwrap_or_else(|_| {
-        tracing::error!("sign-in: store or directory too slow");
-        Err(Denied::Unavailable)
-    });
+    let outcome = admit(services, proof, peer).await;
     services.metrics.sign_in(outcome.as_ref().map_or_else(|denied| denied.label(), |_| "ok"));
     outcome
 }
 
+/// The store has until a deadline to answer. The registration has its own, which is shorter, and is not cut short: an
+/// owner may have taken it in by then.
 async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Result<SignedIn, Denied> {
-    let who = &proof.passport;
-    let account = match &proof.evidence {
-        Evidence::Md5 { salt, answer } => by_password(services, who, salt, answer, peer).await?,
-        Evidence::Ticket(ticket) => by_ticket(services, who, ticket).await?,
-    };
+    let (who, deadline) = (&proof.passport, Instant::now() + PATIENCE);
+    let account = timeout_at(deadline, check(services, proof, peer)).await.map_err(|_| Denied::too_slow())??;
     let (place, mailbox) = services.hub.enter(who, Endpoint::SOLE);
-    let epoch = services.cluster.register(who, Endpoint::SOLE).await;
+    let mut inbox = Inbox::new(mailbox);
+    let epoch = inbox.before_asking(services.cluster.register(who, Endpoint::SOLE)).await;
+    let registration = Registration { services: Arc::clone(services), who: who.clone(), epoch };
     place.settle(epoch);
-    let loaded = services.store.roster(who).await;
-    let roster = match loaded {
-        Ok(Some(roster)) => roster,
-        // The account was erased this very moment.
-        Ok(None) => return give_up(services, who, epoch, Denied::Wrong).await,
-        Err(error) => return give_up(services, who, epoch, error.into()).await,
-    };
+    let loading = timeout_at(deadline, services.store.roster(who));
+    let loaded = inbox.before_asking(loading).await.map_err(|_| Denied::too_slow())??;
+    // Nothing: the account was erased this very moment.
+    let roster = loaded.ok_or(Denied::Wrong)?;
     let (node, generation) = (services.cluster.id().clone(), services.cluster.generation());
     let here = Location { node, generation, epoch, endpoint: Endpoint::SOLE };
     let now = Instant::now().into_std();
     let session = Session::new(who.clone(), account.claim, proof.dialect, here, roster, now);
-    Ok(SignedIn { session, mailbox, place })
+    Ok(SignedIn { session, inbox, place, registration })
 }
 
-async fn give_up(
-    services: &Services,
-    who: &Passport,
-    epoch: common::model::Epoch,
-    why: Denied,
-) -> Result<SignedIn, Denied> {
-    services.cluster.unregister(who, Endpoint::SOLE, epoch).await;
-    Err(why)
+async fn check(services: &Services, proof: &Proof, peer: SocketAddr) -> Result<Account, Denied> {
+    match &proof.evidence {
+        Evidence::Md5 { salt, answer } => by_password(services, &proof.passport, salt, answer, peer).await,
+        Evidence::Ticket(ticket) => by_ticket(services, &proof.passport, ticket).await,
+    }
 }
 
 /// MD5 sign-in. An unknown account, one without MD5, and a wrong password take the same steps.
@@ -172,7 +183,7 @@ async fn by_ticket(services: &Services, who: &Passport, ticket: &[u8]) -> Result
     account.filter(|account| account.credentials.epoch == ticket.credential_epoch).ok_or(Denied::Wrong)
 }
 
-/// What a client gets right after its proof was accepted (§5.6), and what its contacts are asked.
+/// What a client gets right after its proof was accepted (§5.6).
 pub(super) fn welcome(session: &Session, proof: &Proof, peer: SocketAddr, services: &Services, out: &mut Out) {
     let dialect = session.dialect;
     let name = &session.roster.settings.friendly_name;
@@ -188,17 +199,6 @@ pub(super) fn welcome(session: &Session, proof: &Proof, peer: SocketAddr, servic
         client: peer,
     };
     out.line(miscellany::profile(dialect, &profile));
-    session.begin(out);
-}
-
-/// Raises the list version if others changed the reverse list while the principal was away. A failure is harmless:
-/// the difference shows again at the next sign-in.
-pub(super) async fn catch_up(session: &mut Session, services: &Services) {
-    services.last_active.note(&session.passport, services.wall_ms());
-    let edits = crate::roster::fold_in(&edit::owner(session, services));
-    if let Err(error) = edit::store(session, services, &edits).await {
-        tracing::error!(%error, "can't note what changed while the user was away");
-    }
 }
 
 #[cfg(test)]

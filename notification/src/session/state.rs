@@ -12,8 +12,11 @@ use common::msnp::{
     Command, Dialect, ErrorCode, ParseError, Service, invitation, miscellany, presence, properties,
 };
 
+use super::asking::Asking;
 use super::challenge::Challenges;
 use super::contacts::Contacts;
+use super::copies::Copies;
+use super::doubt::Doubt;
 use super::out::Out;
 use super::own::Own;
 use super::{Closing, Surroundings};
@@ -37,6 +40,10 @@ pub(crate) struct Session {
     pub(super) takes_invitations: bool,
     pub(super) own: Own,
     pub(super) contacts: Contacts,
+    pub(super) asking: Asking,
+    pub(super) copies: Copies,
+    /// Whether the last edit has happened is not known.
+    pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
     /// When the client last sent something.
     heard: Instant,
@@ -63,16 +70,25 @@ impl Session {
             takes_invitations: true,
             own,
             contacts: Contacts::new(dialect),
+            asking: Asking::default(),
+            copies: Copies::default(),
+            doubt: None,
             challenges: Challenges::default(),
             heard: now,
         }
     }
 
-    /// Asks all contacts how they look, so that the answers are there when the client wants them.
-    pub(crate) fn begin(&self, out: &mut Out) {
+    /// Begins to ask all contacts how they look, so that the answers are there when the client wants them.
+    pub(crate) fn begin(&mut self, now: Instant, out: &mut Out) {
         let contacts = self.roster.contacts.values();
         let watched = contacts.filter(|contact| contact.lists.contains(List::Forward));
-        self.probe(watched.map(|contact| contact.passport.clone()), out);
+        self.asking.enter(watched.map(|contact| contact.passport.clone()), now);
+        self.ask_some(now, out);
+    }
+
+    fn ask_some(&mut self, now: Instant, out: &mut Out) {
+        let due = self.asking.due(now, out.backlogged);
+        self.probe(due.into_iter(), out);
     }
 
     /// Takes a command. Returns the request of a verb that edits or reads the roster: it needs the store.
@@ -171,7 +187,11 @@ impl Session {
     /// A property of a contact has changed. Memory follows also before the client is shown anything, so that its SYN
     /// says it.
     fn hear_property(&mut self, of: &Passport, property: Property, value: &str, out: &mut Out) {
-        if !self.roster.is_on(List::Forward, of) {
+        let known = self.roster.contacts.get(of).filter(|contact| contact.lists.contains(List::Forward));
+        let Some(known) = known else { return };
+        // A contact that has unblocked the principal repeats them all.
+        let repeated = known.properties.get(&property).map(String::as_str).unwrap_or_default() == value;
+        if repeated && property.is_kept_by_contacts() {
             return;
         }
         roster::fold_property(Arc::make_mut(&mut self.roster), of, property, value);
@@ -190,8 +210,15 @@ impl Session {
 
     /// A notification node is dead, and the grace for its users is over.
     pub(crate) fn node_lost(&mut self, node: &NodeId, now: Instant, out: &mut Out) {
-        let suspects = self.contacts.suspect(node, now);
-        self.probe(suspects.into_iter(), out);
+        let suspects = self.contacts.suspect(node);
+        self.asking.enter(suspects.into_iter(), now);
+        self.contacts.expect_answers(now + self.asking.duration());
+        self.ask_some(now, out);
+    }
+
+    /// When the client last sent something.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
     }
 
     /// How long the client may be silent: dialects whose `QNG` tells them when to ping, which then have no excuse.
@@ -204,7 +231,10 @@ impl Session {
     /// When [`Session::tick`] has something to do, if ever.
     pub(crate) fn deadline(&self, config: &NotificationConfig) -> Option<Instant> {
         let silence = self.longest_silence(config).map(|silence| self.heard + silence);
-        [self.challenges.deadline(), self.contacts.deadline(), silence].into_iter().flatten().min()
+        let (challenges, contacts) = (self.challenges.deadline(), self.contacts.deadline());
+        let (asking, doubt, copies) = (self.asking.deadline(), self.doubt_deadline(), self.copies_deadline());
+        let deadlines = [challenges, contacts, asking, doubt, copies, silence];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Does what is due.
@@ -214,6 +244,7 @@ impl Session {
         }
         self.challenges.tick(now, env, out);
         self.contacts.tick(now, out);
+        self.ask_some(now, out);
     }
 }
 

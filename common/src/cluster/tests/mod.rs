@@ -126,7 +126,7 @@ async fn of_several_sign_ins_at_once_exactly_one_remains() {
     soon("the first is told", || async { !world.node("ns-1").hub.has("alice") }).await;
     assert!(world.node("ns-2").hub.has("alice"));
     // A late good-bye of the first harms nobody.
-    world.node("ns-1").cluster.unregister(&passport("alice"), first.endpoint, first.epoch).await;
+    world.node("ns-1").cluster.unregister(&passport("alice"), first.endpoint, first.epoch);
     for node in world.nodes() {
         assert_eq!(
             node.cluster.route(&passport("alice"), notice(node.id(), 1), PATIENCE).await,
@@ -302,4 +302,39 @@ async fn what_an_owner_has_lost_is_told_again_and_announced_anew() {
     soon("announced anew", || async { holder.hub.reannounced() == 2 }).await;
     assert_eq!(owner.cluster.route(&passport("0"), notice("ns-2", 1), PATIENCE).await, Outcome::Accepted);
     assert_eq!(owner.cluster.route(&passport("2"), notice("ns-2", 1), PATIENCE).await, Outcome::NotHere);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_just_started_calls_nobody_offline() {
+    let mut world = World::default();
+    for name in ["ns-1", "ns-2"] {
+        world.start(name, Role::Notification).await;
+    }
+    let alone = world.node("ns-1").cluster.route(&passport("nobody"), notice("ns-1", 1), PATIENCE).await;
+    assert_eq!(alone, Outcome::Unknown, "others may be there, and not have been heard of");
+    world.settle().await;
+    for number in 0..20 {
+        world.node(["ns-1", "ns-2"][number % 2]).sign_in(&number.to_string()).await;
+    }
+    for (name, role) in [("ns-3", Role::Notification), ("sb-1", Role::Switchboard)] {
+        world.start(name, role).await;
+    }
+    // Asked without a pause: from when they know nobody until they know all.
+    let joined = |name: &str| world.node(name).cluster.router().has_joined();
+    let mut found = 0;
+    while !(joined("ns-3") && joined("sb-1")) {
+        for (node, number) in ["ns-3", "sb-1"].into_iter().zip([found % 20, (found + 7) % 20]) {
+            let to = passport(&number.to_string());
+            let outcome = world.node(node).cluster.route(&to, notice(node, 1), PATIENCE).await;
+            assert_ne!(outcome, Outcome::NotHere, "{number} from {node}, after {found}");
+            found += usize::from(outcome == Outcome::Accepted);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(found > 0, "they have found somebody before they had joined");
+    world.settle().await;
+    for node in ["ns-3", "sb-1"] {
+        let outcome = world.node(node).cluster.route(&passport("nobody"), notice(node, 1), PATIENCE).await;
+        assert_eq!(outcome, Outcome::NotHere, "{node}");
+    }
 }

@@ -137,7 +137,7 @@ impl Node {
 
     pub(super) async fn sign_out(&self, name: &str) {
         let ended = self.hub.sessions.lock().unwrap().remove(&passport(name));
-        self.cluster.unregister(&passport(name), Endpoint::SOLE, ended.unwrap()).await;
+        self.cluster.unregister(&passport(name), Endpoint::SOLE, ended.unwrap());
     }
 
     /// A session ends, and its owners are not told.
@@ -257,7 +257,7 @@ impl World {
             let router = node.cluster.router();
             let sees_all = node.cluster.view().all().count() == self.nodes.len();
             let is_owner = node.role == Role::Notification;
-            sees_all && (!is_owner || lock(&router.settling).is_settled(&router.ring(), node.cluster.id()))
+            sees_all && router.has_joined() && (!is_owner || router.is_settled(&router.ring()))
         };
         let began = Instant::now();
         while !self.nodes().all(settled) {

@@ -92,6 +92,8 @@ fn e205_and_e208_unknown_account() {
     for list in ["FL", "AL", "BL"] {
         check(&OLD, &format!("ADD 9 {list} nobody@example.com N"), "205");
         check(&NEW, &format!("ADC 9 {list} N=nobody@example.com"), "208");
+        // A domain of one label is a domain.
+        check(&NEW, &format!("ADC 9 {list} N=a@b"), "208");
     }
 }
 
@@ -101,8 +103,7 @@ fn e210_full() {
         (desk.limits.forward_list, desk.limits.allow_list, desk.limits.block_list) = (1, 1, 1);
     };
     let popular = |desk: &mut Desk| {
-        let target =
-            Target { name: String::new(), properties: Properties::new(), reverse_count: desk.limits.reverse_list };
+        let target = Target { properties: Properties::new(), reverse_count: desk.limits.reverse_list };
         desk.accounts.insert(passport("dave"), target);
     };
     for list in ["FL", "AL", "BL"] {

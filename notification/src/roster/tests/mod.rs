@@ -50,7 +50,7 @@ impl Desk {
             settings_changed: 1_750_000_000_000,
             reverse_digest: 0,
         };
-        let somebody = || Target { name: "Somebody".into(), properties: Properties::new(), reverse_count: 0 };
+        let somebody = || Target { properties: Properties::new(), reverse_count: 0 };
         let account = |name| (passport(name), somebody());
         Self {
             passport: passport(name),
@@ -124,6 +124,12 @@ impl Desk {
         }
         let Ok(request) = parse(&command, self.dialect) else { return close };
         let request = request.expect("a verb of the roster");
+        if request.asks_for_lists() {
+            let roster = Arc::new(self.roster.clone());
+            return lines(
+                &list_lines(roster, &self.passport, self.dialect, &request).flatten().collect::<Vec<_>>(),
+            );
+        }
         let target = request.names_account().and_then(|who| self.accounts.get(who));
         match plan(&self.owner(), &request, target) {
             Ok(plan) => self.carry_out(plan),
@@ -151,14 +157,14 @@ impl Desk {
     #[track_caller]
     fn is_added_by(&mut self, who: &str, name: &str) -> Vec<String> {
         let plan = reverse_added(&self.owner(), &passport(who), name);
-        fold_reverse(&mut self.roster, self.claim, &passport(who), Some(name), true);
+        fold_reverse(&mut self.roster, self.claim, &passport(who), Some(name));
         self.carry_out(plan)
     }
 
     #[track_caller]
     fn is_removed_by(&mut self, who: &str) -> Vec<String> {
         let plan = reverse_removed(&self.owner(), &passport(who));
-        fold_reverse(&mut self.roster, self.claim, &passport(who), None, false);
+        fold_reverse(&mut self.roster, self.claim, &passport(who), None);
         self.carry_out(plan)
     }
 

@@ -383,15 +383,61 @@ fn pending_entries_are_answered_once() {
     desk.is_removed_by("erin");
     assert_eq!(desk.says("LST 1 FL"), ["502 1"]);
     assert!(desk.says("SYN 1 0 0")[0].ends_with(" 2 1"));
-    assert_eq!(desk.says("REM 3 PL erin@example.com"), ["REM 3 PL erin@example.com"]);
-    assert!(!desk.roster.contacts.contains_key(&passport("erin")));
+    assert!(!desk.roster.contacts.contains_key(&passport("erin")), "as in the store");
+    assert_eq!(desk.says("REM 3 PL erin@example.com"), ["216 3"]);
+}
+
+#[test]
+fn what_contacts_are_called_and_reached_by_counts_as_a_change() {
+    let bob = passport("bob");
+    let mut desk = Desk::alice(&Dialect::MSNP11);
+    desk.says("SBP 1 {bob} MFN Bobby");
+    desk.says("ADC 2 FL N=dave@example.com F=Dave");
+    assert!(fold_in(&desk.owner()).is_empty(), "one's own edits are stamped with what they leave");
+    for change in 0..3 {
+        let mut away = desk.roster.clone();
+        let contact = away.contacts.get_mut(&bob).unwrap();
+        match change {
+            0 => contact.name = "Robert".into(),
+            1 => drop(contact.properties.insert(Property::HomePhone, "555".into())),
+            _ => contact.lists = contact.lists.without(Reverse),
+        }
+        let edits = fold_in(&Owner { roster: &away, ..desk.owner() });
+        let [Edit::Stamp { version, lists_changed, .. }] = edits[..] else { panic!("{edits:?}") };
+        assert_eq!(version, desk.roster.settings.list_version + 1);
+        assert!(lists_changed > desk.roster.settings.lists_changed);
+        fold(&mut away, desk.claim, &edits);
+        assert!(fold_in(&Owner { roster: &away, ..desk.owner() }).is_empty());
+    }
+}
+
+#[test]
+fn who_may_see_the_owner_again_is_given_what_it_missed() {
+    let bob = passport("bob");
+    let mut desk = Desk::alice(&Dialect::MSNP8);
+    desk.says("ADD 1 BL bob@example.com Bob");
+    desk.says("REM 1 AL bob@example.com");
+    desk.says("ADD 1 BL bob@example.com Bob");
+    desk.says("PRP 2 PHM 555");
+    desk.says("REA 3 alice@example.com Al");
+    assert!(!desk.last.edits.iter().any(|edit| matches!(edit, Edit::NameAtContact { .. })), "written behind");
+    desk.says("REM 4 BL bob@example.com");
+    let name = Edit::NameAtContact { contact: bob.clone(), name: "Al".into() };
+    let at_bob = |property, value| Edit::PropertyAtContact { contact: bob.clone(), property, value };
+    assert!(desk.last.edits.contains(&name));
+    assert!(desk.last.edits.contains(&at_bob(Property::MobilePhone, Some("555".into()))));
+    assert!(desk.last.edits.contains(&at_bob(Property::WorkPhone, None)), "cleared ones too");
+    // Somebody who has not the owner on its list has nowhere to keep it.
+    desk.says("ADD 5 BL dave@example.com D");
+    desk.says("REM 6 BL dave@example.com");
+    assert!(!desk.last.edits.iter().any(|edit| matches!(edit, Edit::NameAtContact { .. })));
 }
 
 #[test]
 fn what_happened_in_absence_raises_the_version() {
     let mut desk = Desk::alice(&Dialect::MSNP8);
     assert!(fold_in(&desk.owner()).is_empty());
-    fold_reverse(&mut desk.roster, desk.claim, &passport("dave"), Some("Dave"), true);
+    fold_reverse(&mut desk.roster, desk.claim, &passport("dave"), Some("Dave"));
     let edits = fold_in(&desk.owner());
     assert_eq!(edits.len(), 1);
     fold(&mut desk.roster, desk.claim, &edits);
@@ -444,11 +490,16 @@ fn requests_name_accounts_and_sync() {
         assert_eq!(request(line, dialect).unwrap().names_account(), named.then_some(&bob), "{line}");
     }
     assert!(request("SYN 1 0", old).unwrap().is_sync());
-    assert!(!request("LST 1 FL", &Dialect::MSNP7).unwrap().is_sync());
+    let list = request("LST 1 FL", &Dialect::MSNP7).unwrap();
+    assert!(!list.is_sync() && list.asks_for_lists());
     assert_eq!(request("CHG 1 NLN", old), None);
     let desk = Desk::alice(old);
-    let roster = Arc::new(desk.roster.clone());
-    let sync = request("SYN 1 0", old).unwrap();
-    let lazily: Vec<u8> = sync_lines(roster, &desk.passport, desk.claim, old, &sync).flatten().collect();
-    assert_eq!(plan(&desk.owner(), &sync, None).unwrap().reply, lazily);
+    for (line, befriends) in [
+        ("ADD 1 FL dave@example.com D", true),
+        ("ADD 1 FL bob@example.com B 1", false),
+        ("ADD 1 AL dave@example.com D", false),
+        ("REM 1 FL bob@example.com", false),
+    ] {
+        assert_eq!(request(line, old).unwrap().befriends(&desk.roster), befriends, "{line}");
+    }
 }

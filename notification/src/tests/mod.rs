@@ -1,0 +1,291 @@
+//! Whole sessions against a store that is slow, or fails, at the wrong moment.
+
+mod house;
+mod store;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::cluster::{Notice, Stamp};
+use common::config::Config;
+use common::model::{Epoch, List, NodeId, Passport, Presence, Property, Status};
+use common::store::Edit;
+
+use house::{House, looks, who};
+use store::{Edits, Mood};
+
+const CONTACTS: usize = 600;
+
+/// Everybody tells `whom` how they look, within a moment and together more than a mailbox takes.
+async fn all_say(house: &House, all: &[Passport], whom: &Passport, presence: &Presence) {
+    for some in all.chunks(16) {
+        for from in some {
+            let stamp = Stamp { epoch: Epoch(u64::MAX), node: NodeId::parse("elsewhere").unwrap(), count: next() };
+            let notice = Notice::Presence { from: from.clone(), stamp, presence: Some(presence.clone()) };
+            house.services.cluster.post(vec![(whom.clone(), notice)]);
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn next() -> u64 {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    COUNT.fetch_add(1, Ordering::Relaxed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_contacts_answer_while_the_store_is_slow() {
+    let house = House::open().await;
+    let alice = house.account("alice").await;
+    house.account("zoe").await;
+    let contacts: Vec<_> = (0..CONTACTS).map(|number| who(&number.to_string())).collect();
+    for contact in &contacts {
+        // The reverse entries are new to alice: her sign-in has something to write.
+        house.list(&alice, &[List::Forward, List::Allow, List::Reverse], contact).await;
+        house.puppet(contact.as_str().split('@').next().unwrap(), looks(4000)).await;
+    }
+    let slow = Mood { edit_after: Duration::from_millis(1500), ..Mood::default() };
+    house.store_is(slow.clone());
+    let mut client = house.knock("alice", "MSNP11").await;
+    client.says("SYN 4 0 0\r\nCHG 5 NLN 0").await;
+    client.hears_of("USR 3 OK").await;
+    // While the store is slow, everybody has something to say, and says it once more.
+    for presence in [looks(500), looks(501)] {
+        all_say(&house, &contacts, &alice, &presence).await;
+    }
+    let mut there = BTreeSet::new();
+    while there.len() < CONTACTS {
+        let line = client.hears().await.expect("still there");
+        if line.starts_with("ILN ") || line.starts_with("NLN ") {
+            there.insert(line.split(' ').find(|token| token.contains('@')).unwrap().to_owned());
+        }
+    }
+    // The same while the client's own edit waits, and what others say comes before its answer.
+    house.store_is(slow);
+    client.says("ADC 6 FL N=zoe@example.com F=Zoe").await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    all_say(&house, &contacts, &alice, &Presence { status: Status::Away, ..looks(500) }).await;
+    for _ in 0..CONTACTS {
+        client.hears_of("NLN AWY ").await;
+    }
+    client.hears_of("ADC 6 FL ").await;
+}
+
+#[tokio::test]
+async fn a_burst_comes_through_whole_and_in_order() {
+    let house = House::open().await;
+    let (alice, bob) = (house.account("alice").await, who("bob"));
+    house.list(&alice, &[List::Forward], &bob).await;
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    client.says("CHG 5 NLN 0").await;
+    client.hears_of("CHG 5").await;
+    const COUNT: usize = 300;
+    let (of, property) = (&bob, Property::HomePhone);
+    let phone = |number: usize| Notice::Property { of: of.clone(), property, value: number.to_string().into() };
+    let added = |number: usize| Notice::Added { by: who(&format!("{number}")), name: number.to_string().into() };
+    // All at once: the session's task does not run before the last is in its mailbox.
+    let notices = (0..COUNT).flat_map(|number| [phone(number), added(number)]);
+    house.services.cluster.post(notices.map(|notice| (alice.clone(), notice)).collect());
+    let (mut phones, mut adders) = (Vec::new(), Vec::new());
+    while phones.len() < COUNT || adders.len() < COUNT {
+        let line = client.hears().await.expect("still there");
+        let last = line.rsplit(' ').next().unwrap();
+        match &line[..3] {
+            "BPR" => phones.push(last.parse().unwrap()),
+            "ADD" => adders.push(last.parse().unwrap()),
+            _ => {}
+        }
+    }
+    let all: Vec<usize> = (0..COUNT).collect();
+    assert_eq!((phones, adders), (all.clone(), all));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_at_once_are_all_counted() {
+    const GUESSES: u32 = 12;
+    let mut config = Config::default();
+    config.accounts.wrong_passwords = GUESSES;
+    let house = House::open_with(config).await;
+    house.account("alice").await;
+    house.account("bob").await;
+    // All have passed the guard before the first is found wrong.
+    house.store_is(Mood { account_after: Duration::from_millis(700), ..Mood::default() });
+    let mut guesses = Vec::new();
+    for _ in 0..GUESSES {
+        guesses.push(house.challenged("alice").await.answered("guess").await);
+    }
+    // Judged after them, and let in before.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut owner = house.challenged("alice").await.answered("secret").await;
+    for client in &mut guesses {
+        assert_eq!(client.hears_out().await, ["911 4"]);
+    }
+    assert_eq!(owner.hears_out().await, ["911 4"], "a right guess among too many");
+    house.store_is(Mood::default());
+    let mut late = house.challenged("alice").await.answered("secret").await;
+    assert_eq!(late.hears_out().await, ["911 4"], "one less counted, and this would be let in");
+    let mut other = house.challenged("bob").await.answered("secret").await;
+    other.hears_of("USR 4 OK bob@example.com").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_has_happened_after_all_is_told_and_synced() {
+    for by_itself in [false, true] {
+        let house = House::open().await;
+        let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+        let mut client = house.sign_in("alice", "MSNP8").await;
+        client.says("SYN 4 0").await;
+        client.hears_of("LSG 0").await;
+        let mut other = house.sign_in("bob", "MSNP8").await;
+        other.says("CHG 5 NLN 0").await;
+        house.store_is(Mood { edits: Edits::MadeInDoubt, ..Mood::default() });
+        client.says("ADD 5 FL bob@example.com Bob 0").await;
+        client.hears_of("501 5").await;
+        house.store_is(Mood { edits: Edits::NotMade, ..Mood::default() });
+        client.says("ADD 6 AL bob@example.com Bob").await;
+        client.hears_of("501 6").await;
+        house.store_is(Mood::default());
+        if !by_itself {
+            client.says("BLP 7 BL").await;
+        }
+        assert!(client.hears_out().await.iter().all(|line| !line.starts_with("BLP")), "it must sync first");
+        other.hears_of("ADD 0 RL 2 alice@example.com alice").await;
+        assert!(house.is_on(&alice, List::Forward, &bob).await);
+        let mut client = house.sign_in("alice", "MSNP8").await;
+        client.says("SYN 4 2").await;
+        client.hears_of("LST bob@example.com Bob 1 0").await;
+    }
+}
+
+#[tokio::test]
+async fn an_edit_that_has_not_happened_can_be_made_again() {
+    let house = House::open().await;
+    house.account("alice").await;
+    house.account("bob").await;
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    house.store_is(Mood { edits: Edits::NotMade, ..Mood::default() });
+    client.says("ADD 5 FL bob@example.com Bob 0").await;
+    client.hears_of("501 5").await;
+    client.says("ADD 6 FL bob@example.com Bob 0").await;
+    client.hears_of("501 6").await;
+    house.store_is(Mood::default());
+    client.says("ADD 7 FL bob@example.com Bob 0").await;
+    // Version 2 may have been given to the edit in doubt, and 3 is that of the question about it.
+    assert_eq!(client.hears_of("ADD 7").await, "ADD 7 FL 4 bob@example.com Bob 0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sign_in_that_takes_too_long_leaves_nothing_behind() {
+    let house = House::open().await;
+    house.account("alice").await;
+    house.store_is(Mood { roster_after: Duration::from_secs(60), ..Mood::default() });
+    let mut client = house.knock("alice", "MSNP8").await;
+    House::soon("it is registered", async || house.registered() == 1).await;
+    assert_eq!(client.hears_out().await, ["601 3"]);
+    House::soon("it is not registered any more", async || house.registered() == 0).await;
+    assert_eq!(house.services.hub.len(), 0);
+    house.store_is(Mood::default());
+    let client = house.sign_in("alice", "MSNP8").await;
+    assert_eq!(house.registered(), 1);
+    drop(client);
+    House::soon("the session has ended", async || house.registered() == 0).await;
+}
+
+/// Bob's list, with what he remembers of it.
+async fn list_of_bob(house: &House, version: u64) -> Vec<String> {
+    let mut bob = house.sign_in("bob", "MSNP8").await;
+    bob.says(&format!("SYN 4 {version}\r\nPNG")).await;
+    let mut list = Vec::new();
+    loop {
+        match bob.hears().await.expect("still there") {
+            line if line == "QNG" => return list,
+            line if line.starts_with("MSG ") => {}
+            line => list.push(line),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contacts_learn_a_new_name_while_they_are_away() {
+    let house = House::open().await;
+    let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+    house.list(&bob, &[List::Forward], &alice).await;
+    let name_at_bob = async |name: &str| {
+        let roster = house.services.store.roster(&bob).await.unwrap().unwrap();
+        roster.contacts[&alice].name == name
+    };
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    client.says("REA 5 alice@example.com Al").await;
+    client.hears_of("REA 5").await;
+    assert!(name_at_bob("alice@example.com").await, "not at once");
+    House::soon("Al is known to bob", async || name_at_bob("Al").await).await;
+    assert!(
+        list_of_bob(&house, 1).await.contains(&"LST alice@example.com Al 1 0".to_owned()),
+        "a cached list is old"
+    );
+    assert_eq!(list_of_bob(&house, 2).await, ["SYN 4 2"], "and is good until the next change");
+    // A session that ends at once leaves no copy behind.
+    client.says("REA 6 alice@example.com Ali\r\nOUT").await;
+    client.hears_out().await;
+    House::soon("Ali is known to bob", async || name_at_bob("Ali").await).await;
+    // What was changed while bob was blocked he gets with the unblocking.
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    for line in ["ADD 7 BL bob@example.com Bob", "REA 8 alice@example.com Alice", "PRP 9 PHH 555"] {
+        client.says(line).await;
+        client.hears_of(&line[..5]).await;
+    }
+    assert!(name_at_bob("Ali").await);
+    client.says("REM 10 BL bob@example.com").await;
+    client.hears_of("REM 10").await;
+    assert!(name_at_bob("Alice").await);
+    let list = list_of_bob(&house, 2).await;
+    assert_eq!(list[list.len() - 2..], ["LST alice@example.com Alice 1 0", "BPR PHH 555"]);
+}
+
+#[tokio::test]
+async fn a_full_reverse_list_takes_nobody_more() {
+    let mut config = Config::default();
+    config.limits.reverse_list = 2;
+    let house = House::open_with(config).await;
+    for name in ["alice", "bob", "carol", "popular"] {
+        house.account(name).await;
+    }
+    for name in ["alice", "bob"] {
+        let mut client = house.sign_in(name, "MSNP8").await;
+        client.says("ADD 5 FL popular@example.com P 0").await;
+        client.hears_of("ADD 5 FL").await;
+        // Those who are on it already are not held up.
+        client.says("ADD 6 AL popular@example.com P").await;
+        client.hears_of("ADD 6 AL").await;
+    }
+    let mut carol = house.sign_in("carol", "MSNP11").await;
+    carol.says("ADC 5 FL N=popular@example.com F=P").await;
+    carol.hears_of("210 5").await;
+    carol.says("ADC 6 AL N=popular@example.com").await;
+    carol.hears_of("ADC 6 AL").await;
+    let mut bob = house.sign_in("bob", "MSNP8").await;
+    bob.says("REM 5 FL popular@example.com").await;
+    bob.hears_of("REM 5 FL").await;
+    carol.says("ADC 7 FL N=popular@example.com F=P").await;
+    carol.hears_of("ADC 7 FL").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_list_needs_no_room_in_the_queue() {
+    const LONG: usize = 1000;
+    let house = House::open().await;
+    let alice = house.account("alice").await;
+    let contacts = (0..LONG).map(|number| who(&number.to_string()));
+    let edits = contacts.flat_map(|contact| {
+        let name = format!("{contact:x<380}");
+        [Edit::List { contact: contact.clone(), list: List::Forward, on: true }, Edit::Name { contact, name }]
+    });
+    house.services.store.edit(&alice, edits.collect()).await.unwrap();
+    let mut client = house.challenged("alice").await.answered("secret").await;
+    client.says("SYN 5 0\r\nLST 6 FL\r\nLST 7 RL\r\nLST 8 FL\r\nCHG 9 NLN").await;
+    for trid in ["5", "6", "8"] {
+        client.hears_of(&format!("LST {trid} FL 2 {LONG} {LONG} ")).await;
+    }
+    client.hears_of("CHG 9 NLN").await;
+}
