@@ -21,9 +21,9 @@ cassandra_java() {
 cassandra_prepare() {
     if ! java=$(cassandra_java); then
         # In a shell of its own, so that more can be said when it fails. No command has the name before the `=`.
-        (need_packages no-java-17-or-11=openjdk-17-jre-headless) && java=$(cassandra_java) ||
-            fail "Cassandra 5.0 needs Java 17 or 11. Newer releases of Debian and Ubuntu may offer neither: install a JDK 17
-and name it by JAVA_HOME, start Docker, or name a CQL server that runs: MONARCH_CQL=HOST:9042"
+        (need_packages no-java-17-or-11=openjdk-17-jre-headless) || true
+        java=$(cassandra_java) || fail "Cassandra 5.0 needs Java 17 or 11, and newer releases of Debian and Ubuntu may offer
+neither. Install a JDK 17 and name it by JAVA_HOME, start Docker, or name a CQL server that runs: MONARCH_CQL=HOST:9042"
     fi
     [ -d "$cassandra_jars" ] || cassandra_fetch
 }

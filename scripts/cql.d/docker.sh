@@ -13,11 +13,15 @@ docker_name() { printf 'monarch-cql-%s' "$(address "$1")"; }
 
 docker_prepare() {
     docker_has_engine || fail "no Docker engine answers: start it, or choose MONARCH_CQL_SERVER=cassandra"
+    docker_has_image || fail "Docker could not fetch $docker_image; MONARCH_CQL_SERVER=cassandra does without"
     docker network inspect "$docker_network" >/dev/null 2>&1 || docker network create "$docker_network" >/dev/null
-    docker image inspect "$docker_image" >/dev/null 2>&1 || {
-        say "fetching $docker_image"
-        docker pull --quiet "$docker_image" >&2 || fail "Docker could not fetch $docker_image"
-    }
+}
+
+# Whether the image is here, or could be fetched.
+docker_has_image() {
+    docker image inspect "$docker_image" >/dev/null 2>&1 && return
+    say "fetching $docker_image"
+    docker pull --quiet "$docker_image" >&2
 }
 
 # Nodes speak to each other on the Docker network, and tell clients the address on this machine.

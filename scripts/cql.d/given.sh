@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # A server that MONARCH_CQL names: it is asked, and otherwise left alone. Sourced by scripts/cql.
-# shellcheck disable=SC2154 # dir, server and PORT are those of scripts/cql.
+# shellcheck disable=SC2153,SC2154 # server and PORT are those of scripts/cql.
 
 # The contact points, one a line: HOST PORT.
 given_points() {
@@ -15,12 +15,13 @@ given_points() {
 # Whether they are nodes of our own, since their `up` was evaluated in this shell: each is known here, and either runs
 # or has left its address free.
 given_is_ours() {
-    local host port number found points
+    local host port number found points at
     points=$(given_points) || exit
     while read -r host port; do
         found=false
         for number in $(nodes); do
-            [ "$host:$port" = "$(address "$number"):$PORT" ] || continue
+            at=$(address "$number")
+            [ "$host $port" = "$at $PORT" ] || continue
             { "${server}_is_running" "$number" || ! is_taken "$host"; } && found=true
         done
         $found || return
