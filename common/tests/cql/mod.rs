@@ -20,7 +20,7 @@ static MADE: Mutex<Vec<ScyllaConfig>> = Mutex::new(Vec::new());
 
 /// The server that `MONARCH_CQL` names, `host:port,…`. Without one the test is skipped, and says so; with
 /// `MONARCH_CQL_REQUIRED=1` that is a failure.
-pub fn contact_points() -> Option<Vec<String>> {
+pub(crate) fn contact_points() -> Option<Vec<String>> {
     static SAID: AtomicBool = AtomicBool::new(false);
     let points = std::env::var("MONARCH_CQL").unwrap_or_default();
     let points: Vec<String> = points.split(',').filter(|point| !point.is_empty()).map(Into::into).collect();
@@ -41,7 +41,7 @@ pub fn contact_points() -> Option<Vec<String>> {
 }
 
 /// A configuration with keyspaces that nobody has, gone when the process ends. They are not made yet.
-pub fn fresh(contact_points: &[String]) -> ScyllaConfig {
+pub(crate) fn fresh(contact_points: &[String]) -> ScyllaConfig {
     let config = ScyllaConfig {
         contact_points: contact_points.to_vec(),
         keyspace: format!("{PREFIX}{:x}_{}", clock::wall().as_secs(), &Uuid::new_v4().simple().to_string()[..6]),
@@ -57,21 +57,22 @@ pub fn fresh(contact_points: &[String]) -> ScyllaConfig {
 }
 
 /// The same with tables. May be called outside of any runtime or within one.
-pub fn migrated(contact_points: &[String]) -> ScyllaConfig {
+pub(crate) fn migrated(contact_points: &[String]) -> ScyllaConfig {
     let config = fresh(contact_points);
     let migrating = config.clone();
     let thread = std::thread::spawn(move || {
         blocking(async move {
             drop_stale(&session(&migrating).await).await;
-            CqlStore::migrate(&migrating, &mut |_| ()).await.expect("the tables are made");
-        });
+            CqlStore::migrate(&migrating, &mut |_| ()).await.map_err(|error| error.to_string())
+        })
     });
-    thread.join().expect("the tables are made");
+    let made = thread.join().expect("the server answers");
+    assert!(made.is_ok(), "{made:?}");
     config
 }
 
 /// A session past the store.
-pub async fn session(config: &ScyllaConfig) -> Session {
+pub(crate) async fn session(config: &ScyllaConfig) -> Session {
     let builder = SessionBuilder::new().known_nodes(&config.contact_points).fetch_schema_metadata(false);
     builder.build().await.expect("MONARCH_CQL names a server that answers")
 }

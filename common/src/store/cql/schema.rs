@@ -25,8 +25,8 @@ const STEPS: &[&[&str]] = &[&[
         add_prompt tinyint, list_version bigint, lists_changed bigint, settings_changed bigint,
         reverse_digest bigint, properties map<text, text>) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
     // One cell for each list, so that two sides never overwrite one another; an empty one is off.
-    "CREATE TABLE IF NOT EXISTS {k}.roster (owner text, contact text, forward boolean, allow boolean, block boolean,
-        reverse boolean, pending boolean, label text, own_name text, groups set<uuid>, properties map<text, text>,
+    "CREATE TABLE IF NOT EXISTS {k}.roster (owner text, contact text, on_forward boolean, on_allow boolean, on_block boolean,
+        on_reverse boolean, on_pending boolean, label text, own_name text, groups set<uuid>, properties map<text, text>,
         PRIMARY KEY (owner, contact)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
     "CREATE TABLE IF NOT EXISTS {k}.groups (owner text, group_id uuid, number int, name text,
         PRIMARY KEY (owner, group_id)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",

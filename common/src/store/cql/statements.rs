@@ -77,13 +77,13 @@ statements! {
     Write put_property "UPDATE {k}.settings USING TIMESTAMP ? SET properties[?] = ? WHERE owner = ?";
     Write drop_property "DELETE properties[?] FROM {k}.settings USING TIMESTAMP ? WHERE owner = ?";
 
-    Read roster "SELECT contact, forward, allow, block, reverse, pending, label, own_name, groups, properties
+    Read roster "SELECT contact, on_forward, on_allow, on_block, on_reverse, on_pending, label, own_name, groups, properties
         FROM {k}.roster WHERE owner = ?";
-    Write set_forward "UPDATE {k}.roster USING TIMESTAMP ? SET forward = ? WHERE owner = ? AND contact = ?";
-    Write set_allow "UPDATE {k}.roster USING TIMESTAMP ? SET allow = ? WHERE owner = ? AND contact = ?";
-    Write set_block "UPDATE {k}.roster USING TIMESTAMP ? SET block = ? WHERE owner = ? AND contact = ?";
-    Write set_reverse "UPDATE {k}.roster USING TIMESTAMP ? SET reverse = ? WHERE owner = ? AND contact = ?";
-    Write set_pending "UPDATE {k}.roster USING TIMESTAMP ? SET pending = ? WHERE owner = ? AND contact = ?";
+    Write set_forward "UPDATE {k}.roster USING TIMESTAMP ? SET on_forward = ? WHERE owner = ? AND contact = ?";
+    Write set_allow "UPDATE {k}.roster USING TIMESTAMP ? SET on_allow = ? WHERE owner = ? AND contact = ?";
+    Write set_block "UPDATE {k}.roster USING TIMESTAMP ? SET on_block = ? WHERE owner = ? AND contact = ?";
+    Write set_reverse "UPDATE {k}.roster USING TIMESTAMP ? SET on_reverse = ? WHERE owner = ? AND contact = ?";
+    Write set_pending "UPDATE {k}.roster USING TIMESTAMP ? SET on_pending = ? WHERE owner = ? AND contact = ?";
     Write leave_all "DELETE groups, properties FROM {k}.roster USING TIMESTAMP ? WHERE owner = ? AND contact = ?";
     Write set_label "UPDATE {k}.roster USING TIMESTAMP ? SET label = ? WHERE owner = ? AND contact = ?";
     Write set_own_name "UPDATE {k}.roster USING TIMESTAMP ? SET own_name = ? WHERE owner = ? AND contact = ?";
