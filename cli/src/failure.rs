@@ -74,7 +74,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Unreachable(error.to_string()),
-            StoreError::Corrupt(_) => Self::Failed(error.into()),
+            StoreError::Corrupt(_) | StoreError::Refused(_) => Self::Failed(error.into()),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cql::CqlStore;
 use super::sqlite::SqliteStore;
 use super::{Result, SharedStore, StoreError};
 use crate::config::{StoreConfig, StoreKind};
@@ -18,5 +19,6 @@ pub async fn open(config: &StoreConfig) -> Result<SharedStore> {
             let store = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
             Ok(Arc::new(store))
         }
+        StoreKind::Scylla => Ok(Arc::new(CqlStore::open(&config.scylla).await?)),
     }
 }

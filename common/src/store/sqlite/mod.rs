@@ -22,14 +22,13 @@ mod tests;
 mod writer;
 
 use std::path::Path;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use self::database::Database;
-use super::cursor::Reading;
+use super::cursor::{HELD_BACK, Reading};
 use super::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
     NewAccount, Page, Participation, Result, Store, StoreError, StoredMessage,
@@ -39,9 +38,6 @@ use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Ros
 
 /// What a small write takes up while it waits.
 const SMALL: usize = 512;
-/// How long a reading waits that found only messages its cursor can't hold yet, so that who reads on at once does
-/// not spin.
-const HELD_BACK: Duration = Duration::from_millis(200);
 
 /// A store in a directory of this host. See [the module](self).
 pub struct SqliteStore {
