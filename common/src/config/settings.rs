@@ -191,8 +191,11 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     [&[COMMON, ACCOUNTS, LIMITS][..], &tiers[..]].concat().concat()
 });
 
-/// Variables that begin like a setting's and are none: the configuration file, and what tests are told of a CQL server.
-pub(super) const OTHER_VARIABLES: &[&str] = &[super::CONFIG_VARIABLE, "MONARCH_CQL", "MONARCH_CQL_REQUIRED"];
+/// Whether a variable begins like a setting's and is none: the configuration file, and what scripts and tests are told
+/// of a CQL server. Others are mistakes.
+pub(super) fn is_no_setting(variable: &str) -> bool {
+    variable == super::CONFIG_VARIABLE || variable == "MONARCH_CQL" || variable.starts_with("MONARCH_CQL_")
+}
 
 /// The setting of that name.
 pub(super) fn find(key: &str) -> Option<&'static Setting> {
