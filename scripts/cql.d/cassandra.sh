@@ -34,7 +34,7 @@ cassandra_fetch() {
     say "fetching Apache Cassandra $cassandra_version from Maven Central: 66 MB, once"
     mkdir -p "$fresh"
     # --strict-checksums: what arrives damaged is refused. The folder gets its name when it is complete.
-    mvn --quiet --batch-mode --strict-checksums -f scripts/cql.d/pom.xml \
+    mvn --quiet --batch-mode -Dstyle.color=never --strict-checksums -f scripts/cql.d/pom.xml \
         dependency:copy-dependencies -DoutputDirectory="$fresh" >&2 || {
         rm -rf "$fresh"
         fail "Maven could not fetch Cassandra; above is why"
@@ -68,6 +68,8 @@ cassandra_start() {
         -cp "$node/conf:$cassandra_jars/*" org.apache.cassandra.service.CassandraDaemon \
         >>"$log" 2>&1 </dev/null 9>&- &
     echo $! >"$node/pid"
+    # Until it is Java's own process: before, nothing tells it from a stranger's.
+    until cassandra_is_running "$number" || ! kill -0 $! 2>/dev/null; do sleep 0.1; done
     say "node $number: starting Cassandra $cassandra_version, log in $log"
 }
 
