@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use common::clock;
@@ -10,6 +11,7 @@ use common::store::cql::CqlStore;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::response::PagingState;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 /// Says on which store tests run: `sqlite` (also without it), or `cql`.
@@ -18,6 +20,10 @@ const STORE: &str = "MONARCH_TEST_STORE";
 const CONTACT_POINTS: &str = "MONARCH_CQL";
 /// Copies of each row, on a cluster of several nodes; without it there is one.
 const REPLICATION: &str = "MONARCH_TEST_REPLICATION";
+/// How long servers may refuse what tests ask of them.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Before they are asked again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// A store that only one deployment uses. Keyspaces of a CQL server are dropped with it.
 #[derive(Debug)]
@@ -67,13 +73,13 @@ impl Drop for OwnStore {
         }
         let scylla = self.config.scylla.clone();
         // A runtime of its own: this one may be ending, and `drop` can't wait.
-        let dropped = std::thread::spawn(move || {
+        let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(drop_keyspaces(&scylla))
+            runtime.block_on(patiently(async || drop_keyspaces(&scylla).await))
         });
-        match dropped.join() {
-            Ok(Ok(())) => {}
-            outcome => eprintln!("the keyspaces {} are still there: {outcome:?}", self.config.scylla.keyspace),
+        let outcome = dropping.join().unwrap_or_else(|_| bail!("it panicked"));
+        if let Err(error) = outcome {
+            eprintln!("the keyspace {} is still there: {error:#}", self.config.scylla.keyspace);
         }
     }
 }
@@ -106,6 +112,17 @@ async fn drop_keyspaces(scylla: &ScyllaConfig) -> Result<()> {
     Ok(())
 }
 
+/// Does it again while it fails: a node that comes back is asked before it knows everything.
+async fn patiently<T>(work: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match work().await {
+            Err(_) if Instant::now() < deadline => sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+}
+
 /// The payloads of all messages in a deployment's history, in the order of their ids.
 ///
 /// # Errors
@@ -113,7 +130,7 @@ async fn drop_keyspaces(scylla: &ScyllaConfig) -> Result<()> {
 pub async fn payloads(config: &StoreConfig) -> Result<Vec<Vec<u8>>> {
     match config.kind {
         StoreKind::Sqlite => payloads_in_file(&config.path.join("history.db")),
-        StoreKind::Scylla => payloads_in_keyspace(&config.scylla).await,
+        StoreKind::Scylla => patiently(async || payloads_in_keyspace(&config.scylla).await).await,
     }
 }
 
