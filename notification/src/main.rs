@@ -51,7 +51,9 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
 
     let keys = Keyring::load(&config.cluster.secrets)?;
     let md5 = SealingKey::load(&config.accounts.md5_key)?.map(Passwords::new).transpose()?;
-    let store = common::store::open(&config.store).await?;
+    let admin = Admin::serve(own.node.admin, readiness, &shutdown).await?;
+    let store = common::store::open_when_there(&config.store, &store_answers, &shutdown).await?;
+    let Some(store) = store else { return Ok(()) };
     let listener = Listener::bind(own.listen, AddressLimiter::new(own.connections_per_address)).await?;
     let clients = listener.addr()?;
     let hub = Arc::new(Hub::new());
@@ -68,7 +70,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let deliver: Arc<dyn Deliver> = hub.clone();
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
-    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness, &shutdown).await?;
+    admin.publish(registry);
     let addresses = [
         ("clients", clients),
         ("gossip", cluster.gossip_addr()),
@@ -102,6 +104,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     }
     mourning.await?;
     upkeep.await?;
+    services.store.flush().await;
     Ok(())
 }
 

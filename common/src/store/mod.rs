@@ -26,7 +26,7 @@ pub use history::{
     ChannelMember, ChannelOf, Cursor, HistoryWrite, MessageKind, Page, Participation, ParticipationUse,
     StoredMessage,
 };
-pub use open::open;
+pub use open::{migrate, open, open_when_there};
 pub use roster::Edit;
 
 use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};

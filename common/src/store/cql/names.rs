@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn names_stay_in_their_shards() {
-        let at = |name| shard(&Passport::parse(name).unwrap());
+        let at = |name: &str| shard(&Passport::parse(name).unwrap());
         let names = ["alice@example.com", "bob@example.com", "carol@example.com"];
         assert_eq!(names.map(at), names.map(at));
         let mut counts = [0; SHARDS as usize];

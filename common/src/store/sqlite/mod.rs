@@ -60,7 +60,7 @@ impl SqliteStore {
         if id == history_id {
             return Ok(Self { id, accounts, history });
         }
-        Err(StoreError::Unavailable(format!(
+        Err(StoreError::Refused(format!(
             "accounts.db and history.db in {} belong to different stores; restore both from one backup",
             directory.display()
         )))
