@@ -73,7 +73,7 @@ impl From<std::io::Error> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(_) => Self::Unreachable(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Refused(_) => Self::Unreachable(error.to_string()),
             StoreError::Corrupt(_) => Self::Failed(error.into()),
         }
     }

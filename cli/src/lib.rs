@@ -1,4 +1,4 @@
-//! The `monarch` command: starts the suite, tends accounts, shows history, plays scenarios.
+//! The `monarch` command: starts the suite, tends store and accounts, shows history, plays scenarios.
 //!
 //! Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 could not reach what it needed.
 
@@ -6,6 +6,7 @@ mod account;
 mod failure;
 mod history;
 pub mod scenario;
+mod store;
 mod terminal;
 mod up;
 mod user;
@@ -14,8 +15,8 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use common::config::{self, Config, Program, Sources};
-use common::store::{self, SharedStore};
+use common::config::{self, Config, Program, Sources, StoreKind};
+use common::store::SharedStore;
 
 pub use failure::Failure;
 
@@ -39,6 +40,9 @@ enum Command {
     /// Create and change accounts
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Tend the store
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Read conversations
     #[command(subcommand)]
     History(history::HistoryCommand),
@@ -75,6 +79,10 @@ async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Fai
             let config = config::load(&sources)?.config;
             user::run(command, &config, &mut std::io::stdout().lock()).await?;
         }
+        Command::Store(command) => {
+            let config = config::load(&sources)?.config;
+            store::run(command, &config, &mut std::io::stdout()).await?;
+        }
         Command::History(command) => {
             let config = config::load(&sources)?.config;
             let store = open_store(&config).await?;
@@ -110,14 +118,14 @@ fn sources(matches: &ArgMatches) -> Sources {
 /// deployment.
 async fn open_store(config: &Config) -> Result<SharedStore, Failure> {
     let path = &config.store.path;
-    if !path.is_dir() {
+    if config.store.kind == StoreKind::Sqlite && !path.is_dir() {
         return Err(Failure::Unreachable(format!(
             "there is no data directory {}: start the suite once (`monarch up`), create the directory, or name \
              another with --set store.path=DIR",
             path.display()
         )));
     }
-    Ok(store::open(&config.store).await?)
+    Ok(common::store::open(&config.store).await?)
 }
 
 #[cfg(test)]

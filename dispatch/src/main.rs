@@ -33,7 +33,7 @@ use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, Role};
 use common::config::{Config, LogConfig, Program, from_command_line};
 use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
-use common::store;
+use common::store::{self, SharedStore};
 use common::telemetry::{Admin, Readiness, Registry, announce, init_logs, watch_store};
 
 use clients::Clients;
@@ -55,20 +55,32 @@ async fn main() -> anyhow::Result<()> {
     }
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
-    run(&config, &shutdown).await?;
+    let store = run(&config, &shutdown).await?;
     shutdown.begun().await;
     match shutdown.finish(DRAIN).await {
         0 => tracing::info!("done"),
         left => tracing::warn!(left, "tasks did not end in time"),
     }
+    if let Some(store) = store {
+        store.flush().await;
+    }
     Ok(())
 }
 
-/// Opens everything, starts serving, and returns.
-async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
+/// Opens everything, starts serving, and returns the store; nothing if the process is to end before that is there.
+async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<SharedStore>> {
     let own = &config.dispatch;
     let keys = Keyring::load(&config.cluster.secrets)?;
-    let store = store::open(&config.store).await?;
+    let readiness = Readiness::default();
+    // Without the store nobody can sign in over HTTP, and without a notification node there is no place to send
+    // clients to: other dispatch nodes should get them.
+    let store_answers = readiness.require("store", "not asked yet");
+    let notification = readiness.require("notification", "not looked yet");
+    let joined = readiness.require("cluster", "not yet part of the cluster");
+    let admin = Admin::serve(own.node.admin, readiness.clone(), shutdown).await?;
+    let Some(store) = store::open_when_there(&config.store, &store_answers, shutdown).await? else {
+        return Ok(None);
+    };
 
     let limiter = AddressLimiter::new(own.connections_per_address);
     let listener = Listener::bind(own.listen, limiter).await.context("dispatch.listen")?;
@@ -76,7 +88,7 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let door = http::bind(&own.http, own.connections).await?;
     let sockets = Sockets::bind(own.dns.listen).await?;
 
-    let (mut registry, readiness) = (Registry::with_prefix("monarch"), Readiness::default());
+    let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
     let load = Load { capacity: own.connections.max(1) as u64, ..Load::default() };
     let store_id = store.id().await?;
@@ -90,12 +102,8 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     };
     let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
-    // Without the store nobody can sign in over HTTP, and without a notification node there is no place to send
-    // clients to: other dispatch nodes should get them.
-    let store_answers = readiness.require("store", "not asked yet");
-    let notification = readiness.require("notification", "not looked yet");
-    cluster.tell_joined(readiness.require("cluster", "not yet part of the cluster"));
-    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness.clone(), shutdown).await?;
+    cluster.tell_joined(joined);
+    admin.publish(registry);
 
     // The serial of the zone rises with each start; 32 bits wrap in 2106, as RFC 1982 allows.
     let serial = wall().as_secs() as u32;
@@ -120,12 +128,12 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     shutdown.spawn(Arc::clone(&clients).serve(listener, own.connections, shutdown.clone()));
     shutdown.spawn(http::serve(door, Arc::new(routes), shutdown.clone()));
     shutdown.spawn(sockets.serve(zone, metrics, shutdown.clone()));
-    shutdown.spawn(watch_store(store, store_answers, shutdown.clone()));
+    shutdown.spawn(watch_store(Arc::clone(&store), store_answers, shutdown.clone()));
     let without = "no notification server is ready; clients get 601";
     cluster.look_for(Role::Notification, notification, without, shutdown);
     cluster.tell_readiness(&readiness, shutdown);
     shutdown.spawn(duty::report(cluster, clients, load, shutdown.clone()));
-    Ok(())
+    Ok(Some(store))
 }
 
 /// hickory logs a line for each query, and warns of whatever a stranger sends; the filter may still ask for that.

@@ -7,6 +7,7 @@ mod admin;
 mod binaries;
 pub mod client;
 mod process;
+pub mod stored;
 mod world;
 
 pub use binaries::program;

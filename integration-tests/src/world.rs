@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::admin;
 use crate::process::Process;
+use crate::stored::OwnStore;
 
 /// How long the processes may take to find each other.
 const READY: Duration = Duration::from_secs(30);
@@ -40,13 +41,15 @@ impl Default for Plan {
     }
 }
 
-/// A running deployment with a directory of its own; all of it is gone when dropped.
+/// A running deployment with a directory and a store of its own; all of it is gone when dropped. `MONARCH_TEST_STORE` says
+/// which kind of store: `sqlite` (also without it), or `cql` at the server that `MONARCH_CQL` names.
 #[derive(Debug)]
 pub struct World {
     plan: Plan,
     config: Config,
-    // Dropped in this order: the processes before the directory.
+    // Dropped in this order: the processes before what they work on.
     processes: Vec<Process>,
+    _store: OwnStore,
     directory: TempDir,
 }
 
@@ -55,17 +58,20 @@ impl World {
     /// test itself, not in a spawned task (see [`Process`]).
     ///
     /// # Errors
-    /// When a process does not come up; the error shows the logs.
+    /// When the store can't be made, or a process does not come up; the error shows the logs.
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("monarch-test-").tempdir()?;
-        let (config, file) = lay_out(directory.path())?;
+        let data = directory.path().join("data");
+        std::fs::create_dir(&data)?;
+        let store = OwnStore::create(&data).await?;
+        let (config, file) = lay_out(directory.path(), &store)?;
         let names = std::iter::once(("dispatch", 1))
             .chain((1..=plan.notification).map(|number| ("notification", number)))
             .chain((1..=plan.switchboard).map(|number| ("switchboard", number)));
         let processes = names
             .map(|(tier, number)| Process::new(tier, format!("{tier}-{number}"), file.clone(), directory.path()))
             .collect();
-        let mut world = Self { plan, config, processes, directory };
+        let mut world = Self { plan, config, processes, _store: store, directory };
         for at in 0..world.processes.len() {
             world.start_at(at).await?;
         }
@@ -241,9 +247,7 @@ impl World {
 }
 
 /// Writes configuration, cluster secret and MD5 key. Returns what other programs need to know, and the file.
-fn lay_out(directory: &Path) -> anyhow::Result<(Config, std::path::PathBuf)> {
-    let data = directory.join("data");
-    std::fs::create_dir(&data)?;
+fn lay_out(directory: &Path, store: &OwnStore) -> anyhow::Result<(Config, std::path::PathBuf)> {
     let secrets = directory.join("cluster.secrets");
     // 64 characters of base64, 48 bytes.
     let secret = format!("{}{}\n", Uuid::new_v4().simple(), Uuid::new_v4().simple());
@@ -253,7 +257,7 @@ fn lay_out(directory: &Path) -> anyhow::Result<(Config, std::path::PathBuf)> {
     SealingKey::create(&md5_key)?;
 
     let mut config = Config::default();
-    config.store.path = data.clone();
+    config.store = store.config().clone();
     config.cluster.secrets = secrets.clone();
     config.accounts.md5_key = md5_key.clone();
     // A hash that costs little: scenarios sign in hundreds of times.
@@ -269,10 +273,10 @@ fn lay_out(directory: &Path) -> anyhow::Result<(Config, std::path::PathBuf)> {
     let text = format!(
         "[log]\nfilter = \"info\"\n\
          [cluster]\nsecrets = {secrets:?}\nseeds = []\n\
-         [store]\nkind = \"sqlite\"\npath = {data:?}\n\
-         [accounts]\nmd5_key = {md5_key:?}\nargon2_memory_kib = 1024\nargon2_passes = 1\n\
+         {}[accounts]\nmd5_key = {md5_key:?}\nargon2_memory_kib = 1024\nargon2_passes = 1\n\
          {}[dispatch.http]\nlisten = \"127.0.0.1:0\"\n[dispatch.dns]\nlisten = \"127.0.0.1:0\"\n\
          {}{}",
+        store.section(),
         node("dispatch"),
         node("notification"),
         node("switchboard"),

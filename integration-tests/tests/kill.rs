@@ -1,24 +1,31 @@
 //! kill -9 in the middle of a chat: whatever was acknowledged is in the history afterwards, exactly once and in order.
 //!
-//! The checker reads the database file itself, not through the suite.
+//! The checker reads the database itself, not through the suite.
+//!
+//! `MONARCH_KILL_MESSAGES=20000` makes the chats longer; `scripts/kill-cql` kills a node of the database meanwhile.
 
 use std::collections::HashSet;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use common::model::Passport;
 use integration_tests::accounts::{self, PASSWORD};
 use integration_tests::client::{self, Client};
-use integration_tests::{Plan, World};
+use integration_tests::{Plan, World, stored};
 use tokio::time::{Instant, sleep, timeout};
 
-/// Messages that must have been acknowledged over the whole test.
+/// Messages that must have been acknowledged over the whole test, unless the environment says otherwise.
 const ACKNOWLEDGED: usize = 2_000;
+/// After so many more the test says how far it is; scripts wait for it.
+const PROGRESS: usize = 500;
 /// Messages on their way at once.
 const WINDOW: usize = 32;
 /// How long anything may take that happens by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+fn messages() -> Result<usize> {
+    std::env::var("MONARCH_KILL_MESSAGES").map_or(Ok(ACKNOWLEDGED), |messages| Ok(messages.parse()?))
+}
 
 /// What one sender believes.
 #[derive(Default)]
@@ -27,21 +34,30 @@ struct Beliefs {
     acknowledged: Vec<usize>,
 }
 
+impl Beliefs {
+    fn acknowledge(&mut self, number: usize) {
+        self.acknowledged.push(number);
+        if self.acknowledged.len().is_multiple_of(PROGRESS) {
+            println!("{} acknowledged so far", self.acknowledged.len());
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9_of_a_switchboard() -> Result<()> {
     let mut world = World::start(Plan::default()).await?;
     let (alice, bob) = two_people(&world).await?;
-    let mut beliefs = Beliefs::default();
+    let (mut beliefs, enough) = (Beliefs::default(), messages()?);
     // Three lives of the switchboard; the first two end in the middle of the chat.
-    for share in [ACKNOWLEDGED / 3, 2 * ACKNOWLEDGED / 3] {
+    for share in [enough / 3, 2 * enough / 3] {
         let (_people, chat) = meet(&world, &alice, &bob).await?;
         chat_until(&mut beliefs, chat, share, async || world_kill(&mut world).await).await?;
         world.restart("switchboard-1").await?;
         world.ready().await?;
     }
     let (_people, chat) = meet(&world, &alice, &bob).await?;
-    chat_until(&mut beliefs, chat, ACKNOWLEDGED, async || Ok(())).await?;
-    check(&world.config().store.path, &beliefs)?;
+    chat_until(&mut beliefs, chat, enough, async || Ok(())).await?;
+    check(&world, &beliefs, enough).await?;
     world.shut_down().await
 }
 
@@ -53,18 +69,17 @@ async fn world_kill(world: &mut World) -> Result<()> {
 async fn a_chat_goes_on_when_its_notification_server_is_killed() -> Result<()> {
     let mut world = World::start(Plan { notification: 1, ..Plan::default() }).await?;
     let (alice, bob) = two_people(&world).await?;
-    let mut beliefs = Beliefs::default();
+    let (mut beliefs, enough) = (Beliefs::default(), messages()?);
     let (people, chat) = meet(&world, &alice, &bob).await?;
-    let chat =
-        chat_until(&mut beliefs, chat, ACKNOWLEDGED / 2, async || world.kill("notification-1").await).await?;
+    let chat = chat_until(&mut beliefs, chat, enough / 2, async || world.kill("notification-1").await).await?;
     drop(people);
     // The switchboard needs nobody: the same conversation goes on.
-    chat_until(&mut beliefs, chat.context("the conversation has ended")?, ACKNOWLEDGED, async || Ok(())).await?;
+    chat_until(&mut beliefs, chat.context("the conversation has ended")?, enough, async || Ok(())).await?;
     // And the suite starts again on the same data.
     world.restart("notification-1").await?;
     world.ready().await?;
     let (_people, _chat) = meet(&world, &alice, &bob).await?;
-    check(&world.config().store.path, &beliefs)?;
+    check(&world, &beliefs, enough).await?;
     world.shut_down().await
 }
 
@@ -132,7 +147,7 @@ async fn chat_until(
         }
         let Ok(Ok(received)) = timeout(PATIENCE, at_alice.receive()).await else { break };
         match (received.verb(), waiting.remove(received.token(1))) {
-            ("ACK", Some(number)) => beliefs.acknowledged.push(number),
+            ("ACK", Some(number)) => beliefs.acknowledge(number),
             ("NAK", Some(_)) | (_, None) => {}
             (verb, Some(_)) => anyhow::bail!("{verb} for a message"),
         }
@@ -142,26 +157,20 @@ async fn chat_until(
     Ok((!ended && waiting.is_empty()).then_some((at_alice, at_bob)))
 }
 
-/// Compares what was believed with what is in the file.
-fn check(directory: &Path, beliefs: &Beliefs) -> Result<()> {
-    let database = rusqlite::Connection::open_with_flags(
-        directory.join("history.db"),
-        rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY,
-    )?;
-    let mut query = database.prepare("SELECT payload FROM messages ORDER BY message_id")?;
-    let stored: Vec<usize> = query
-        .query_map([], |row| row.get::<_, Vec<u8>>(0))?
-        .filter_map(|payload| {
-            let payload = payload.ok()?;
-            std::str::from_utf8(&payload).ok()?.rsplit("message ").next()?.parse().ok()
-        })
-        .collect();
+/// Compares what was believed with what is in the database.
+async fn check(world: &World, beliefs: &Beliefs, enough: usize) -> Result<()> {
+    let payloads = stored::payloads(&world.config().store).await?;
+    let numbers = payloads.iter().filter_map(|payload| {
+        let text = std::str::from_utf8(payload).ok()?;
+        text.rsplit("message ").next()?.parse().ok()
+    });
+    let stored: Vec<usize> = numbers.collect();
     let unique: HashSet<usize> = stored.iter().copied().collect();
     ensure!(unique.len() == stored.len(), "a message is there twice");
     ensure!(stored.is_sorted(), "the order of the history is not the order of sending");
     let lost: Vec<_> = beliefs.acknowledged.iter().filter(|number| !unique.contains(number)).collect();
     ensure!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    ensure!(beliefs.acknowledged.len() >= ACKNOWLEDGED, "only {} acknowledged", beliefs.acknowledged.len());
+    ensure!(beliefs.acknowledged.len() >= enough, "only {} acknowledged", beliefs.acknowledged.len());
     println!(
         "{} sent, {} acknowledged, {} in the history",
         beliefs.sent,

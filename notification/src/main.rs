@@ -57,7 +57,9 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
 
     let keys = Keyring::load(&config.cluster.secrets)?;
     let md5 = SealingKey::load(&config.accounts.md5_key)?.map(Passwords::new).transpose()?;
-    let store = common::store::open(&config.store).await?;
+    let admin = Admin::serve(own.node.admin, readiness.clone(), &shutdown).await?;
+    let store = common::store::open_when_there(&config.store, &store_answers, &shutdown).await?;
+    let Some(store) = store else { return Ok(()) };
     let listener = Listener::bind(own.listen, AddressLimiter::new(own.connections_per_address)).await?;
     let clients = listener.addr()?;
     let hub = Arc::new(Hub::new());
@@ -76,7 +78,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
     cluster.tell_joined(joined);
-    let admin = Admin::serve(own.node.admin, Arc::new(registry), readiness.clone(), &shutdown).await?;
+    admin.publish(registry);
     let addresses = [
         ("clients", clients),
         ("gossip", cluster.gossip_addr()),
@@ -114,6 +116,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     }
     mourning.await?;
     upkeep.await?;
+    services.store.flush().await;
     Ok(())
 }
 

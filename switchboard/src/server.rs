@@ -7,13 +7,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use common::clock::{HybridClock, MessageClock};
 use common::cluster::{Cluster, Keyring, Load, Me, Nonces, Role};
-use common::config::{Config, StoreConfig};
+use common::config::Config;
 use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
 use common::store::{self, SharedStore};
 use common::telemetry::{self, Admin, Condition, Readiness, Registry};
 use tracing::Instrument;
 use tracing::field::Empty;
-use uuid::Uuid;
 
 use crate::board::{Board, Keys};
 use crate::conversation::{Place, Rules};
@@ -26,8 +25,6 @@ use crate::session;
 /// How long conversations may take to end when the process does: a connection lingers for 2 s, a message is given
 /// up after 10 s.
 const GOODBYE: Duration = Duration::from_secs(12);
-/// Between two attempts to open the store.
-const REOPEN: Duration = Duration::from_secs(2);
 
 /// Serves until shutdown.
 ///
@@ -36,30 +33,32 @@ const REOPEN: Duration = Duration::from_secs(2);
 pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
     let part = &config.switchboard;
     let keys = Keyring::load(&config.cluster.secrets)?;
+    let readiness = Readiness::default();
+    let answers = readiness.require("store", "not asked yet");
+    let joined = readiness.require("cluster", "not yet part of the cluster");
+    // Conversations that have begun go on without.
+    let notification = readiness.want("notification", "not looked yet");
+    let admin = Admin::serve(part.node.admin, readiness.clone(), shutdown).await?;
+    let Some(store) = store::open_when_there(&config.store, &answers, shutdown).await? else { return Ok(()) };
+
     let listener = Listener::bind(part.listen, AddressLimiter::new(part.connections_per_address)).await?;
     let listens = listener.addr()?;
     let addr = part.advertise.unwrap_or(listens);
     ensure!(addr.is_ipv4(), "the client address {addr} must be IPv4: old clients can't read another");
-
     let mut registry = Registry::with_prefix("monarch");
-    let readiness = Readiness::default();
-    let answers = readiness.require("store", "the store has not been opened");
-    let accepts = readiness.require("cluster", "not yet part of the cluster");
-    // Conversations that have begun go on without.
-    let notification = readiness.want("notification", "not looked yet");
     let metrics = Arc::new(Metrics::new(&mut registry));
-    let Some((store, store_id)) = open_store(&config.store, &answers, shutdown).await else { return Ok(()) };
     let me = Me {
         role: Role::Switchboard,
         node: part.node.clone(),
         client_addr: addr,
-        store: store_id,
+        store: store.id().await?,
         load: load(config, 0, false),
         directory: config.store.path.clone(),
     };
     let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
-    let admin = Admin::serve(part.node.admin, Arc::new(registry), readiness.clone(), shutdown).await?;
+    cluster.tell_joined(joined);
+    admin.publish(registry);
 
     let board = Arc::new(board(config, addr, &cluster, keys, store, metrics, shutdown)?);
     let addresses = [
@@ -74,7 +73,6 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         let board = Arc::clone(&board);
         async move { board.cursors.run(&board.shutdown).await }
     });
-    cluster.tell_joined(accepts);
     let without = "no notification server is ready; who is called is not found";
     cluster.look_for(Role::Notification, notification, without, shutdown);
     cluster.tell_readiness(&readiness, shutdown);
@@ -89,6 +87,7 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
     if left > 0 {
         tracing::warn!(left, "tasks had not ended");
     }
+    board.store.flush().await;
     Ok(())
 }
 
@@ -121,36 +120,6 @@ fn board(
         store,
         metrics,
     })
-}
-
-/// Opens the store and asks for its id, however long that takes. Nothing if the process is to end before.
-async fn open_store(
-    config: &StoreConfig,
-    answers: &Condition,
-    shutdown: &Shutdown,
-) -> Option<(SharedStore, Uuid)> {
-    loop {
-        match try_open(config).await {
-            Ok(opened) => {
-                answers.met();
-                return Some(opened);
-            }
-            Err(error) => {
-                tracing::error!(%error, "the store can't be opened; trying again");
-                answers.missing(error.to_string());
-            }
-        }
-        tokio::select! {
-            () = tokio::time::sleep(REOPEN) => {}
-            () = shutdown.begun() => return None,
-        }
-    }
-}
-
-async fn try_open(config: &StoreConfig) -> store::Result<(SharedStore, Uuid)> {
-    let store = store::open(config).await?;
-    let id = store.id().await?;
-    Ok((store, id))
 }
 
 async fn accept(listener: &Listener, board: &Arc<Board>) {

@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use common::cluster::Keyring;
-use common::config::Config;
+use common::config::{Config, StoreKind};
 use common::credentials::SealingKey;
 use common::store::{self, Store};
 use rustix::fs::{FlockOperation, flock};
@@ -55,6 +55,10 @@ impl DataDir {
             make_parent(&config.cluster.secrets)?;
             Keyring::create(&config.cluster.secrets).map_err(Failure::failed)?;
             say(format!("monarch: made cluster secrets, {}", config.cluster.secrets.display()));
+        }
+        if config.store.kind != StoreKind::Sqlite {
+            // Opening a file makes its tables; servers have theirs made once, by whoever comes first.
+            store::migrate(&config.store, &mut |step| say(format!("monarch: {step}"))).await?;
         }
         let store = store::open(&config.store).await?;
         if !self.is_first_start(&*store).await? {

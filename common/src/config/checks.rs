@@ -7,7 +7,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::load::Loaded;
 use super::problem::{Origin, Problem};
-use super::{Config, DispatchConfig, Listening, NodeConfig, Program};
+use super::{Config, DispatchConfig, Listening, NodeConfig, Program, ScyllaConfig, StoreKind};
 use crate::model::NodeId;
 
 /// All that does not hold together.
@@ -15,7 +15,10 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
     let config = &loaded.config;
     let mut checker = Checker { loaded, problems: Vec::new() };
     checker.log_filter(&config.log.filter);
-    checker.seeds(&config.cluster.seeds);
+    checker.hosts("cluster.seeds", &config.cluster.seeds);
+    if config.store.kind == StoreKind::Scylla {
+        checker.scylla(&config.store.scylla);
+    }
     for tier in tiers(config) {
         checker.tier(&tier);
     }
@@ -97,13 +100,48 @@ impl Checker<'_> {
         }
     }
 
-    fn seeds(&mut self, seeds: &[String]) {
-        for seed in seeds {
-            let parts = seed.rsplit_once(':');
+    fn hosts(&mut self, key: &str, hosts: &[String]) {
+        for text in hosts {
+            let parts = text.rsplit_once(':');
             let fits = parts.is_some_and(|(host, port)| {
                 !host.is_empty() && !host.contains(char::is_whitespace) && port.parse::<u16>().is_ok_and(|p| p > 0)
             });
-            self.require(fits, "cluster.seeds", format!("expected HOST:PORT, found {seed:?}"));
+            self.require(fits, key, format!("expected HOST:PORT, found {text:?}"));
+        }
+    }
+
+    fn scylla(&mut self, scylla: &ScyllaConfig) {
+        let key = |name: &str| format!("store.scylla.{name}");
+        self.hosts(&key("contact_points"), &scylla.contact_points);
+        self.require(!scylla.contact_points.is_empty(), &key("contact_points"), "expected one at least");
+        // It stands unquoted in statements.
+        let name = scylla.keyspace.as_bytes();
+        let legal = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_';
+        self.require(
+            name.first().is_some_and(u8::is_ascii_lowercase)
+                && name.iter().all(legal)
+                && name.len() <= ScyllaConfig::MAX_KEYSPACE,
+            &key("keyspace"),
+            format!(
+                "expected a letter, then lower-case letters, digits and _, {} at most",
+                ScyllaConfig::MAX_KEYSPACE
+            ),
+        );
+        let copies = "expected the number of copies, 1 to 9, or DATACENTER:COPIES,…";
+        self.require(scylla.copies().is_some(), &key("replication"), copies);
+        self.together(&key("user"), scylla.user.is_some(), &key("password_file"), scylla.password_file.is_some());
+        let (certificate, own_key) = (scylla.tls_certificate.is_some(), scylla.tls_key.is_some());
+        self.together(&key("tls_certificate"), certificate, &key("tls_key"), own_key);
+        let authorities = "without store.scylla.tls_ca there is no TLS";
+        self.require(scylla.tls_ca.is_some() || !certificate, &key("tls_certificate"), authorities);
+    }
+
+    /// Two keys of which one means nothing without the other.
+    fn together(&mut self, one: &str, one_is_set: bool, other: &str, other_is_set: bool) {
+        match (one_is_set, other_is_set) {
+            (true, false) => self.blame(one, format!("set {other} as well")),
+            (false, true) => self.blame(other, format!("set {one} as well")),
+            _ => {}
         }
     }
 
@@ -319,6 +357,32 @@ mod tests {
         refused(&[("dispatch.dns.names", "login.example.com")], "dispatch.dns.names", "not in the zone");
         accepted(&[("dispatch.dns.names", "gateway.Messenger.hotmail.com.")]);
         refused(&[("dispatch.dns.nameservers", "")], "dispatch.dns.nameservers", "one at least");
+    }
+
+    #[test]
+    fn the_keys_of_a_store_count_where_it_is_chosen() {
+        let kind = ("store.kind", "scylla");
+        accepted(&[kind]);
+        for (key, bad, what) in [
+            ("store.scylla.contact_points", "localhost", "HOST:PORT"),
+            ("store.scylla.contact_points", "", "one at least"),
+            ("store.scylla.keyspace", "Monarch", "lower-case"),
+            ("store.scylla.keyspace", "a;drop", "lower-case"),
+            ("store.scylla.keyspace", "a2345678901234567890123456789012345678901", "39"),
+            ("store.scylla.replication", "0", "1 to 9"),
+            ("store.scylla.replication", "dc1:3,3", "DATACENTER"),
+            ("store.scylla.replication", "a'b:3", "DATACENTER"),
+            ("store.scylla.user", "me", "store.scylla.password_file"),
+            ("store.scylla.password_file", "f", "store.scylla.user"),
+            ("store.scylla.tls_key", "f", "store.scylla.tls_certificate"),
+        ] {
+            refused(&[kind, (key, bad)], key, what);
+            accepted(&[(key, bad)]);
+        }
+        let certificate = ("store.scylla.tls_certificate", "c");
+        refused(&[kind, certificate, ("store.scylla.tls_key", "k")], certificate.0, "tls_ca");
+        accepted(&[kind, certificate, ("store.scylla.tls_key", "k"), ("store.scylla.tls_ca", "a")]);
+        accepted(&[kind, ("store.scylla.replication", "dc1:3, dc-2:2")]);
     }
 
     #[test]

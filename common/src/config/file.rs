@@ -161,7 +161,7 @@ mod tests {
         check(
             "[store]\nkinds = 1\npath = 3",
             &[
-                "monarch.toml:2: store.kinds: no such key; [store] has kind, path",
+                "monarch.toml:2: store.kinds: no such key; [store] has kind, path, scylla",
                 "monarch.toml:3: store.path: expected a path, found 3",
             ],
         );

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::problem::{ConfigError, Origin, Problem};
-use super::settings::{self, OTHER_VARIABLES, SETTINGS, Setting};
+use super::settings::{self, SETTINGS, Setting};
 use super::{Config, checks, file};
 
 /// The variable that names the configuration file, where no `--config` does.
@@ -110,7 +110,7 @@ impl Layers {
     fn environment(&mut self, sources: &Sources) {
         for (name, value) in &sources.environment {
             let name = name.to_string_lossy();
-            if !name.starts_with("MONARCH_") || OTHER_VARIABLES.contains(&&*name) {
+            if !name.starts_with("MONARCH_") || settings::is_no_setting(&name) {
                 continue;
             }
             let origin = Origin::Environment(name.to_string());
@@ -251,6 +251,8 @@ mod tests {
                 ("MONARCH_NOTIFICATION_CAPACITY", "2"),
                 ("MONARCH_NOTIFICATION_PING_SECS", "2"),
                 ("MONARCH_CQL", "anything"),
+                ("MONARCH_CQL_REQUIRED", "1"),
+                ("MONARCH_CQL_DIR", "anywhere"),
                 ("PATH", "/bin"),
             ]),
             given: vec![

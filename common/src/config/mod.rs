@@ -33,6 +33,6 @@ pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use sections::{
     AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, HttpConfig, LogConfig, LogFormat,
-    NodeConfig, NotificationConfig, StoreConfig, StoreKind, SwitchboardConfig,
+    NodeConfig, NotificationConfig, ScyllaConfig, StoreConfig, StoreConsistency, StoreKind, SwitchboardConfig,
 };
 pub use settings::{SETTINGS, Setting};

@@ -79,6 +79,8 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// The directory of `accounts.db` and `history.db`, and of each node's `NODE.generation`.
     pub path: PathBuf,
+    /// `[store.scylla]`
+    pub scylla: ScyllaConfig,
 }
 
 /// Which store.
@@ -87,11 +89,94 @@ pub struct StoreConfig {
 pub enum StoreKind {
     /// Files on this host, shared by its processes.
     Sqlite,
+    /// ScyllaDB or Apache Cassandra.
+    Scylla,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { kind: StoreKind::Sqlite, path: "data".into() }
+        Self { kind: StoreKind::Sqlite, path: "data".into(), scylla: ScyllaConfig::default() }
+    }
+}
+
+/// `[store.scylla]`: used where the kind is `scylla`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScyllaConfig {
+    /// Nodes to ask at the start, `host:port`; they tell the others.
+    pub contact_points: Vec<String>,
+    /// The keyspace of history and rosters; the accounts are in one of the same name with `_accounts` behind it.
+    pub keyspace: String,
+    /// Copies of each row, for keyspaces that are created: `3`, or `dc1:3,dc2:3`.
+    pub replication: String,
+    /// How many of them answer before a read or a write has succeeded.
+    pub consistency: StoreConsistency,
+    /// The datacenter whose nodes are asked; without it those of all are.
+    pub datacenter: Option<String>,
+    /// The user to log in as; without it nobody logs in.
+    pub user: Option<String>,
+    /// The file whose first line is the user's password.
+    pub password_file: Option<PathBuf>,
+    /// The file of the certificate authorities that sign the nodes' certificates (PEM). With it TLS is used.
+    pub tls_ca: Option<PathBuf>,
+    /// The file of this client's certificate (PEM), where the nodes ask for one.
+    pub tls_certificate: Option<PathBuf>,
+    /// The file of its key (PEM).
+    pub tls_key: Option<PathBuf>,
+}
+
+/// How many copies answer before a read or a write has succeeded. Fewer than a majority would break what an `ACK`
+/// promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreConsistency {
+    /// A majority of those in the datacenter.
+    LocalQuorum,
+    /// A majority of all.
+    Quorum,
+}
+
+impl Default for ScyllaConfig {
+    fn default() -> Self {
+        Self {
+            contact_points: vec!["127.0.0.1:9042".into()],
+            keyspace: "monarch".into(),
+            replication: "3".into(),
+            consistency: StoreConsistency::LocalQuorum,
+            datacenter: None,
+            user: None,
+            password_file: None,
+            tls_ca: None,
+            tls_certificate: None,
+            tls_key: None,
+        }
+    }
+}
+
+impl ScyllaConfig {
+    /// The most bytes of a keyspace's name; both servers take 48.
+    pub const MAX_KEYSPACE: usize = 48 - "_accounts".len();
+
+    /// The keyspace of the accounts. They are changed by lightweight transactions, which not every ScyllaDB has
+    /// where data is in tablets.
+    #[must_use]
+    pub fn accounts_keyspace(&self) -> String {
+        format!("{}_accounts", self.keyspace)
+    }
+
+    /// Copies by datacenter, in the order in which they are written; of all datacenters where the name is empty.
+    /// Nothing if `replication` can't be read.
+    #[must_use]
+    pub fn copies(&self) -> Option<Vec<(&str, u8)>> {
+        let one = |part| -> Option<(&str, u8)> {
+            let (datacenter, copies) = str::rsplit_once(part, ':').unwrap_or(("", part));
+            let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+            let copies = copies.trim().parse().ok().filter(|copies| (1..=9).contains(copies))?;
+            datacenter.trim().chars().all(legal).then_some((datacenter.trim(), copies))
+        };
+        let all: Vec<_> = self.replication.split(',').map(one).collect::<Option<_>>()?;
+        let named = all.iter().all(|(datacenter, _)| !datacenter.is_empty());
+        (named || all.len() == 1).then_some(all)
     }
 }
 

@@ -71,8 +71,22 @@ const COMMON: &[Setting] = &[
     setting("log.format", Kind::Choice(&["text", "json"]), "How a log line looks"),
     setting("cluster.secrets", Kind::Path, "The file of cluster secrets: the first signs, all verify"),
     setting("cluster.seeds", Kind::Texts, "Gossip addresses to ask for the other nodes at the start, HOST:PORT"),
-    setting("store.kind", Kind::Choice(&["sqlite"]), "Which store"),
+    setting("store.kind", Kind::Choice(&["sqlite", "scylla"]), "Which store"),
     setting("store.path", Kind::Path, "The directory of accounts.db and history.db"),
+    setting("store.scylla.contact_points", Kind::Texts, "CQL nodes to ask at the start, HOST:PORT"),
+    setting("store.scylla.keyspace", Kind::Text, "The keyspace; accounts are in one with _accounts behind it"),
+    setting("store.scylla.replication", Kind::Text, "Copies of each row in new keyspaces: 3, or dc1:3,dc2:3"),
+    setting(
+        "store.scylla.consistency",
+        Kind::Choice(&["local_quorum", "quorum"]),
+        "How many copies answer before a read or a write has succeeded",
+    ),
+    setting("store.scylla.datacenter", Kind::Text, "The datacenter whose nodes are asked"),
+    setting("store.scylla.user", Kind::Text, "The user to log in as"),
+    setting("store.scylla.password_file", Kind::Path, "The file whose first line is the user's password"),
+    setting("store.scylla.tls_ca", Kind::Path, "Certificate authorities of the nodes, PEM; with it TLS is used"),
+    setting("store.scylla.tls_certificate", Kind::Path, "This client's certificate, PEM"),
+    setting("store.scylla.tls_key", Kind::Path, "The key of that certificate, PEM"),
 ];
 
 const ACCOUNTS: &[Setting] = &[
@@ -178,8 +192,11 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     [&[COMMON, ACCOUNTS, LIMITS][..], &tiers[..]].concat().concat()
 });
 
-/// Variables that begin like a setting's and are none: the configuration file, and the CQL server of the tests.
-pub(super) const OTHER_VARIABLES: &[&str] = &[super::CONFIG_VARIABLE, "MONARCH_CQL"];
+/// Whether a variable begins like a setting's and is none: the configuration file, and what scripts and tests are told
+/// of a CQL server. Others are mistakes.
+pub(super) fn is_no_setting(variable: &str) -> bool {
+    variable == super::CONFIG_VARIABLE || variable == "MONARCH_CQL" || variable.starts_with("MONARCH_CQL_")
+}
 
 /// The setting of that name.
 pub(super) fn find(key: &str) -> Option<&'static Setting> {

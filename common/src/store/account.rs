@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::{ClaimId, Passport, Settings};
+use crate::model::{AddPrompt, ClaimId, Passport, Settings, StrangerPolicy};
 
 /// What proves that somebody owns an account. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -73,4 +73,30 @@ pub enum Claimed {
     Won,
     /// Another did, now or long ago.
     Taken,
+}
+
+/// The number that stores keep for a policy.
+pub(super) fn strangers_code(policy: StrangerPolicy) -> u8 {
+    match policy {
+        StrangerPolicy::Allow => 0,
+        StrangerPolicy::Block => 1,
+    }
+}
+
+/// Reads that number.
+pub(super) fn strangers_from(code: u8) -> Option<StrangerPolicy> {
+    [StrangerPolicy::Allow, StrangerPolicy::Block].into_iter().find(|policy| strangers_code(*policy) == code)
+}
+
+/// The number that stores keep for a wish.
+pub(super) fn add_prompt_code(prompt: AddPrompt) -> u8 {
+    match prompt {
+        AddPrompt::Ask => 0,
+        AddPrompt::Never => 1,
+    }
+}
+
+/// Reads that number.
+pub(super) fn add_prompt_from(code: u8) -> Option<AddPrompt> {
+    [AddPrompt::Ask, AddPrompt::Never].into_iter().find(|prompt| add_prompt_code(*prompt) == code)
 }

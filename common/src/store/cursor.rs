@@ -4,6 +4,8 @@
 //! cursor therefore has an exact point, below which nothing can appear any more, and the ids that were given
 //! above it.
 
+use std::time::Duration;
+
 use uuid::Uuid;
 
 use super::{Cursor, Result, StoreError};
@@ -16,6 +18,13 @@ const SETTLED_AFTER_MS: u64 = 7_000;
 /// The most ids that a cursor holds above its point: 64 KiB, or 585 messages a second in one channel. What is
 /// beyond waits until the point has risen.
 pub(super) const MOST_GIVEN: usize = 4096;
+
+/// A page ends at this many bytes of payload, so that what it takes is bounded whatever was written.
+pub(super) const PAGE_BYTES: usize = 4 << 20;
+
+/// How long a reading waits that found only messages its cursor can't hold yet, so that who reads on at once does
+/// not spin.
+pub(super) const HELD_BACK: Duration = Duration::from_millis(200);
 
 /// The first byte of a cursor: how the rest is to be read.
 const FORM: u8 = 1;
@@ -52,6 +61,11 @@ impl Reading {
     /// Only messages above it are to be looked at.
     pub(super) fn point(&self) -> MessageId {
         MessageId(self.point)
+    }
+
+    /// How many messages above the point a page before this one had.
+    pub(super) fn given_count(&self) -> usize {
+        self.given.len()
     }
 
     /// Whether a page before this one had that message.

@@ -9,6 +9,7 @@
 
 mod account;
 pub mod battery;
+pub mod cql;
 mod cursor;
 mod history;
 mod open;
@@ -25,7 +26,7 @@ pub use history::{
     ChannelMember, ChannelOf, Cursor, HistoryWrite, MessageKind, Page, Participation, ParticipationUse,
     StoredMessage,
 };
-pub use open::open;
+pub use open::{migrate, open, open_when_there};
 pub use roster::Edit;
 
 use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};
@@ -42,6 +43,9 @@ pub enum StoreError {
     /// The store answered something that the suite never wrote.
     #[error("the store holds what it should not: {0}")]
     Corrupt(String),
+    /// Somebody has to do something before the store can be used; the text says what.
+    #[error("the store can't be used: {0}")]
+    Refused(String),
 }
 
 /// What the store's calls return.
@@ -56,6 +60,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether the store answers reads and takes writes at this moment. Costs a durable write.
     async fn check(&self) -> Result<()>;
+
+    /// Waits, 4 s at most, until what was asked for has ended. To be called before the process ends; a store that
+    /// needs nothing of the kind does it when it is dropped.
+    async fn flush(&self) {}
 
     // Accounts.
 

@@ -1,10 +1,17 @@
 //! Opening the store that the configuration names.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::cql::CqlStore;
 use super::sqlite::SqliteStore;
 use super::{Result, SharedStore, StoreError};
 use crate::config::{StoreConfig, StoreKind};
+use crate::net::Shutdown;
+use crate::telemetry::Condition;
+
+/// Between two attempts to open a store that is not there.
+const REOPEN: Duration = Duration::from_secs(2);
 
 /// Opens the configured store, creating and migrating it where that is safe. Several processes may do so at once.
 ///
@@ -18,5 +25,107 @@ pub async fn open(config: &StoreConfig) -> Result<SharedStore> {
             let store = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
             Ok(Arc::new(store))
         }
+        StoreKind::Scylla => Ok(Arc::new(CqlStore::open(&config.scylla).await?)),
+    }
+}
+
+/// Opens the configured store, however long it takes until it is there; `answers` and the log say what is waited for.
+/// Nothing if the process is to end before.
+///
+/// # Errors
+/// When waiting doesn't help: somebody has to do something, and the error says what.
+pub async fn open_when_there(
+    config: &StoreConfig,
+    answers: &Condition,
+    shutdown: &Shutdown,
+) -> Result<Option<SharedStore>> {
+    let place = match config.kind {
+        StoreKind::Sqlite => format!("the store in {}", config.path.display()),
+        StoreKind::Scylla => format!("the store at {}", config.scylla.contact_points.join(", ")),
+    };
+    answers.missing(place.clone());
+    loop {
+        let opened = tokio::select! {
+            opened = open(config) => opened,
+            () = shutdown.begun() => return Ok(None),
+        };
+        match opened {
+            Ok(store) => {
+                answers.met();
+                return Ok(Some(store));
+            }
+            Err(error @ StoreError::Unavailable(_)) => {
+                tracing::error!(%error, "waiting for {place}");
+                answers.missing(format!("{place}: {error}"));
+            }
+            Err(error) => return Err(error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(REOPEN) => {}
+            () = shutdown.begun() => return Ok(None),
+        }
+    }
+}
+
+/// Creates what is missing of the configured store and brings the rest up to date; `told` hears of each step. Safe at any
+/// time, also for several at once.
+///
+/// # Errors
+/// When that fails; it may be repeated.
+pub async fn migrate(config: &StoreConfig, told: &mut (dyn FnMut(String) + Send)) -> Result<()> {
+    match config.kind {
+        StoreKind::Sqlite => {
+            open(config).await?;
+            told(format!("the files in {} are up to date: opening them is all they need", config.path.display()));
+        }
+        StoreKind::Scylla => {
+            let (before, after) = CqlStore::migrate(&config.scylla, told).await?;
+            let how = if before == after { "are up to date" } else { "are now up to date" };
+            told(format!("the tables in {} {how}: version {after}", config.scylla.keyspace));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ScyllaConfig;
+    use crate::telemetry::Readiness;
+
+    #[tokio::test]
+    async fn a_store_that_is_not_there_is_waited_for_and_named() {
+        // Nobody listens there: the port was given back.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let scylla = ScyllaConfig { contact_points: vec![port.to_string()], ..ScyllaConfig::default() };
+        let config = StoreConfig { kind: StoreKind::Scylla, scylla, ..StoreConfig::default() };
+        let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
+        let answers = readiness.require("store", "");
+        let opening = tokio::spawn({
+            let (answers, shutdown) = (answers.clone(), shutdown.clone());
+            async move { open_when_there(&config, &answers, &shutdown).await.map(|store| store.is_some()) }
+        });
+        let error = "no CQL server";
+        while !readiness.report().contains(error) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let report = readiness.report();
+        assert!(report.starts_with(&format!("store: waiting: the store at {port}: ")), "{report}");
+        assert!(!opening.is_finished());
+        shutdown.begin();
+        assert!(!opening.await.unwrap().unwrap(), "it gives up when the process ends");
+    }
+
+    #[tokio::test]
+    async fn what_waiting_does_not_mend_ends_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig { path: dir.path().join("data"), ..StoreConfig::default() };
+        let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
+        let answers = readiness.require("store", "");
+        assert!(open_when_there(&config, &answers, &shutdown).await.unwrap().is_some() && readiness.is_ready());
+        std::fs::write(dir.path().join("a-file"), "").unwrap();
+        let config = StoreConfig { path: dir.path().join("a-file/data"), ..config };
+        let refused = open_when_there(&config, &answers, &shutdown).await.err().unwrap();
+        assert!(matches!(&refused, StoreError::Refused(text) if text.contains("store.path")), "{refused}");
     }
 }

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,40 +42,43 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 #[derive(Debug)]
 pub struct Admin {
     addr: SocketAddr,
+    state: Arc<State>,
 }
 
 /// What the answers are made of.
 #[derive(Debug)]
 struct State {
-    registry: Arc<Registry>,
+    /// The metrics of the process's own parts, once they are there.
+    registry: OnceLock<Registry>,
     process: Registry,
     readiness: Readiness,
 }
 
 impl Admin {
-    /// Binds the address and serves on it until shutdown.
+    /// Binds the address and serves on it until shutdown: at once, so that a process can say what it waits for.
     ///
     /// # Errors
     /// When the address can't be bound.
-    pub async fn serve(
-        listen: SocketAddr,
-        registry: Arc<Registry>,
-        readiness: Readiness,
-        shutdown: &Shutdown,
-    ) -> anyhow::Result<Self> {
+    pub async fn serve(listen: SocketAddr, readiness: Readiness, shutdown: &Shutdown) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|error| anyhow::anyhow!("can't listen on the admin address {listen}: {error}"))?;
         let addr = listener.local_addr()?;
-        let state = Arc::new(State { registry, process: process_registry(), readiness });
-        let until = shutdown.clone();
+        let state = Arc::new(State { registry: OnceLock::new(), process: process_registry(), readiness });
+        let (until, served) = (shutdown.clone(), Arc::clone(&state));
         shutdown.spawn(async move {
             tokio::select! {
-                () = accept(listener, state) => {}
+                () = accept(listener, served) => {}
                 () = until.begun() => {}
             }
         });
-        Ok(Self { addr })
+        tracing::info!(%addr, "health and metrics");
+        Ok(Self { addr, state })
+    }
+
+    /// Shows these metrics too, from now on. The first that are given stay.
+    pub fn publish(&self, registry: Registry) {
+        let _ = self.state.registry.set(registry);
     }
 
     /// Where it listens; the port that was chosen, where 0 was asked for.
@@ -147,9 +150,9 @@ fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
 
 fn metrics(state: &State) -> Response<Full<Bytes>> {
     let mut text = String::with_capacity(MAX_BUFFER);
-    let encoded = encode_registry(&mut text, &state.registry)
-        .and_then(|()| encode_registry(&mut text, &state.process))
-        .and_then(|()| encode_eof(&mut text));
+    let parts = state.registry.get().map_or(Ok(()), |registry| encode_registry(&mut text, registry));
+    let encoded =
+        parts.and_then(|()| encode_registry(&mut text, &state.process)).and_then(|()| encode_eof(&mut text));
     match encoded {
         Ok(()) => response(StatusCode::OK, OPEN_METRICS, text),
         Err(error) => {
@@ -188,7 +191,8 @@ mod tests {
         pings.inc();
         let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
         let loopback = ([127, 0, 0, 1], 0).into();
-        let admin = Admin::serve(loopback, Arc::new(registry), readiness.clone(), &shutdown).await.unwrap();
+        let admin = Admin::serve(loopback, readiness.clone(), &shutdown).await.unwrap();
+        admin.publish(registry);
         World { addr: admin.addr(), readiness, shutdown }
     }
 
@@ -298,7 +302,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_in_use_is_named() {
         let world = world().await;
-        let again = Admin::serve(world.addr, Arc::default(), Readiness::default(), &world.shutdown).await;
+        let again = Admin::serve(world.addr, Readiness::default(), &world.shutdown).await;
         assert!(again.unwrap_err().to_string().contains(&world.addr.to_string()));
     }
 }

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::columns::Columns;
-use crate::model::{AddPrompt, ClaimId, Passport, Properties, Property, Settings, StrangerPolicy};
+use crate::model::{ClaimId, Passport, Properties, Property, Settings};
+use crate::store::account::{add_prompt_from, strangers_from};
 use crate::store::{Account, AccountSummary, Claimed, Credentials, NewAccount, Result};
 
 /// See [`Store::create_account`](crate::store::Store::create_account).
@@ -141,28 +142,4 @@ pub(super) fn touch(connection: &Connection, seen: &[(Passport, u64)]) -> Result
         statement.execute(params![who.as_str(), at.cast_signed()])?;
     }
     Ok(())
-}
-
-/// The number kept for a policy.
-pub(super) fn strangers_code(policy: StrangerPolicy) -> u8 {
-    match policy {
-        StrangerPolicy::Allow => 0,
-        StrangerPolicy::Block => 1,
-    }
-}
-
-fn strangers_from(code: u8) -> Option<StrangerPolicy> {
-    [StrangerPolicy::Allow, StrangerPolicy::Block].into_iter().find(|policy| strangers_code(*policy) == code)
-}
-
-/// The number kept for a wish.
-pub(super) fn add_prompt_code(prompt: AddPrompt) -> u8 {
-    match prompt {
-        AddPrompt::Ask => 0,
-        AddPrompt::Never => 1,
-    }
-}
-
-fn add_prompt_from(code: u8) -> Option<AddPrompt> {
-    [AddPrompt::Ask, AddPrompt::Never].into_iter().find(|prompt| add_prompt_code(*prompt) == code)
 }

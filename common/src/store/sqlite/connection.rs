@@ -48,7 +48,7 @@ pub(super) fn use_wal(connection: &Connection) -> Result<()> {
         return Ok(());
     }
     let text = "this file system can't carry a write-ahead log; put store.path on a local disk";
-    Err(StoreError::Unavailable(text.into()))
+    Err(StoreError::Refused(text.into()))
 }
 
 /// Repeats what another process may keep from happening for long while a store is opened.
@@ -115,7 +115,7 @@ fn create_file(file: &Path) -> io::Result<()> {
 }
 
 fn cannot_create(path: &Path, error: &io::Error) -> StoreError {
-    StoreError::Unavailable(format!("cannot create {}: {error}; is store.path right?", path.display()))
+    StoreError::Refused(format!("cannot create {}: {error}; is store.path right?", path.display()))
 }
 
 #[cfg(test)]

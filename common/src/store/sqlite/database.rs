@@ -90,5 +90,6 @@ fn within(place: &str, error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(text) => StoreError::Unavailable(format!("{place}: {text}")),
         StoreError::Corrupt(text) => StoreError::Corrupt(format!("{place}: {text}")),
+        StoreError::Refused(text) => StoreError::Refused(format!("{place}: {text}")),
     }
 }

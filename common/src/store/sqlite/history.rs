@@ -8,11 +8,8 @@ use super::columns::Columns;
 use super::mark::Mark;
 use super::participations;
 use crate::model::{ChannelId, ConversationId, MessageId, ParticipationId, Passport};
-use crate::store::cursor::Reading;
+use crate::store::cursor::{PAGE_BYTES, Reading};
 use crate::store::{ChannelMember, ChannelOf, HistoryWrite, MessageKind, Page, Result, StoredMessage};
-
-/// A page ends at this many bytes of payload, so that what it takes is bounded whatever was written.
-const PAGE_BYTES: usize = 4 << 20;
 
 pub(super) const READ: &str = "SELECT message_id, conversation, sender, kind, payload, meant_for FROM messages
     WHERE channel_id = ? AND message_id > ? ORDER BY message_id";

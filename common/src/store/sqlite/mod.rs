@@ -23,14 +23,13 @@ mod tests;
 mod writer;
 
 use std::path::Path;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use self::database::Database;
-use super::cursor::Reading;
+use super::cursor::{HELD_BACK, Reading};
 use super::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
     NewAccount, Page, Participation, Result, Store, StoreError, StoredMessage,
@@ -40,9 +39,6 @@ use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Ros
 
 /// What a small write takes up while it waits.
 const SMALL: usize = 512;
-/// How long a reading waits that found only messages its cursor can't hold yet, so that who reads on at once does
-/// not spin.
-const HELD_BACK: Duration = Duration::from_millis(200);
 
 /// A store in a directory of this host. See [the module](self).
 pub struct SqliteStore {
@@ -65,7 +61,7 @@ impl SqliteStore {
         if id == history_id {
             return Ok(Self { id, accounts, history });
         }
-        Err(StoreError::Unavailable(format!(
+        Err(StoreError::Refused(format!(
             "accounts.db and history.db in {} belong to different stores; restore both from one backup",
             directory.display()
         )))

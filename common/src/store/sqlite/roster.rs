@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, ToSql, params};
 
-use super::accounts::{self, add_prompt_code, strangers_code};
+use super::accounts;
 use super::columns::Columns;
 use crate::model::{Group, GroupId, List, Lists, Passport, Properties, Property, Roster};
+use crate::store::account::{add_prompt_code, strangers_code};
 use crate::store::roster::{RosterRow, assemble};
 use crate::store::{Edit, Result};
 

@@ -34,7 +34,7 @@ pub(super) const HISTORY: Schema = Schema {
 /// Refuses a file that is somebody else's, before anything is changed in it.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] says which file it is not.
+/// [`StoreError::Refused`] says which file it is not.
 pub(super) fn recognise(connection: &Connection, schema: &Schema) -> Result<()> {
     let read = |sql| patiently(|| connection.query_row(sql, [], |row| row.get::<_, i64>(0)));
     let application = read("PRAGMA application_id")?;
@@ -42,13 +42,13 @@ pub(super) fn recognise(connection: &Connection, schema: &Schema) -> Result<()> 
     if fresh || application == i64::from(schema.application) {
         return Ok(());
     }
-    Err(StoreError::Unavailable(format!("this is not Monarch's {}; move it away", schema.file)))
+    Err(StoreError::Refused(format!("this is not Monarch's {}; move it away", schema.file)))
 }
 
 /// Brings the file to the newest version, each step in a transaction of its own. Several processes may do so at once.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] if a newer program has written it.
+/// [`StoreError::Refused`] if a newer program has written it.
 pub(super) fn migrate(connection: &mut Connection, schema: &Schema) -> Result<()> {
     while !patiently(|| step(connection, schema))?? {}
     Ok(())
@@ -76,7 +76,7 @@ fn step(connection: &mut Connection, schema: &Schema) -> rusqlite::Result<Result
 }
 
 fn too_new(version: usize, known: usize) -> StoreError {
-    StoreError::Unavailable(format!(
+    StoreError::Refused(format!(
         "a newer Monarch has written it (schema {version}, this program knows {known}); start that version, or restore a backup"
     ))
 }

@@ -1,0 +1,177 @@
+//! Accounts: who has a passport, and its password. Only lightweight transactions change their table.
+
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use scylla::statement::bound::BoundStatement;
+use scylla::statement::prepared::PreparedStatement;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::db::{Db, bind};
+use super::errors::strange;
+use super::names::Names;
+use super::settings;
+use super::stamps::of_ms;
+use super::turns::Turn;
+use crate::model::{ClaimId, Passport};
+use crate::store::{Account, AccountSummary, Claimed, Credentials, NewAccount, Result};
+
+/// Between two attempts at a lightweight transaction.
+const PAUSE: Duration = Duration::from_millis(60);
+/// Accounts looked up at once for a listing.
+const LOOKED_UP: usize = 64;
+
+type AccountRow = (Option<Uuid>, Option<i64>, Option<String>, Option<Vec<u8>>, Option<i64>, Option<String>);
+
+/// What the table of accounts holds.
+pub(super) struct Kept {
+    pub(super) claim: ClaimId,
+    pub(super) credentials: Credentials,
+    pub(super) created: u64,
+    /// The friendly name until the owner sets another.
+    pub(super) first_name: String,
+}
+
+async fn kept(db: &Db, statement: &PreparedStatement, who: &Passport) -> Result<Option<Kept>> {
+    let Some(row) = db.row::<AccountRow>(statement, (who.as_str(),)).await? else { return Ok(None) };
+    let (Some(claim), Some(epoch), Some(password_hash), sealed_password, Some(created), Some(first_name)) = row
+    else {
+        return Err(strange("accounts"));
+    };
+    let credentials = Credentials { epoch: epoch.cast_unsigned(), password_hash, sealed_password };
+    Ok(Some(Kept { claim: ClaimId(claim), credentials, created: created.cast_unsigned(), first_name }))
+}
+
+/// The account as a majority knows it.
+pub(super) async fn find(db: &Db, who: &Passport) -> Result<Option<Kept>> {
+    let found = kept(db, &db.statements.account, who).await?;
+    if let Some(found) = &found {
+        // What the owner's first edits write must hold against `forget_settings`.
+        db.stamps.seen(Some(of_ms(found.created)));
+    }
+    Ok(found)
+}
+
+/// See [`Store::account`](crate::store::Store::account).
+pub(super) async fn read(db: &Db, who: &Passport) -> Result<Option<Account>> {
+    let (kept, settings) = tokio::join!(find(db, who), settings::read(db, who));
+    let (Some(kept), settings) = (kept?, settings?) else { return Ok(None) };
+    Ok(Some(Account {
+        passport: who.clone(),
+        claim: kept.claim,
+        created: kept.created,
+        settings: settings.over(&kept),
+        credentials: kept.credentials,
+    }))
+}
+
+/// See [`Store::create_account`](crate::store::Store::create_account).
+pub(super) async fn create(db: &Db, new: &NewAccount, turn: &mut Turn, stamp: i64) -> Result<Claimed> {
+    turn.begins().await;
+    // First, so that no account is missing in listings; those without an account are passed over there.
+    db.write(&Names::entry(db, &new.passport, stamp)?).await?;
+    let claim = bind(
+        &db.statements.claim_account,
+        &(
+            new.passport.as_str(),
+            new.claim.0,
+            new.credentials.epoch.cast_signed(),
+            &new.credentials.password_hash,
+            &new.credentials.sealed_password,
+            new.created.cast_signed(),
+            &new.friendly_name,
+        ),
+    )?;
+    let holder = decide(db, &claim, &new.passport, |found| found.map(|kept| kept.claim)).await?;
+    if holder.is_some_and(|holder| holder != new.claim) {
+        return Ok(Claimed::Taken);
+    }
+    // What a session of an earlier account of that name wrote after its end. The same timestamp at each repetition, so
+    // that nothing newer goes with it.
+    let forget = (of_ms(new.created), new.passport.as_str());
+    db.write(&bind(&db.statements.forget_settings, &forget)?).await?;
+    Ok(Claimed::Won)
+}
+
+/// See [`Store::set_credentials`](crate::store::Store::set_credentials).
+pub(super) async fn set_credentials(
+    db: &Db,
+    who: &Passport,
+    claim: ClaimId,
+    credentials: &Credentials,
+    turn: &mut Turn,
+) -> Result<bool> {
+    turn.begins().await;
+    let change = bind(
+        &db.statements.set_credentials,
+        &(
+            credentials.epoch.cast_signed(),
+            &credentials.password_hash,
+            &credentials.sealed_password,
+            who.as_str(),
+            claim.0,
+        ),
+    )?;
+    let outcome = decide(db, &change, who, |found| match found {
+        Some(kept) if kept.claim == claim => (kept.credentials == *credentials).then_some(true),
+        _ => Some(false),
+    });
+    Ok(outcome.await?.unwrap_or(true))
+}
+
+/// Tries a lightweight transaction until its outcome is certain; nothing if it was applied now. Where it was not, or
+/// nobody knows, a serial read, which ends whatever is under way, tells what holds; where that doesn't settle it
+/// (`settled` gives nothing), it is tried again. It may be: it carries its own claim.
+async fn decide<T>(
+    db: &Db,
+    transaction: &BoundStatement,
+    who: &Passport,
+    settled: impl Fn(Option<Kept>) -> Option<T>,
+) -> Result<Option<T>> {
+    loop {
+        // An error says nothing of the outcome: the answer may have been lost on its way.
+        if let Ok(true) = db.try_claim(transaction).await {
+            return Ok(None);
+        }
+        if let Some(outcome) = settled(kept(db, &db.statements.serial_account, who).await?) {
+            return Ok(Some(outcome));
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// See [`Store::accounts`](crate::store::Store::accounts).
+pub(super) async fn list(db: &Db, after: Option<&Passport>, limit: usize) -> Result<Vec<AccountSummary>> {
+    let mut names = Names::after(after);
+    let mut listed = Vec::new();
+    while listed.len() < limit {
+        let some = names.next(db, (limit - listed.len()).min(LOOKED_UP)).await?;
+        if some.is_empty() {
+            break;
+        }
+        let summaries = try_join_all(some.iter().map(|who| summary(db, who))).await?;
+        listed.extend(summaries.into_iter().flatten());
+    }
+    Ok(listed)
+}
+
+async fn summary(db: &Db, who: &Passport) -> Result<Option<AccountSummary>> {
+    let last_active = db.row::<(Option<i64>,)>(&db.statements.last_active, (who.as_str(),));
+    let (account, last_active) = tokio::join!(read(db, who), last_active);
+    let (Some(account), last_active) = (account?, last_active?) else { return Ok(None) };
+    Ok(Some(AccountSummary {
+        passport: account.passport,
+        friendly_name: account.settings.friendly_name,
+        md5: account.credentials.sealed_password.is_some(),
+        created: account.created,
+        last_active: last_active.and_then(|(at,)| at).map(i64::cast_unsigned),
+    }))
+}
+
+/// See [`Store::touch`](crate::store::Store::touch). The time seen is the timestamp too, so that the latest holds.
+pub(super) fn touch(db: &Db, seen: &[(Passport, u64)]) -> Result<Vec<BoundStatement>> {
+    let one =
+        |(who, at): &(Passport, u64)| bind(&db.statements.touch, &(of_ms(*at), at.cast_signed(), who.as_str()));
+    seen.iter().map(one).collect()
+}

@@ -1,0 +1,135 @@
+//! A session with the servers, as configured.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::NewSessionError;
+use scylla::policies::host_filter::AllowListHostFilter;
+
+use super::errors::unavailable;
+use super::policy::Profiles;
+use crate::config::ScyllaConfig;
+use crate::store::{Result, StoreError};
+
+/// From the first packet to a connection.
+const CONNECT: Duration = Duration::from_secs(3);
+/// Between two signs of life on a connection, and how long the second may take: a node that is gone without a word is
+/// noticed within both.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(4);
+/// The most that opening takes; whoever opens tries again.
+const OPEN: Duration = Duration::from_secs(15);
+/// Within which all nodes must know a change of the schema.
+const AGREEMENT: Duration = Duration::from_secs(60);
+/// The longest password file, in bytes.
+const MAX_PASSWORD: usize = 1024;
+
+/// Connects to the nodes. `keyspaces` are those whose layout is asked for, so that statements go to the right nodes.
+/// With `only_these` no nodes but the contact points are asked.
+pub(super) async fn connect(config: &ScyllaConfig, profiles: &Profiles, only_these: bool) -> Result<Session> {
+    let points = config.contact_points.join(", ");
+    let mut builder = SessionBuilder::new()
+        .known_nodes(&config.contact_points)
+        .default_execution_profile_handle(profiles.schema.clone().into_handle())
+        .keyspaces_to_fetch([config.keyspace.clone(), config.accounts_keyspace()])
+        .fetch_full_schema_metadata(false)
+        .connection_timeout(CONNECT)
+        .keepalive_interval(SIGN_OF_LIFE)
+        .keepalive_timeout(SIGN_OF_LIFE)
+        .schema_agreement_timeout(AGREEMENT)
+        .auto_await_schema_agreement(true);
+    if let (Some(user), Some(file)) = (&config.user, &config.password_file) {
+        builder = builder.user(user, password(file)?);
+    }
+    if let Some(tls) = tls(config)? {
+        builder = builder.tls_context(Some(Arc::new(tls)));
+    }
+    if only_these {
+        let only = AllowListHostFilter::new(&config.contact_points).map_err(unavailable)?;
+        builder = builder.host_filter(Arc::new(only));
+    }
+    match tokio::time::timeout(OPEN, builder.build()).await {
+        Ok(Ok(session)) => Ok(session),
+        Ok(Err(NewSessionError::IllegalConfig(text))) => Err(StoreError::Refused(text.into())),
+        Ok(Err(error)) => Err(unavailable(format_args!("no CQL server at {points}: {error}"))),
+        Err(_) => {
+            Err(unavailable(format_args!("no CQL server at {points}: no answer within {} s", OPEN.as_secs())))
+        }
+    }
+}
+
+/// The first line of a file.
+fn password(file: &Path) -> Result<String> {
+    let refused = |why: &dyn std::fmt::Display| {
+        StoreError::Refused(format!("store.scylla.password_file, {}: {why}", file.display()))
+    };
+    let text = fs::read_to_string(file).map_err(|error| refused(&error))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() && line.len() <= MAX_PASSWORD => Ok(line.to_owned()),
+        _ => Err(refused(&format_args!("expected a password in its first line, {MAX_PASSWORD} bytes at most"))),
+    }
+}
+
+/// TLS as configured; nothing without certificate authorities.
+fn tls(config: &ScyllaConfig) -> Result<Option<ClientConfig>> {
+    let Some(authorities) = &config.tls_ca else { return Ok(None) };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("tls_ca", authorities)? {
+        roots.add(certificate).map_err(|error| refused("tls_ca", authorities, error))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| StoreError::Refused(error.to_string()))?
+        .with_root_certificates(roots);
+    Ok(Some(match (&config.tls_certificate, &config.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let own = PrivateKeyDer::from_pem_file(key).map_err(|error| refused("tls_key", key, error))?;
+            client
+                .with_client_auth_cert(certificates("tls_certificate", certificate)?, own)
+                .map_err(|error| refused("tls_certificate", certificate, error))?
+        }
+        _ => client.with_no_client_auth(),
+    }))
+}
+
+fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let all: Vec<_> = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect)
+        .map_err(|error| refused(key, file, error))?;
+    if all.is_empty() { Err(refused(key, file, "no certificate in it")) } else { Ok(all) }
+}
+
+fn refused(key: &str, file: &Path, why: impl std::fmt::Display) -> StoreError {
+    StoreError::Refused(format!("store.scylla.{key}, {}: {why}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_that_cannot_be_read_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("password");
+        for (text, right) in
+            [("secret\r\nmore\n", true), ("", false), ("\nsecret", false), (&*"x".repeat(2000), false)]
+        {
+            fs::write(&file, text).unwrap();
+            let read = password(&file);
+            assert_eq!(read.as_deref().ok(), right.then_some("secret"));
+            let told = read.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(right || (told.contains("store.scylla.password_file") && !told.contains("xx")), "{told}");
+        }
+        let config = ScyllaConfig { tls_ca: Some(file), ..ScyllaConfig::default() };
+        let error = tls(&config).unwrap_err().to_string();
+        assert!(error.contains("store.scylla.tls_ca"), "{error}");
+        assert!(tls(&ScyllaConfig::default()).unwrap().is_none());
+    }
+}

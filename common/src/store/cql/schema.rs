@@ -1,0 +1,85 @@
+//! The tables, and the steps in which they came about.
+
+use super::server::Server;
+use crate::config::ScyllaConfig;
+
+/// The version that this program knows: the number of steps.
+pub(super) const VERSION: i32 = STEPS.len() as i32;
+
+/// What each version adds to the one before. A step may be taken again when it was cut short: each statement says
+/// `IF NOT EXISTS`. `{k}`: the keyspace; `{a}`: that of the accounts; `{history}`: how history's files are merged.
+const STEPS: &[&[&str]] = &[&[
+    // Accounts and the store's own row: what lightweight transactions change, and nothing else.
+    "CREATE TABLE IF NOT EXISTS {a}.store (one int PRIMARY KEY, id uuid)",
+    "CREATE TABLE IF NOT EXISTS {a}.accounts (passport text PRIMARY KEY, claim uuid, credential_epoch bigint,
+        password_hash text, sealed_password blob, created bigint, first_name text)",
+    // Where every process writes now and then, to see whether it can.
+    "CREATE TABLE IF NOT EXISTS {k}.checks (process uuid PRIMARY KEY, at bigint)",
+    // All accounts by name, in shards of which each is in order. A row may be there without its account.
+    "CREATE TABLE IF NOT EXISTS {k}.account_names (shard int, passport text, listed boolean,
+        PRIMARY KEY (shard, passport)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+    "CREATE TABLE IF NOT EXISTS {k}.last_active (passport text PRIMARY KEY, at bigint)
+        WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+    // What an owner has set; an empty cell: as the account was created.
+    "CREATE TABLE IF NOT EXISTS {k}.settings (owner text PRIMARY KEY, friendly_name text, strangers tinyint,
+        add_prompt tinyint, list_version bigint, lists_changed bigint, settings_changed bigint,
+        reverse_digest bigint, properties map<text, text>) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+    // One cell for each list, so that two sides never overwrite one another; an empty one is off.
+    "CREATE TABLE IF NOT EXISTS {k}.roster (owner text, contact text, on_forward boolean, on_allow boolean, on_block boolean,
+        on_reverse boolean, on_pending boolean, label text, own_name text, groups set<uuid>, properties map<text, text>,
+        PRIMARY KEY (owner, contact)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+    "CREATE TABLE IF NOT EXISTS {k}.groups (owner text, group_id uuid, number int, name text,
+        PRIMARY KEY (owner, group_id)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+    // Immutable rows. A bucket is named by its start, in milliseconds since 1970.
+    "CREATE TABLE IF NOT EXISTS {k}.messages (channel_id uuid, bucket bigint, message_id uuid, conversation uuid,
+        sender text, kind tinyint, payload blob, meant_for frozen<list<uuid>>,
+        PRIMARY KEY ((channel_id, bucket), message_id)) WITH CLUSTERING ORDER BY (message_id ASC){history}",
+    "CREATE TABLE IF NOT EXISTS {k}.channel_buckets (channel_id uuid, bucket bigint,
+        PRIMARY KEY (channel_id, bucket)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+    "CREATE TABLE IF NOT EXISTS {k}.channel_members (channel_id uuid, passport text, since uuid,
+        PRIMARY KEY (channel_id, passport)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+    "CREATE TABLE IF NOT EXISTS {k}.channels_of (passport text, channel_id uuid, since uuid, last_read uuid,
+        PRIMARY KEY (passport, channel_id)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+    // A row without a switchboard is a cursor that came too late.
+    "CREATE TABLE IF NOT EXISTS {k}.participations (passport text, participation uuid, conversation uuid,
+        switchboard text, generation bigint, channels set<uuid>, live_cursor uuid, offline_cursor uuid,
+        closed boolean, PRIMARY KEY (passport, participation))
+        WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+]];
+
+/// The steps behind `version`, with the version that each leads to.
+pub(super) fn steps_after(
+    version: i32,
+    config: &ScyllaConfig,
+    server: Server,
+) -> impl Iterator<Item = (i32, Vec<String>)> {
+    let done = usize::try_from(version).unwrap_or_default();
+    let names = [("{k}", config.keyspace.clone()), ("{a}", config.accounts_keyspace())];
+    let write = move |cql: &&str| {
+        let cql = cql.replace("{history}", server.for_history());
+        names.iter().fold(cql, |cql, (name, value)| cql.replace(name, value))
+    };
+    let steps = (1..).zip(STEPS.iter()).skip(done);
+    steps.map(move |(version, step)| (version, step.iter().map(&write).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_can_be_taken_again() {
+        let config = ScyllaConfig::default();
+        for server in [Server::Cassandra, Server::Scylla(2025, 4)] {
+            let steps: Vec<_> = steps_after(0, &config, server).collect();
+            assert_eq!(steps.last().map(|(version, _)| *version), Some(VERSION));
+            for statement in steps.iter().flat_map(|(_, statements)| statements) {
+                assert!(statement.contains(" IF NOT EXISTS "), "{statement}");
+                assert!(
+                    !statement.contains("{k}") && !statement.contains("{a}") && !statement.contains("{history}")
+                );
+            }
+            assert_eq!(steps_after(VERSION, &config, server).count(), 0);
+        }
+    }
+}
