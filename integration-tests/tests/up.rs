@@ -13,10 +13,10 @@ use integration_tests::program;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a start, a stop or a whole conversation may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Those of the demo accounts, which `monarch up` makes at its first start.
 const PASSWORD: &str = "wonderland";
 const ALICE: &str = "alice@example.com";
@@ -49,6 +49,24 @@ async fn a_first_chat_ctrl_c_and_the_same_data_again() -> Result<()> {
     let places = ["down the rabbit-hole", "curiouser and curiouser"].map(|text| shown.find(text));
     ensure!(matches!(places, [Some(first), Some(second)] if first < second), "{shown}");
     up.ctrl_c().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn its_programs_end_when_it_is_killed() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut up = Up::start(&directory.path().join("data")).await?;
+    up.child.kill().await?;
+    // They can't log any more either: the pipes have lost their reader.
+    let deadline = Instant::now() + PATIENCE;
+    while up.children.iter().any(|child| is_alive(*child)) {
+        ensure!(Instant::now() < deadline, "some of {:?} are still there", up.children);
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+fn is_alive(process: i32) -> bool {
+    Pid::from_raw(process).is_some_and(|pid| test_kill_process(pid).is_ok())
 }
 
 /// A `monarch up` at work, in a data directory of its own, on ports that the system chooses.
@@ -101,8 +119,7 @@ impl Up {
         let status = timeout(PATIENCE, self.child.wait()).await.context("it does not stop")??;
         ensure!(status.code() == Some(0), "{status}");
         for child in self.children {
-            let alive = Pid::from_raw(child).is_some_and(|pid| test_kill_process(pid).is_ok());
-            ensure!(!alive, "process {child} is still there");
+            ensure!(!is_alive(child), "process {child} is still there");
         }
         ensure!(Client::connect(self.dispatch).await.is_err(), "{} still answers", self.dispatch);
         Ok(())

@@ -59,8 +59,9 @@ impl Shutdown {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-            tracing::info!("shutting down");
+            // First: whoever killed our parent may have taken the reader of our log with it.
             shutdown.begin();
+            tracing::info!("shutting down");
         });
         Ok(())
     }

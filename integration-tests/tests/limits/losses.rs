@@ -1,9 +1,14 @@
 //! Nodes that are gone, or are asked to go.
 
-use anyhow::{Result, ensure};
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
 use integration_tests::accounts::PASSWORD;
 use integration_tests::client::Client;
-use integration_tests::{Plan, World};
+use integration_tests::{Plan, World, program};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
 
 use crate::{closes, one_of_each, people, play, soon, until};
 
@@ -51,6 +56,25 @@ fn here(world: &World) -> Result<std::net::SocketAddr> {
 async fn until_seen(world: &World, by: &str, tier: &str, count: usize) -> Result<()> {
     let process = world.process(by)?;
     until(&format!("{by} sees {count} {tier} nodes"), async || Ok(process.nodes_seen(tier).await? == count)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_whose_log_nobody_reads_stops_when_asked() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let mut process = Command::new(program("switchboard")?);
+        process.arg("--config").arg(world.directory().join("monarch.toml"));
+        process.args(["--set", "switchboard.node.id=unheard"]).stdin(Stdio::null());
+        let mut process = process.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut stdout = BufReader::new(process.stdout.take().context("no standard output")?).lines();
+        soon(async { Ok(stdout.next_line().await?) }).await?.context("it has ended")?;
+        drop(process.stderr.take());
+        let id = process.id().context("it has ended")?.try_into()?;
+        kill_process(Pid::from_raw(id).context("no process id")?, Signal::TERM)?;
+        let status = soon(async { Ok(process.wait().await?) }).await?;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
