@@ -96,14 +96,20 @@ async fn meet(world: &World, alice: &Passport, bob: &Passport) -> Result<(Pair, 
     let deadline = Instant::now() + PATIENCE;
     let nodes: Vec<_> = world.processes().iter().filter(|process| process.tier() == "notification").collect();
     let (first, last) = (nodes.first().context("a node")?, nodes.last().context("a node")?);
-    let mut at_alice = Client::sign_in(first.address("clients")?, alice.as_str(), PASSWORD).await?;
-    let mut at_bob = Client::sign_in(last.address("clients")?, bob.as_str(), PASSWORD).await?;
     loop {
-        // A notification server may not have heard yet that the old switchboard is dead.
-        let chat = client::open_chat((&mut at_alice, alice.as_str()), (&mut at_bob, bob.as_str()));
-        match timeout(Duration::from_secs(5), chat).await {
-            Ok(Ok(chat)) => return Ok(((at_alice, at_bob), chat)),
-            outcome => ensure!(Instant::now() < deadline, "no conversation: {outcome:?}"),
+        // A notification server may not have heard yet that the old switchboard is dead, nor the database that a
+        // node is.
+        let attempt = async {
+            let mut at_alice = Client::sign_in(first.address("clients")?, alice.as_str(), PASSWORD).await?;
+            let mut at_bob = Client::sign_in(last.address("clients")?, bob.as_str(), PASSWORD).await?;
+            let chat = client::open_chat((&mut at_alice, alice.as_str()), (&mut at_bob, bob.as_str()));
+            let chat = timeout(Duration::from_secs(5), chat).await.context("no conversation within 5 s")??;
+            anyhow::Ok(((at_alice, at_bob), chat))
+        };
+        match attempt.await {
+            Ok(met) => return Ok(met),
+            Err(error) if Instant::now() < deadline => println!("they have not met: {error:#}"),
+            Err(error) => return Err(error),
         }
         sleep(Duration::from_millis(200)).await;
     }
