@@ -229,6 +229,7 @@ impl World {
             ("peer", "node.peer"),
             ("admin", "node.admin"),
             ("http", "http.listen"),
+            ("https", "https.listen"),
             ("dns", "dns.listen"),
         ] {
             if let Ok(address) = process.address(name) {
@@ -270,7 +271,9 @@ fn lay_out(directory: &Path) -> anyhow::Result<(Config, std::path::PathBuf)> {
          [cluster]\nsecrets = {secrets:?}\nseeds = []\n\
          [store]\nkind = \"sqlite\"\npath = {data:?}\n\
          [accounts]\nmd5_key = {md5_key:?}\nargon2_memory_kib = 1024\nargon2_passes = 1\n\
-         {}[dispatch.http]\nlisten = \"127.0.0.1:0\"\n[dispatch.dns]\nlisten = \"127.0.0.1:0\"\n\
+         {}[dispatch.http]\nlisten = \"127.0.0.1:0\"\n\
+         [dispatch.https]\nlisten = \"127.0.0.1:0\"\ndevelopment = {data:?}\n\
+         [dispatch.dns]\nlisten = \"127.0.0.1:0\"\n\
          {}{}",
         node("dispatch"),
         node("notification"),
