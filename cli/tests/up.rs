@@ -71,7 +71,8 @@ impl World {
         for key in ["listen", "node-gossip", "node-peer", "node-admin"] {
             command.args(TIERS.map(|tier| format!("--{tier}-{key}=127.0.0.1:0")));
         }
-        command.args(["--dispatch-http-listen=127.0.0.1:0", "--dispatch-dns-listen=127.0.0.1:0"]);
+        let others = ["http", "https", "dns"].map(|name| format!("--dispatch-{name}-listen=127.0.0.1:0"));
+        command.args(others);
         command.args(["--accounts-argon2-memory-kib=8", "--accounts-argon2-passes=1"]);
         command.args(further).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MONARCH_")) {

@@ -30,6 +30,11 @@ impl Door {
         Self { listener, limiter: AddressLimiter::new(per_address), places }
     }
 
+    /// Another socket, whose connections are counted together with those of this one.
+    pub(crate) fn beside(&self, listener: TcpListener) -> Self {
+        Self { listener, limiter: self.limiter.clone(), places: Arc::clone(&self.places) }
+    }
+
     /// Where it listens.
     ///
     /// # Errors

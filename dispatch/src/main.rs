@@ -9,7 +9,7 @@
 //! | `clients` | client connections: each is a task that drives one session |
 //! | `balance` | which notification node is next |
 //! | `dns` | the authority for the login host |
-//! | `http` | Passport 1.4 sign-in |
+//! | `http` | sign-in by Passport 1.4 and SOAP, with and without TLS |
 //! | `door` | bounded accepting for DNS over TCP and HTTP |
 //! | `duty` | what is told to the cluster every second |
 
@@ -31,14 +31,14 @@ use std::time::Duration;
 use anyhow::Context;
 use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, Role};
-use common::config::{Config, LogConfig, Program, from_command_line};
+use common::config::{Config, LogConfig, Program, from_command_line_with};
 use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
 use common::store::{self, SharedStore};
 use common::telemetry::{Admin, Readiness, Registry, announce, init_logs, watch_store};
 
 use clients::Clients;
 use dns::{Sockets, Zone};
-use http::{Routes, SignIn};
+use http::{Routes, SignIn, Tls};
 use metrics::Metrics;
 use session::Desk;
 
@@ -47,7 +47,7 @@ const DRAIN: Duration = Duration::from_secs(15);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let config = from_command_line(Program::Dispatch);
+    let config = from_command_line_with(Program::Dispatch, http::certificate_problems);
     init_logs(&quiet(&config.log))?;
     match raise_open_files()? {
         Some(most) => tracing::info!(most, "open files"),
@@ -86,6 +86,10 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shar
     let listener = Listener::bind(own.listen, limiter).await.context("dispatch.listen")?;
     let here = reachable(own.advertise.unwrap_or(listener.addr()?))?;
     let door = http::bind(&own.http, own.connections).await?;
+    let secure = match own.https.enabled {
+        true => Some((http::bind_tls(&own.https, &door).await?, Arc::new(Tls::open(own)?))),
+        false => None,
+    };
     let sockets = Sockets::bind(own.dns.listen).await?;
 
     let mut registry = Registry::with_prefix("monarch");
@@ -114,19 +118,27 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shar
         info_url: config.notification.info_url.clone(),
     };
     let sign_in = SignIn::new(&config.accounts, &own.http, Arc::new(Arc::clone(&store)), Arc::new(keys))?;
-    let routes = Routes::new(&own.http, door.addr()?, sign_in, metrics.clone()).await?;
-    announce(&[
+    let routes = Arc::new(Routes::new(&own.http, door.addr()?, sign_in, metrics.clone()).await?);
+    let mut addresses = vec![
         ("clients", listener.addr()?),
         ("http", door.addr()?),
         ("dns", sockets.addr()),
         ("gossip", cluster.gossip_addr()),
         ("peer", cluster.peer_addr()),
         ("admin", admin.addr()),
-    ]);
+    ];
+    if let Some((door, _)) = &secure {
+        addresses.push(("https", door.addr()?));
+    }
+    announce(&addresses);
 
     let clients = Clients::new(desk, cluster.watch(), metrics.clone());
     shutdown.spawn(Arc::clone(&clients).serve(listener, own.connections, shutdown.clone()));
-    shutdown.spawn(http::serve(door, Arc::new(routes), shutdown.clone()));
+    shutdown.spawn(http::serve(door, None, Arc::clone(&routes), shutdown.clone()));
+    if let Some((door, tls)) = secure {
+        shutdown.spawn(Arc::clone(&tls).follow(shutdown.clone()));
+        shutdown.spawn(http::serve(door, Some(tls), routes, shutdown.clone()));
+    }
     shutdown.spawn(sockets.serve(zone, metrics, shutdown.clone()));
     shutdown.spawn(watch_store(Arc::clone(&store), store_answers, shutdown.clone()));
     let without = "no notification server is ready; clients get 601";

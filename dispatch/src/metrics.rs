@@ -46,7 +46,7 @@ impl Metrics {
             all.turned_away.clone(),
         );
         registry.register("connections_ended", "Client connections that ended, by how", all.ends.clone());
-        registry.register("http_sign_ins", "Passport sign-ins over HTTP, by result", all.sign_ins.clone());
+        registry.register("http_sign_ins", "Sign-ins over HTTP and HTTPS, by result", all.sign_ins.clone());
         registry.register("dns_answers", "DNS answers, by response code", all.dns.clone());
         all
     }
@@ -56,7 +56,7 @@ impl Metrics {
         self.ends.get_or_create(&Ended { by }).inc();
     }
 
-    /// A sign-in over HTTP was answered.
+    /// A sign-in over HTTP or HTTPS was answered.
     pub(crate) fn signed_in(&self, result: &'static str) {
         self.sign_ins.get_or_create(&Outcome { result }).inc();
     }

@@ -10,7 +10,10 @@ use anyhow::Context;
 const DIRECTORY: &str = "MONARCH_BIN_DIR";
 /// The directory of the binaries, brought up to date once in each test process: `cargo test -p integration-tests`
 /// alone builds none of them, or would start old ones.
-fn directory() -> anyhow::Result<&'static Path> {
+///
+/// # Errors
+/// When they can't be built.
+pub fn directory() -> anyhow::Result<&'static Path> {
     static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| find().map_err(|error| format!("{error:#}")));
     built.as_deref().map_err(|error| anyhow::anyhow!("{error}"))

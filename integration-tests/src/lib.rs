@@ -4,7 +4,7 @@
 
 pub mod accounts;
 mod admin;
-mod binaries;
+pub mod binaries;
 pub mod client;
 mod process;
 pub mod stored;

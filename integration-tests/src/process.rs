@@ -64,7 +64,7 @@ impl Process {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// Where it listens: `clients`, `http`, `dns`, `gossip`, `peer`, `admin`.
+    /// Where it listens: `clients`, `http`, `https`, `dns`, `gossip`, `peer`, `admin`.
     ///
     /// # Errors
     /// When it has not said so.

@@ -236,6 +236,7 @@ impl World {
             ("peer", "node.peer"),
             ("admin", "node.admin"),
             ("http", "http.listen"),
+            ("https", "https.listen"),
             ("dns", "dns.listen"),
         ] {
             if let Ok(address) = process.address(name) {
@@ -253,7 +254,7 @@ fn lay_out(directory: &Path, store: &OwnStore) -> anyhow::Result<(Config, std::p
     let secret = format!("{}{}\n", Uuid::new_v4().simple(), Uuid::new_v4().simple());
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&secrets)?;
     file.write_all(secret.as_bytes())?;
-    let md5_key = directory.join("md5.key");
+    let (md5_key, data) = (directory.join("md5.key"), directory.join("data"));
     SealingKey::create(&md5_key)?;
 
     let mut config = Config::default();
@@ -274,7 +275,9 @@ fn lay_out(directory: &Path, store: &OwnStore) -> anyhow::Result<(Config, std::p
         "[log]\nfilter = \"info\"\n\
          [cluster]\nsecrets = {secrets:?}\nseeds = []\n\
          {}[accounts]\nmd5_key = {md5_key:?}\nargon2_memory_kib = 1024\nargon2_passes = 1\n\
-         {}[dispatch.http]\nlisten = \"127.0.0.1:0\"\n[dispatch.dns]\nlisten = \"127.0.0.1:0\"\n\
+         {}[dispatch.http]\nlisten = \"127.0.0.1:0\"\n\
+         [dispatch.https]\nlisten = \"127.0.0.1:0\"\ndevelopment = {data:?}\n\
+         [dispatch.dns]\nlisten = \"127.0.0.1:0\"\n\
          {}{}",
         store.section(),
         node("dispatch"),

@@ -40,14 +40,16 @@ impl Call<'_> {
                     None => usage("an unknown product, or a dialect without challenges"),
                 }
             }
-            ("ticket", [passport, rest @ ..]) if rest.len() <= 2 => {
+            ("ticket" | "rst", [passport, rest @ ..]) if rest.len() <= 2 => {
                 let Some(password) = rest.first().copied().or(self.password) else {
                     return usage("whose password?");
                 };
-                let challenge = rest.get(1).copied();
-                passport::ticket(self.deployment.http, passport, password, challenge, self.patience)
-                    .await
-                    .map_err(CallError::Failed)
+                let (http, challenge, patience) = (self.deployment.http, rest.get(1).copied(), self.patience);
+                let ticket = match self.name {
+                    "rst" => passport::soap_ticket(http, passport, password, challenge, patience).await,
+                    _ => passport::ticket(http, passport, password, challenge, patience).await,
+                };
+                ticket.map_err(CallError::Failed)
             }
             ("repeat", [text, count]) => match count.parse::<usize>() {
                 Ok(count) if count.saturating_mul(text.len()) <= MAX_TEXT => Ok(text.repeat(count)),

@@ -19,6 +19,7 @@ pub(super) fn text(config: &Config, all: &BTreeMap<&'static str, Addresses>, fir
     let notification = told("notification", config.notification.advertise, config.notification.listen);
     let switchboard = told("switchboard", config.switchboard.advertise, config.switchboard.listen);
     let http = found("dispatch", "http").unwrap_or(config.dispatch.http.listen);
+    let https = found("dispatch", "https").unwrap_or(config.dispatch.https.listen);
     let dns = found("dispatch", "dns").unwrap_or(config.dispatch.dns.listen);
     let domain = &config.dispatch.dns.domain;
 
@@ -38,8 +39,14 @@ pub(super) fn text(config: &Config, all: &BTreeMap<&'static str, Addresses>, fir
     line(&format!("  Clients       dispatch {dispatch} sends them to notification {notification}"));
     line(&format!("                and, for a conversation, to switchboard {switchboard}"));
     line("    MSNP7       MSN Messenger 3 and 4: signs in by MD5 on the same connection");
-    line("    MSNP8       MSN Messenger 5 and 6.0: signs in by HTTP, the nexus being");
+    line("    MSNP8       MSN Messenger 5 and 6.0: signs in by HTTP or HTTPS, the nexus being");
     line(&format!("                http://{http}/rdr/pprdr.asp"));
+    if config.dispatch.https.enabled {
+        line(&format!("                https://{https}/rdr/pprdr.asp"));
+        if let Some(certificate) = development_certificate(config) {
+            line(&format!("                with the development certificate {certificate}"));
+        }
+    }
     line("    MSNP11      MSN Messenger 7.0: as MSNP8");
     line(&format!("  DNS           dig @{} -p {} {domain} A", dns.ip(), dns.port()));
     line(&format!("  By hand       telnet {} {}", dispatch.ip(), dispatch.port()));
@@ -58,6 +65,13 @@ pub(super) fn text(config: &Config, all: &BTreeMap<&'static str, Addresses>, fir
     out
 }
 
+/// The certificate that clients must be told to trust, where none is configured.
+fn development_certificate(config: &Config) -> Option<String> {
+    let https = &config.dispatch.https;
+    let made = https.development.join("development.crt");
+    https.certificate.is_none().then(|| made.display().to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,7 +80,7 @@ mod tests {
     fn the_ports_that_were_chosen_are_named() {
         let mut config = Config::default();
         config.notification.advertise = Some(([192, 0, 2, 1], 1864).into());
-        let dispatch = [("clients", 4001), ("http", 4002), ("dns", 4003), ("admin", 4004)];
+        let dispatch = [("clients", 4001), ("http", 4002), ("https", 4005), ("dns", 4003), ("admin", 4004)];
         let dispatch = dispatch.map(|(name, port)| (name.to_owned(), SocketAddr::from(([127, 0, 0, 1], port))));
         let all = [("dispatch", Addresses::from(dispatch))].into();
         let text = text(&config, &all, true, Path::new("data/logs"));
@@ -75,6 +89,8 @@ mod tests {
             "notification 192.0.2.1:1864",
             "switchboard 127.0.0.1:1865",
             "http://127.0.0.1:4002/rdr/pprdr.asp",
+            "https://127.0.0.1:4005/rdr/pprdr.asp",
+            "data/development.crt",
             "dig @127.0.0.1 -p 4003 messenger.hotmail.com",
             "telnet 127.0.0.1 4001",
             "http://127.0.0.1:4004/metrics",
@@ -83,5 +99,7 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
         assert!(!super::text(&config, &all, false, Path::new("x")).contains("wonderland"));
+        config.dispatch.https.enabled = false;
+        assert!(!super::text(&config, &all, true, Path::new("x")).contains("https:"));
     }
 }

@@ -112,6 +112,7 @@ fn data_flags(dir: &std::path::Path) -> Vec<Given> {
         flag("store.path", dir.to_path_buf()),
         flag("cluster.secrets", dir.join("cluster.secrets")),
         flag("accounts.md5_key", dir.join("md5.key")),
+        flag("dispatch.https.development", dir.to_path_buf()),
     ]
 }
 

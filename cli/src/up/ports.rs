@@ -56,7 +56,7 @@ mod tests {
         }
         (config.dispatch.listen, config.notification.listen) = (nowhere, nowhere);
         (config.switchboard.listen, config.dispatch.http.listen) = (nowhere, nowhere);
-        config.dispatch.dns.listen = nowhere;
+        (config.dispatch.https.listen, config.dispatch.dns.listen) = (nowhere, nowhere);
         assert!(check(&config).is_ok());
 
         config.switchboard.listen = tcp.local_addr().unwrap();

@@ -1,5 +1,5 @@
 //! Sign-in tickets: what dispatch gives out after the password check, and any notification node verifies without a
-//! lookup.
+//! lookup. Tickets for web services are the same with another audience.
 //!
 //! ```text
 //! t=BASE64URL(postcard(version, key id, audience, passport, credential epoch, expiry))&p=BASE64URL(HMAC-SHA256)
@@ -39,8 +39,10 @@ pub enum TicketError {
 }
 
 const VERSION: u8 = 1;
-/// Who takes the ticket: the notification tier, and nobody else.
-const AUDIENCE: &str = "notification";
+/// Who takes a sign-in ticket: the notification tier, and nobody else.
+const SIGN_IN: &str = "notification";
+/// What stands before the address of a site that takes a ticket: no site has the audience of the sign-in.
+const SITE: &str = "site ";
 /// A ticket's text is shorter than this many bytes.
 const MAX_LEN: usize = 1000;
 
@@ -58,11 +60,22 @@ impl Keyring {
     /// The ticket's text: `t=…&p=…`, below 1,000 bytes, without comma and quote.
     #[must_use]
     pub fn seal_ticket(&self, ticket: &SignInTicket) -> String {
+        self.seal(SIGN_IN, ticket)
+    }
+
+    /// The same for the web service at `site`, which clients name by an address of at most 255 bytes: it opens nothing
+    /// else, and no session.
+    #[must_use]
+    pub fn seal_site_ticket(&self, site: &str, ticket: &SignInTicket) -> String {
+        self.seal(&format!("{SITE}{site}"), ticket)
+    }
+
+    fn seal(&self, audience: &str, ticket: &SignInTicket) -> String {
         let (key, hasher) = self.signer(Purpose::Ticket);
         let body = Body {
             version: VERSION,
             key,
-            audience: AUDIENCE,
+            audience,
             passport: ticket.passport.as_str(),
             credential_epoch: ticket.credential_epoch,
             expires: ticket.expires,
@@ -78,11 +91,23 @@ impl Keyring {
     /// # Errors
     /// [`TicketError`]
     pub fn open_ticket(&self, text: &str, now: u64) -> Result<SignInTicket, TicketError> {
-        let ticket = self.read_ticket(text).ok_or(TicketError::NotGenuine)?;
+        self.open(SIGN_IN, text, now)
+    }
+
+    /// What a ticket for the web service at `site` says. `now` in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`TicketError`]
+    pub fn open_site_ticket(&self, site: &str, text: &str, now: u64) -> Result<SignInTicket, TicketError> {
+        self.open(&format!("{SITE}{site}"), text, now)
+    }
+
+    fn open(&self, audience: &str, text: &str, now: u64) -> Result<SignInTicket, TicketError> {
+        let ticket = self.read_ticket(audience, text).ok_or(TicketError::NotGenuine)?;
         if now > ticket.expires { Err(TicketError::Expired) } else { Ok(ticket) }
     }
 
-    fn read_ticket(&self, text: &str) -> Option<SignInTicket> {
+    fn read_ticket(&self, audience: &str, text: &str) -> Option<SignInTicket> {
         if text.len() >= MAX_LEN {
             return None;
         }
@@ -91,7 +116,7 @@ impl Keyring {
         let (body, rest) = postcard::take_from_bytes::<Body<'_>>(&bytes).ok()?;
         let hasher = self.subkey(body.key, Purpose::Ticket)?;
         hasher.chain_update(&bytes).verify_slice(&code).ok()?;
-        if body.version != VERSION || body.audience != AUDIENCE || !rest.is_empty() {
+        if body.version != VERSION || body.audience != audience || !rest.is_empty() {
             return None;
         }
         let passport = Passport::parse(body.passport).ok()?;
@@ -122,11 +147,27 @@ mod tests {
     }
 
     #[test]
-    fn is_below_a_thousand_bytes_for_the_longest_passport() {
+    fn is_below_a_thousand_bytes_for_the_longest_passport_and_site() {
         let passport = Passport::parse(&format!("{}@x", "a".repeat(127))).unwrap();
-        let text = ring(&[1]).seal_ticket(&SignInTicket { passport, ..ticket() });
+        let ticket = SignInTicket { passport, ..ticket() };
+        let site = "s".repeat(255);
+        let text = ring(&[1]).seal_site_ticket(&site, &ticket);
         assert!(text.len() < MAX_LEN, "{}", text.len());
-        assert!(ring(&[1]).open_ticket(&text, 0).is_ok());
+        assert!(ring(&[1]).open_site_ticket(&site, &text, 0).is_ok());
+        assert!(ring(&[1]).open_ticket(&ring(&[1]).seal_ticket(&ticket), 0).is_ok());
+    }
+
+    #[test]
+    fn a_ticket_opens_the_door_that_it_was_made_for() {
+        let ring = ring(&[1]);
+        for site in ["contacts.msn.com", "notification", ""] {
+            let text = ring.seal_site_ticket(site, &ticket());
+            assert_eq!(ring.open_site_ticket(site, &text, 0), Ok(ticket()));
+            assert_eq!(ring.open_site_ticket("storage.msn.com", &text, 0), Err(TicketError::NotGenuine));
+            assert_eq!(ring.open_ticket(&text, 0), Err(TicketError::NotGenuine));
+            let sign_in = ring.seal_ticket(&ticket());
+            assert_eq!(ring.open_site_ticket(site, &sign_in, 0), Err(TicketError::NotGenuine));
+        }
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
     }
     checker.node_names();
     checker.http(&config.dispatch);
+    checker.https(&config.dispatch);
     checker.dns(&config.dispatch);
     checker.notification(config);
     for program in [Program::Dispatch, Program::Notification, Program::Switchboard] {
@@ -44,7 +45,7 @@ pub fn collisions(loaded: &Loaded, program: Program) -> Vec<Problem> {
             let (wrong, right) = if one_is_default { (other, one) } else { (one, other) };
             let Listening { key, addr, .. } = right;
             let message = format!("{} collides with {key}, {addr}", wrong.addr);
-            problems.push(Problem::new(loaded.origin(wrong.key).clone(), wrong.key.to_owned(), message));
+            problems.push(loaded.problem(wrong.key, message));
         }
     }
     problems
@@ -80,7 +81,7 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn blame(&mut self, key: &str, message: impl Into<String>) {
-        self.problems.push(Problem::new(self.loaded.origin(key).clone(), key.to_owned(), message));
+        self.problems.push(self.loaded.problem(key, message));
     }
 
     fn require(&mut self, holds: bool, key: &str, message: impl Into<String>) {
@@ -223,6 +224,15 @@ impl Checker<'_> {
         }
     }
 
+    fn https(&mut self, dispatch: &DispatchConfig) {
+        let (certificate, key) = ("dispatch.https.certificate", "dispatch.https.key");
+        match (&dispatch.https.certificate, &dispatch.https.key) {
+            (Some(_), None) => self.blame(certificate, format!("set {key} as well")),
+            (None, Some(_)) => self.blame(key, format!("set {certificate} as well")),
+            _ => {}
+        }
+    }
+
     fn dns(&mut self, dispatch: &DispatchConfig) {
         let dns = &dispatch.dns;
         let mut name = |key: &str, name: &str| {
@@ -332,11 +342,22 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_comes_with_its_key() {
+        let (certificate, key) = ("dispatch.https.certificate", "dispatch.https.key");
+        refused(&[(certificate, "a.crt")], certificate, key);
+        refused(&[(key, "a.key")], key, certificate);
+        accepted(&[(certificate, "a.crt"), (key, "a.key")]);
+    }
+
+    #[test]
     fn listeners_of_one_process_need_ports_of_their_own() {
         refused(&[("switchboard.node.admin", "127.0.0.1:1865")], "switchboard.node.admin", "switchboard.listen");
         refused(&[("switchboard.listen", "127.0.0.1:1895")], "switchboard.listen", "switchboard.node.admin");
         refused(&[("dispatch.node.gossip", "127.0.0.1:5300")], "dispatch.node.gossip", "dispatch.dns.listen");
         accepted(&[("switchboard.node.admin", "127.0.0.1:0"), ("switchboard.listen", "127.0.0.1:0")]);
+        let taken = ("dispatch.http.listen", "127.0.0.1:8443");
+        refused(&[taken], "dispatch.http.listen", "dispatch.https.listen");
+        accepted(&[taken, ("dispatch.https.enabled", "false")]);
 
         // Two tiers may use one port, unless they run on one machine.
         let shared = load(&sources(&[("switchboard.listen", "127.0.0.1:1864")])).unwrap();

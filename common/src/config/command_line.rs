@@ -7,6 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Config;
 use super::load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, load};
+use super::problem::{ConfigError, Problem};
 use super::settings::{SETTINGS, Setting};
 
 /// Which program reads the configuration.
@@ -57,9 +58,19 @@ impl Program {
 /// and `--print-config`.
 #[must_use]
 pub fn from_command_line(program: Program) -> Config {
+    from_command_line_with(program, |_| Vec::new())
+}
+
+/// The same, for a program that can see more than this crate: what `further` finds is wrong too.
+#[must_use]
+pub fn from_command_line_with(program: Program, further: impl FnOnce(&Loaded) -> Vec<Problem>) -> Config {
     let matches = command(program).get_matches();
     let (file, given) = given(&matches, program);
-    match load(&Sources::of_process(file, given)) {
+    let loaded = load(&Sources::of_process(file, given)).and_then(|loaded| {
+        let problems = further(&loaded);
+        if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }
+    });
+    match loaded {
         Ok(loaded) => {
             serve_questions(&matches, &loaded);
             loaded.config

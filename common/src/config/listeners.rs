@@ -56,6 +56,9 @@ impl Config {
         if matches!(program, Program::Dispatch | Program::Suite) {
             all.extend(tier!(self, dispatch));
             all.push(Listening::tcp("dispatch.http.listen", self.dispatch.http.listen));
+            if self.dispatch.https.enabled {
+                all.push(Listening::tcp("dispatch.https.listen", self.dispatch.https.listen));
+            }
             all.push(Listening { udp: true, ..Listening::tcp("dispatch.dns.listen", self.dispatch.dns.listen) });
         }
         if matches!(program, Program::Notification | Program::Suite) {
@@ -75,7 +78,7 @@ mod tests {
     #[test]
     fn the_defaults_run_on_one_machine() {
         let all = Config::default().listeners(Program::Suite);
-        assert_eq!(all.len(), 14);
+        assert_eq!(all.len(), 15);
         for (index, one) in all.iter().enumerate() {
             assert!(!all[..index].iter().any(|other| one.collides(other)), "{one:?}");
         }

@@ -66,6 +66,12 @@ impl Loaded {
     pub fn origin(&self, key: &str) -> &Origin {
         self.values.get(key).map_or(&Origin::Default, |(_, origin)| origin)
     }
+
+    /// What is wrong with the value of `key`, with the place where it was set.
+    #[must_use]
+    pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
+        Problem::new(self.origin(key).clone(), key.to_owned(), message)
+    }
 }
 
 /// Puts the layers on each other and checks the whole.

@@ -26,13 +26,14 @@ mod sections;
 mod settings;
 
 pub use checks::collisions;
-pub use command_line::{Program, flags, from_command_line, general_flags, given};
+pub use command_line::{Program, flags, from_command_line, from_command_line_with, general_flags, given};
 pub use kind::Kind;
 pub use listeners::Listening;
 pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use sections::{
-    AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, HttpConfig, LogConfig, LogFormat,
-    NodeConfig, NotificationConfig, ScyllaConfig, StoreConfig, StoreConsistency, StoreKind, SwitchboardConfig,
+    AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, HttpConfig, HttpsConfig, LogConfig,
+    LogFormat, NodeConfig, NotificationConfig, ScyllaConfig, StoreConfig, StoreConsistency, StoreKind,
+    SwitchboardConfig,
 };
 pub use settings::{SETTINGS, Setting};

@@ -246,6 +246,8 @@ pub struct DispatchConfig {
     pub node: NodeConfig,
     /// `[dispatch.http]`
     pub http: HttpConfig,
+    /// `[dispatch.https]`
+    pub https: HttpsConfig,
     /// `[dispatch.dns]`
     pub dns: DnsConfig,
     /// Connections at once from one address.
@@ -268,6 +270,7 @@ impl Default for DispatchConfig {
                 admin: ([127, 0, 0, 1], 1893).into(),
             },
             http: HttpConfig::default(),
+            https: HttpsConfig::default(),
             dns: DnsConfig::default(),
             connections_per_address: 256,
             connections: 8192,
@@ -283,11 +286,12 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Passwords in the clear may cross a network. Without it `listen` must be a loopback address.
     pub allow_plain_beyond_loopback: bool,
-    /// What follows `DALogin=` in the nexus' answer; without it `http://LISTEN/login2.srf?lc=1033,`.
+    /// What follows `DALogin=` in the nexus' answer; without it `http://LISTEN/login2.srf?lc=1033,`, or over TLS
+    /// `HOST/login2.srf?lc=1033,` with the name that the client asked for.
     pub da_login: Option<String>,
     /// How long a sign-in ticket opens a notification server.
     pub ticket_secs: u64,
-    /// Connections at once from one address.
+    /// Connections at once from one address, those of HTTPS included.
     pub connections_per_address: usize,
 }
 
@@ -299,6 +303,34 @@ impl Default for HttpConfig {
             da_login: None,
             ticket_secs: 3600,
             connections_per_address: 256,
+        }
+    }
+}
+
+/// `[dispatch.https]`: the same over TLS 1.2 and 1.3.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpsConfig {
+    /// Whether it is served.
+    pub enabled: bool,
+    /// HTTPS, TCP.
+    pub listen: SocketAddr,
+    /// The certificate chain, PEM, the server's own first. With `key`; without both a development certificate is made.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, PEM.
+    pub key: Option<PathBuf>,
+    /// The directory of the development certificate, `development.crt` and `development.key`.
+    pub development: PathBuf,
+}
+
+impl Default for HttpsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            listen: ([127, 0, 0, 1], 8443).into(),
+            certificate: None,
+            key: None,
+            development: "data".into(),
         }
     }
 }

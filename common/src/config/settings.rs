@@ -147,6 +147,15 @@ const DISPATCH: &[Setting] = &[
     setting("dispatch.http.da_login", Kind::Text, "What follows `DALogin=` in the nexus' answer"),
     setting("dispatch.http.ticket_secs", seconds(1, 30 * DAY), "How long a sign-in ticket is good"),
     setting("dispatch.http.connections_per_address", count("connections"), "HTTP connections from one address"),
+    setting("dispatch.https.enabled", Kind::Switch, "Sign-in by HTTPS is served"),
+    setting("dispatch.https.listen", Kind::Address, "Sign-in by HTTPS, TCP"),
+    setting(
+        "dispatch.https.certificate",
+        Kind::Path,
+        "The certificate chain, PEM; without it a development certificate is made",
+    ),
+    setting("dispatch.https.key", Kind::Path, "The private key of the certificate, PEM"),
+    setting("dispatch.https.development", Kind::Path, "The directory of the development certificate"),
     setting("dispatch.dns.listen", Kind::Address, "DNS, UDP and TCP"),
     setting("dispatch.dns.domain", Kind::Text, "The zone, the name under which clients look for dispatch"),
     setting("dispatch.dns.names", Kind::Texts, "Further names of that zone that answer the same"),
@@ -291,7 +300,7 @@ mod tests {
     #[test]
     fn every_default_is_of_its_kind() {
         let defaults = toml::Value::try_from(Config::default()).unwrap();
-        let optional = ["advertise", "gossip_advertise", "peer_advertise", "da_login"];
+        let optional = ["advertise", "gossip_advertise", "peer_advertise", "da_login", "certificate", "key"];
         for setting in SETTINGS.iter() {
             let value = setting.key.split('.').try_fold(&defaults, |value, name| value.get(name));
             match value {

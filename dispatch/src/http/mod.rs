@@ -1,11 +1,22 @@
-//! The HTTP front: Passport 1.4 sign-in for clients from MSN Messenger 5 on (protocol reference §5.5).
+//! The HTTP front, with and without TLS: sign-in for clients from MSN Messenger 5 on (protocol reference §5.5).
+//!
+//! | file | what |
+//! |---|---|
+//! | `routes` | what is answered to which request |
+//! | `passport` | the headers of Passport 1.4 |
+//! | `rst` | tickets by SOAP |
+//! | `sign_in`, `recent` | whether a password is right, and the tickets for it |
+//! | `tls` | the certificate, configured or made for development |
+//! | `prelude`, `header_case` | what old clients need and hyper does not do |
 
 mod header_case;
 mod passport;
 mod prelude;
 mod recent;
 mod routes;
+mod rst;
 mod sign_in;
+mod tls;
 
 use std::convert::Infallible;
 use std::io::Cursor;
@@ -14,23 +25,27 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::HttpConfig;
+use common::config::{HttpConfig, HttpsConfig};
 use common::net::Shutdown;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::Instrument;
 
 pub(crate) use routes::Routes;
 pub(crate) use sign_in::SignIn;
+pub(crate) use tls::{Tls, problems as certificate_problems};
 
 use crate::door::Door;
+use routes::Client;
 
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
+/// A TLS handshake must be over within so long.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// A connection lives so long at most, however busy it is: whoever still wants something connects again.
 const LIFE: Duration = Duration::from_secs(60);
 /// A request that is being answered when the connection's time is over may take so long.
@@ -54,40 +69,73 @@ pub(crate) async fn bind(config: &HttpConfig, most: usize) -> anyhow::Result<Doo
     Ok(Door::new(listener, most, config.connections_per_address))
 }
 
-/// Serves until shutdown.
-pub(crate) async fn serve(door: Door, routes: Arc<Routes>, shutdown: Shutdown) {
+/// Opens the HTTPS address. Its connections are counted together with those of the plain one.
+///
+/// # Errors
+/// When the address can't be bound; the error names the key.
+pub(crate) async fn bind_tls(config: &HttpsConfig, plain: &Door) -> anyhow::Result<Door> {
+    let listen = config.listen;
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|error| anyhow::anyhow!("dispatch.https.listen: can't listen on {listen}: {error}"))?;
+    Ok(plain.beside(listener))
+}
+
+/// Serves until shutdown, with TLS if there is a certificate.
+pub(crate) async fn serve(door: Door, tls: Option<Arc<Tls>>, routes: Arc<Routes>, shutdown: Shutdown) {
     loop {
         let (stream, peer, place) = tokio::select! {
             accepted = door.accept() => accepted,
             () = shutdown.begun() => return,
         };
-        let (routes, until) = (Arc::clone(&routes), shutdown.clone());
+        let (tls, routes, until) = (tls.clone(), Arc::clone(&routes), shutdown.clone());
+        let span = tracing::info_span!("http", %peer, tls = tls.is_some());
         let serve = async move {
-            if let Err(error) = connection(stream, peer, &routes, &until).await {
+            if let Err(error) = connection(stream, peer, tls.as_deref(), &routes, &until).await {
                 tracing::debug!(%error, "connection failed");
             }
             drop(place);
         };
-        shutdown.spawn(serve.instrument(tracing::info_span!("http", %peer)));
+        shutdown.spawn(serve.instrument(span));
     }
 }
 
 async fn connection(
-    mut stream: TcpStream,
+    stream: TcpStream,
     peer: SocketAddr,
+    tls: Option<&Tls>,
     routes: &Routes,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
-    let host = stream.local_addr()?.to_string();
+    let here = stream.local_addr()?.to_string();
+    let client = Client { peer, secure: tls.is_some() };
+    let Some(tls) = tls else { return exchange(stream, client, &here, routes, shutdown).await };
+    let stream = tokio::select! {
+        stream = timeout(HANDSHAKE, tls.acceptor().accept(stream)) => stream??,
+        () = shutdown.begun() => return Ok(()),
+    };
+    // The name that the client has looked up, if it says so.
+    let named = stream.get_ref().1.server_name().map(str::to_owned);
+    exchange(stream, client, &named.unwrap_or(here), routes, shutdown).await
+}
+
+/// Answers the requests of a connection. `host` is whom those are for that do not say.
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    client: Client,
+    host: &str,
+    routes: &Routes,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
     let first = tokio::select! {
-        first = prelude::read(&mut stream, &host) => first,
+        first = prelude::read(&mut stream, host) => first,
         () = shutdown.begun() => None,
     };
     let Some(first) = first else { return Ok(()) };
-    let (reader, writer) = stream.into_split();
+    let (reader, writer) = tokio::io::split(stream);
     let io = tokio::io::join(Cursor::new(first).chain(reader), writer);
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(routes.answer(&request, peer).await) });
+    let service = service_fn(|request| async move { Ok::<_, Infallible>(routes.answer(request, client).await) });
     let mut connection = pin!(server().serve_connection(TokioIo::new(io), service));
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),

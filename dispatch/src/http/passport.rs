@@ -3,19 +3,12 @@
 use common::model::Passport;
 use percent_encoding::percent_decode;
 
+use super::sign_in::Attempt;
+
 /// The keys of the challenge, which follow the password. The password may come raw, commas included, so that only
 /// these tell where it ends.
 const CHALLENGE_KEYS: &[&str] =
     &["lc", "id", "tw", "fs", "ru", "ct", "kpp", "kv", "ver", "rver", "wp", "rn", "tpf", "sign-in"];
-
-/// Who signs in, and with what. Never printed.
-#[derive(PartialEq, Eq)]
-pub(super) struct Attempt {
-    /// Who.
-    pub(super) passport: Passport,
-    /// What the password may be: decoded, and as it stands if that is something else.
-    pub(super) passwords: Vec<String>,
-}
 
 /// Reads an `Authorization` header: `Passport1.4 OrgVerb=GET,OrgURL=…,sign-in=…,pwd=…,<challenge>`. Nothing if it is
 /// another, or names nobody that could have an account.

@@ -63,8 +63,8 @@ fn look(bytes: &[u8], host: &str) -> Head {
     let Some((line, rest)) = bytes.get(start..).and_then(split_line) else { return Head::Open };
     let mut words = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty());
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let known =
-        method.iter().all(u8::is_ascii_uppercase) && target.starts_with(b"/") || target.starts_with(b"http:");
+    let at_place = [&b"/"[..], b"http:", b"https:"].iter().any(|start| target.starts_with(start));
+    let known = method.iter().all(u8::is_ascii_uppercase) && at_place;
     match (known, words.next(), words.next()) {
         (true, None, None) => headers(rest).map_or(Head::Simple, |all| rewrite(method, target, &all, host)),
         (true, Some(b"HTTP/1.0"), None) => {

@@ -7,12 +7,13 @@ use anyhow::Context;
 use bytes::Bytes;
 use common::config::HttpConfig;
 use http_body_util::Full;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::http::Extensions;
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::sign_in::{Outcome, SignIn};
-use super::{header_case, passport};
+use super::{header_case, passport, rst};
 use crate::metrics::Metrics;
 
 const PASSPORT_URLS: HeaderName = HeaderName::from_static("passporturls");
@@ -20,10 +21,25 @@ const AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("authentication-
 
 const PAGE: &str = include_str!("page.html");
 
+/// The longest host with its port that the nexus repeats, in bytes.
+const MAX_HOST: usize = 260;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Client {
+    /// Its address.
+    pub(super) peer: SocketAddr,
+    /// It speaks TLS.
+    pub(super) secure: bool,
+}
+
 /// Answers requests.
 pub(crate) struct Routes {
     sign_in: SignIn,
-    passport_urls: HeaderValue,
+    /// What the nexus tells all clients.
+    configured: Option<HeaderValue>,
+    /// What it tells those without TLS otherwise.
+    plain: HeaderValue,
     refused: HeaderValue,
     /// The case of header names.
     case: Extensions,
@@ -31,7 +47,7 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// For a server that clients reach at `addr`.
+    /// For a server that clients reach at `addr`, without TLS.
     ///
     /// # Errors
     /// When `dispatch.http.da_login` can't stand in a header, or is needed and missing.
@@ -41,30 +57,24 @@ impl Routes {
         sign_in: SignIn,
         metrics: Metrics,
     ) -> anyhow::Result<Self> {
-        let da_login = match &config.da_login {
-            Some(da_login) => da_login.clone(),
-            None => {
-                let known = !addr.ip().is_unspecified();
-                anyhow::ensure!(known, "dispatch.http.da_login must be set: {addr} is no address to connect to");
-                format!("http://{addr}/login2.srf?lc=1033,")
-            }
-        };
-        let passport_urls = HeaderValue::try_from(format!("DALogin={da_login}"))
-            .with_context(|| format!("dispatch.http.da_login: {da_login:?} can't stand in a header"))?;
+        let known = config.da_login.is_some() || !addr.ip().is_unspecified();
+        anyhow::ensure!(known, "dispatch.http.da_login must be set: {addr} is no address to connect to");
+        let plain = da_login(&format!("http://{addr}/login2.srf?lc=1033,"))?;
+        let configured = config.da_login.as_deref().map(da_login).transpose()?;
         let refused = HeaderValue::try_from(passport::failure(&format!("http://{addr}/")))?;
-        Ok(Self { sign_in, passport_urls, refused, case: header_case::learn().await?, metrics })
+        Ok(Self { sign_in, configured, plain, refused, case: header_case::learn().await?, metrics })
     }
 
-    /// Answers one request of a client.
-    pub(super) async fn answer<B>(&self, request: &Request<B>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    /// Answers one request.
+    pub(super) async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Full<Bytes>> {
         let mut response = match (request.method(), &*single_slashes(request.uri().path())) {
-            (&Method::GET, "/rdr/pprdr.asp") => {
-                let mut response = empty(StatusCode::OK);
-                response.headers_mut().insert(PASSPORT_URLS, self.passport_urls.clone());
-                response
-            }
+            (&Method::GET, "/rdr/pprdr.asp") => self.nexus(&request, client),
             (&Method::GET, "/login2.srf") => {
-                self.login(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes), peer).await
+                self.login(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes), client).await
+            }
+            (&Method::POST, "/RST.srf") => {
+                let from = client.peer.ip().to_canonical();
+                rst::serve(request.into_body(), from, &self.sign_in, &self.metrics).await
             }
             (&Method::GET, "/") => {
                 let mut response = Response::new(Full::from(PAGE));
@@ -73,41 +83,49 @@ impl Routes {
             }
             _ => empty(StatusCode::NOT_FOUND),
         };
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        }
         *response.extensions_mut() = self.case.clone();
         response
     }
 
-    async fn login(&self, authorization: Option<&[u8]>, peer: SocketAddr) -> Response<Full<Bytes>> {
+    /// Where to sign in. Whoever has come by TLS stays at the name that it came by: that one leads here, and the
+    /// certificate is for it.
+    fn nexus(&self, request: &Request<Incoming>, client: Client) -> Response<Full<Bytes>> {
+        let here = || host(request).and_then(|host| da_login(&format!("{host}/login2.srf?lc=1033,")).ok());
+        let urls = match &self.configured {
+            Some(configured) => Some(configured.clone()),
+            None if client.secure => here(),
+            None => Some(self.plain.clone()),
+        };
+        let Some(urls) = urls else { return empty(StatusCode::BAD_REQUEST) };
+        let mut response = empty(StatusCode::OK);
+        response.headers_mut().insert(PASSPORT_URLS, urls);
+        response
+    }
+
+    async fn login(&self, authorization: Option<&[u8]>, client: Client) -> Response<Full<Bytes>> {
         let Some(attempt) = authorization.and_then(passport::parse) else {
             self.metrics.signed_in("malformed");
             return self.refuse();
         };
-        match self.sign_in.check(attempt, peer.ip().to_canonical()).await {
-            Outcome::Ticket(ticket) => match HeaderValue::try_from(passport::success(&ticket)) {
+        let outcome = self.sign_in.check(attempt, client.peer.ip().to_canonical()).await;
+        self.metrics.signed_in(outcome.label());
+        match outcome {
+            Outcome::Right(who) => match HeaderValue::try_from(passport::success(&self.sign_in.ticket(&who))) {
                 Ok(info) => {
-                    self.metrics.signed_in("ok");
                     let mut response = empty(StatusCode::OK);
                     response.headers_mut().insert(AUTHENTICATION_INFO, info);
                     response
                 }
                 Err(_) => {
-                    self.metrics.signed_in("failed");
                     tracing::error!("a ticket can't stand in a header");
                     empty(StatusCode::INTERNAL_SERVER_ERROR)
                 }
             },
-            Outcome::Wrong => {
-                self.metrics.signed_in("wrong");
-                self.refuse()
-            }
-            Outcome::Busy => {
-                self.metrics.signed_in("busy");
-                later()
-            }
-            Outcome::Unavailable => {
-                self.metrics.signed_in("unavailable");
-                later()
-            }
+            Outcome::Wrong => self.refuse(),
+            Outcome::Busy | Outcome::Unavailable => empty(StatusCode::SERVICE_UNAVAILABLE),
         }
     }
 
@@ -118,15 +136,27 @@ impl Routes {
     }
 }
 
+/// The value of `PassportURLs`.
+fn da_login(address: &str) -> anyhow::Result<HeaderValue> {
+    HeaderValue::try_from(format!("DALogin={address}"))
+        .with_context(|| format!("dispatch.http.da_login: {address:?} can't stand in a header"))
+}
+
+/// The host that a request is for, with its port if that is not the one of HTTPS: libpurple takes none. Nothing if it
+/// is no host.
+fn host<B>(request: &Request<B>) -> Option<&str> {
+    let host = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => request.headers().get(HOST)?.to_str().ok()?,
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let fits = (1..=MAX_HOST).contains(&host.len()) && host.bytes().all(plain);
+    fits.then(|| host.strip_suffix(":443").unwrap_or(host))
+}
+
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
-    response
-}
-
-fn later() -> Response<Full<Bytes>> {
-    let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
-    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     response
 }
 

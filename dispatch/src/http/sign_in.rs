@@ -11,8 +11,28 @@ use common::credentials::{AttemptGuard, Busy, PasswordHasher};
 use common::model::Passport;
 use common::store::{Account, SharedStore, StoreError};
 
-use super::passport::Attempt;
 use super::recent::Recent;
+
+/// Who signs in, and with what. Never printed.
+#[derive(PartialEq, Eq)]
+pub(super) struct Attempt {
+    /// Who.
+    pub(super) passport: Passport,
+    /// What the password may be: where clients write it in different ways, each way of reading it.
+    pub(super) passwords: Vec<String>,
+}
+
+/// Who has shown the right password.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Checked {
+    /// Who.
+    pub(super) passport: Passport,
+    /// The number that the account's profile shows (§5.6).
+    pub(super) member_id: u64,
+    /// Milliseconds since 1970 until which tickets are good.
+    pub(super) expires: u64,
+    credential_epoch: u64,
+}
 
 /// All that sign-in needs of the store.
 #[async_trait]
@@ -30,27 +50,46 @@ impl Accounts for SharedStore {
 
 /// All that sign-in needs of the cluster's secrets.
 pub(crate) trait Sealer: Send + Sync + 'static {
-    /// The ticket's text.
+    /// The text of a ticket that signs in to the notification tier.
     fn seal(&self, ticket: &SignInTicket) -> String;
+
+    /// The text of one that the web service at `site` takes, and nobody else.
+    fn seal_for(&self, site: &str, ticket: &SignInTicket) -> String;
 }
 
 impl Sealer for Keyring {
     fn seal(&self, ticket: &SignInTicket) -> String {
         self.seal_ticket(ticket)
     }
+
+    fn seal_for(&self, site: &str, ticket: &SignInTicket) -> String {
+        self.seal_site_ticket(site, ticket)
+    }
 }
 
 /// What an attempt comes to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The password is right; the ticket.
-    Ticket(String),
+    /// The password is right.
+    Right(Checked),
     /// It is wrong, or there is no such account, or too many wrong ones came: all the same to the client.
     Wrong,
     /// Too many sign-ins wait already.
     Busy,
     /// The store does not answer.
     Unavailable,
+}
+
+impl Outcome {
+    /// Its name in the metrics.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Right(_) => "ok",
+            Self::Wrong => "wrong",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// Checks passwords and issues tickets.
@@ -106,8 +145,18 @@ impl SignIn {
         }
         self.guard.succeeded(who, from);
         let expires = clock::wall_ms().saturating_add(self.ticket_ms);
-        let credential_epoch = account.credentials.epoch;
-        Outcome::Ticket(self.sealer.seal(&SignInTicket { passport: account.passport, credential_epoch, expires }))
+        let (member_id, credential_epoch) = (account.claim.0.as_u64_pair().0, account.credentials.epoch);
+        Outcome::Right(Checked { passport: account.passport, member_id, expires, credential_epoch })
+    }
+
+    /// The ticket that signs in to the notification tier.
+    pub(super) fn ticket(&self, who: &Checked) -> String {
+        self.sealer.seal(&who.ticket())
+    }
+
+    /// A ticket for the web service at `site`, an address of at most 255 bytes.
+    pub(super) fn site_ticket(&self, who: &Checked, site: &str) -> String {
+        self.sealer.seal_for(site, &who.ticket())
     }
 
     async fn is_right(
@@ -130,5 +179,12 @@ impl SignIn {
             }
         }
         Ok(false)
+    }
+}
+
+impl Checked {
+    fn ticket(&self) -> SignInTicket {
+        let Self { credential_epoch, expires, .. } = *self;
+        SignInTicket { passport: self.passport.clone(), credential_epoch, expires }
     }
 }

@@ -1,0 +1,73 @@
+//! A certificate for trying things out, signed by itself.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::Context;
+use common::config::DispatchConfig;
+use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
+
+use super::files::Pair;
+
+/// The names that clients have built in for the sign-in (`CLIENTS.md`, Passport 1.4, point 7).
+const BUILT_IN: [&str; 3] = ["nexus.passport.com", "loginnet.passport.com", "login.live.com"];
+const LOCAL: [&str; 2] = ["localhost", "127.0.0.1"];
+/// A key has a few hundred bytes.
+const MAX_LEN: u64 = 64 * 1024;
+
+/// The names that the certificate is for.
+pub(super) fn names(dispatch: &DispatchConfig) -> Vec<String> {
+    let dns = &dispatch.dns;
+    let configured = std::iter::once(&dns.domain).chain(&dns.names).map(String::as_str);
+    let mut names: Vec<String> = Vec::new();
+    for name in configured.chain(BUILT_IN).chain(LOCAL) {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The pair in `directory`; what is not there is made. Several processes may ask at once, and all get the same.
+pub(super) fn make(directory: &Path, names: &[String]) -> anyhow::Result<Pair> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let (certificate, key_path) = (directory.join("development.crt"), directory.join("development.key"));
+    let mut file =
+        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&key_path)?;
+    // Held until both files are there, and released with the process if it dies before.
+    file.lock()?;
+    let key = own_key(&mut file).with_context(|| format!("{}", key_path.display()))?;
+    if !certificate.exists() {
+        let new = directory.join("development.crt.new");
+        let mut file = File::create(&new)?;
+        file.write_all(self_signed(&key, names)?.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &certificate)?;
+    }
+    Ok(Pair::development(certificate, key_path))
+}
+
+/// The key in the file; a new one if the file is empty.
+fn own_key(file: &mut File) -> anyhow::Result<KeyPair> {
+    let mut text = String::new();
+    file.take(MAX_LEN).read_to_string(&mut text)?;
+    if text.is_empty() {
+        let key = KeyPair::generate()?;
+        file.write_all(key.serialize_pem().as_bytes())?;
+        file.sync_all()?;
+        return Ok(key);
+    }
+    // The parser's error may quote the file.
+    KeyPair::from_pem(&text).map_err(|_| anyhow::anyhow!("no private key; remove the file for a new one"))
+}
+
+fn self_signed(key: &KeyPair, names: &[String]) -> anyhow::Result<String> {
+    let mut parameters = CertificateParams::new(names)?;
+    parameters.distinguished_name.push(DnType::CommonName, "Monarch development certificate");
+    // Old clients live on machines whose clocks are anywhere. The last year of the time format that all of them read.
+    (parameters.not_before, parameters.not_after) = (date_time_ymd(1999, 1, 1), date_time_ymd(2049, 12, 31));
+    Ok(parameters.self_signed(key)?.pem())
+}

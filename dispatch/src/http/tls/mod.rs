@@ -1,0 +1,141 @@
+//! TLS for the HTTP front: the certificate in use, taken from files and followed as they change.
+//!
+//! The provider of cryptography is named wherever rustls would look for one: a build with two of them (tests have
+//! such) would make it panic.
+
+mod development;
+mod files;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::config::{DispatchConfig, HttpsConfig, Loaded, Problem};
+use common::net::Shutdown;
+use rustls::ServerConfig;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::version::{TLS12, TLS13};
+use sha2::{Digest, Sha256};
+use tokio_rustls::TlsAcceptor;
+
+use files::{Pair, Stamp, Unusable};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(30);
+/// The most plain bytes of a record. bitlbee reads 2 KiB when its socket has something, and forgets what TLS still
+/// holds of the record (`CLIENTS.md`, SOAP, point 4).
+const MAX_RECORD: usize = 1024;
+
+/// What is wrong with the certificate and the key that the configuration names, with the place where it names them.
+pub(crate) fn problems(loaded: &Loaded) -> Vec<Problem> {
+    let https = &loaded.config.dispatch.https;
+    let configured = Pair::configured(https).filter(|_| https.enabled);
+    let unusable = configured.and_then(|pair| pair.load().err());
+    unusable.map(|Unusable { key, message }| loaded.problem(key, message)).into_iter().collect()
+}
+
+/// The certificate in use.
+pub(crate) struct Tls {
+    pair: Pair,
+    config: Mutex<Arc<ServerConfig>>,
+}
+
+impl Tls {
+    /// The configured certificate; otherwise the development certificate, which is made if it is not there.
+    ///
+    /// # Errors
+    /// When the files can't be used, or those of a development certificate can't be made; the error names the key of
+    /// the configuration.
+    pub(crate) fn open(dispatch: &DispatchConfig) -> anyhow::Result<Self> {
+        let pair = match Pair::configured(&dispatch.https) {
+            Some(pair) => pair,
+            None => development_pair(&dispatch.https, &development::names(dispatch))?,
+        };
+        let certified = pair.load()?;
+        let (path, sha256) = (pair.certificate().display(), fingerprint(&certified));
+        if pair.is_configured() {
+            tracing::info!(%path, sha256, "certificate");
+        } else {
+            tracing::warn!(
+                %path,
+                sha256,
+                "a development certificate, which clients trust only when they are told to; for others set \
+                 dispatch.https.certificate and dispatch.https.key"
+            );
+        }
+        let config = Mutex::new(server_config(certified)?);
+        Ok(Self { pair, config })
+    }
+
+    /// What makes a TLS connection of an accepted one, with the certificate of this moment.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+
+    /// Takes up changed files, until shutdown.
+    pub(crate) async fn follow(self: Arc<Self>, shutdown: Shutdown) {
+        let mut seen = self.pair.stamp();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = shutdown.begun() => return,
+            }
+            let tls = Arc::clone(&self);
+            // It ends early only together with the runtime.
+            let Ok(now) = tokio::task::spawn_blocking(move || tls.look(seen)).await else { return };
+            seen = now;
+        }
+    }
+
+    /// Takes up the files if they are others than those `seen`, and returns those of now. Files that can't be used are
+    /// logged, and the certificate that was good stays.
+    fn look(&self, seen: Stamp) -> Stamp {
+        let now = self.pair.stamp();
+        if now == seen {
+            return now;
+        }
+        let path = self.pair.certificate().display();
+        let loaded = self.pair.load().map_err(anyhow::Error::from);
+        let taken = loaded.and_then(|certified| {
+            let sha256 = fingerprint(&certified);
+            *self.config.lock().unwrap_or_else(PoisonError::into_inner) = server_config(certified)?;
+            Ok(sha256)
+        });
+        match taken {
+            Ok(sha256) => tracing::info!(%path, sha256, "a new certificate"),
+            Err(error) => tracing::error!(%error, "the new certificate can't be used; the old one stays"),
+        }
+        now
+    }
+}
+
+fn development_pair(https: &HttpsConfig, names: &[String]) -> anyhow::Result<Pair> {
+    let directory: &Path = &https.development;
+    development::make(directory, names).map_err(|error| {
+        let place = directory.display();
+        anyhow::anyhow!("dispatch.https.development: no certificate can be made in {place}: {error:#}")
+    })
+}
+
+fn server_config(certified: CertifiedKey) -> anyhow::Result<Arc<ServerConfig>> {
+    let builder = ServerConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(&[&TLS13, &TLS12])?.with_no_client_auth();
+    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
+    config.max_fragment_size = Some(MAX_RECORD);
+    Ok(Arc::new(config))
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// The SHA-256 of the server's own certificate, as other tools print it: `AB:CD:…`.
+fn fingerprint(certified: &CertifiedKey) -> String {
+    let own = certified.cert.first().map(AsRef::as_ref).unwrap_or_default();
+    let bytes = Sha256::digest(own);
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+}
+
+#[cfg(test)]
+mod tests;
