@@ -91,6 +91,11 @@ impl Session {
                 let (download, info) = (&desk.download_url, &desk.info_url);
                 Step::Reply(handshake::client_version(trid, version.as_ref(), download, info))
             }
+            Handshake::VersionQuery { trid, version } => {
+                let (download, info) = (&desk.download_url, &desk.info_url);
+                let reply = handshake::version_query(trid, version.as_ref(), download, info);
+                Step::Last(reply, End::NoDialect)
+            }
             Handshake::Identify { trid, scheme, passport, .. } => {
                 let dialect = self.dialect()?;
                 if let Err(error) = passport {
@@ -110,6 +115,10 @@ impl Session {
 
     fn version(&mut self, trid: TrId, chosen: Option<&'static Dialect>, cvr0: bool) -> Step {
         let line = handshake::version(trid, chosen, cvr0);
+        if chosen.is_none() && cvr0 {
+            self.phase = Phase::Outdated;
+            return Step::Reply(line);
+        }
         if chosen.is_none() {
             return Step::Last(line, End::NoDialect);
         }
@@ -117,7 +126,7 @@ impl Session {
         Step::Reply(line)
     }
 
-    /// The gate lets nothing but `VER` and `OUT` through before there is one.
+    /// The gate lets nothing but `VER`, `CVQ` and `OUT` through before there is one.
     fn dialect(&self) -> Result<&'static Dialect, ParseError> {
         self.dialect.ok_or(ParseError::OutOfOrder)
     }
@@ -243,7 +252,15 @@ mod tests {
     #[test]
     fn no_dialect_in_common() {
         check("C: VER 1 MSNP1 FOO\nS: VER 1 0\nclose");
-        check("C: VER 1 CVR0\nS: VER 1 CVR0\nclose");
+        check(
+            "C: VER 1 CVR0
+             S: VER 1 CVR0
+             C: CVQ 2 0x0409 win 4.10 i386 MSMSGS 1.0.0863
+             S: CVQ 2 1.0.0863 1.0.0863 1.0.0863 http://im.example.com/get http://im.example.com/
+             close",
+        );
+        check("C: VER 1 MSNP99 CVR0\nS: VER 1 CVR0\nC: USR 2 MD5 I alice@example.com\nclose");
+        check("C: VER 1 MSNP8\nS: VER 1 MSNP8\nC: CVQ 2\nclose");
     }
 
     #[test]

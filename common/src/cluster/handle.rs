@@ -71,6 +71,8 @@ pub struct Cluster {
 
 /// Before it leaves, a node tells that it does for so many rounds of gossip: there is no other good-bye.
 const FAREWELL: u32 = 3;
+/// The others have heard what a node says of itself after so many rounds.
+const TOLD: u32 = 3;
 
 impl Cluster {
     /// Binds the gossip and peer addresses and takes part until shutdown. `deliver` is the hub of a notification
@@ -194,10 +196,12 @@ impl Cluster {
 
     /// Tells when this node has joined: gossip has had its first rounds, about 2 s after the start, or 5 s if none of the
     /// seeds answers. Before, it may not know of other nodes: a miss is [`Outcome::Unknown`] and nobody is called offline.
+    /// The condition holds 1.5 s later: by then the others have heard that they may send clients here.
     pub fn tell_joined(&self, condition: Condition) {
         let mut joined = self.membership.joined();
         tokio::spawn(async move {
             if joined.wait_for(|joined| *joined).await.is_ok() {
+                tokio::time::sleep(ROUND * TOLD).await;
                 condition.met();
             }
         });

@@ -34,6 +34,13 @@ pub enum Handshake {
         /// The client's version, as it was sent; nothing if there were too few parameters.
         version: Option<Bytes>,
     },
+    /// `CVQ t …`, as `CVR`, from a client that shares no dialect with the server.
+    VersionQuery {
+        /// Its transaction id.
+        trid: TrId,
+        /// As with `CVR`.
+        version: Option<Bytes>,
+    },
     /// `USR t scheme I handle`
     Identify {
         /// Its transaction id.
@@ -71,6 +78,7 @@ impl Handshake {
             }
             b"INF" => Self::Policy { trid: command.trid()? },
             b"CVR" => Self::ClientVersion { trid: command.trid()?, version: command.raw(6) },
+            b"CVQ" => Self::VersionQuery { trid: command.trid()?, version: command.raw(6) },
             b"USR" => parse_usr(command)?,
             _ => return Ok(None),
         };
@@ -97,7 +105,7 @@ fn parse_usr(command: &Command) -> Result<Handshake, ParseError> {
 }
 
 /// The answer to `VER`: one dialect, and `CVR0` if it was offered; `0` when there is nothing in common (§5.1).
-/// Without a dialect the connection is then closed.
+/// Without a dialect the connection is then closed, or after one `CVQ` if `CVR0` was offered (§4.1).
 #[must_use]
 pub fn version(trid: TrId, chosen: Option<&Dialect>, cvr0: bool) -> Bytes {
     let line = Line::new("VER").arg(trid);
@@ -120,10 +128,20 @@ pub fn policy(trid: TrId, dialect: &Dialect) -> Bytes {
 /// 710 if it named none.
 #[must_use]
 pub fn client_version(trid: TrId, version: Option<&Bytes>, download_url: &str, info_url: &str) -> Bytes {
+    recommend("CVR", trid, version, download_url, info_url)
+}
+
+/// The answer to `CVQ`, of the same form.
+#[must_use]
+pub fn version_query(trid: TrId, version: Option<&Bytes>, download_url: &str, info_url: &str) -> Bytes {
+    recommend("CVQ", trid, version, download_url, info_url)
+}
+
+fn recommend(verb: &str, trid: TrId, version: Option<&Bytes>, download_url: &str, info_url: &str) -> Bytes {
     let Some(version) = version.and_then(|version| std::str::from_utf8(version).ok()) else {
         return Line::error(ErrorCode::BadCvr, trid);
     };
-    let line = Line::new("CVR").arg(trid).arg(version).arg(version).arg(version);
+    let line = Line::new(verb).arg(trid).arg(version).arg(version).arg(version);
     line.arg(download_url).arg(info_url).end()
 }
 

@@ -77,6 +77,8 @@ pub enum Phase {
     Challenged = 8,
     /// `USR … OK`, or in a conversation.
     SignedIn = 16,
+    /// `VER` has found no dialect in common, and `CVR0` was offered: the client may ask which version to get.
+    Outdated = 32,
 }
 
 /// A set of phases.
@@ -84,7 +86,7 @@ pub enum Phase {
 pub struct Phases(u8);
 
 impl Phases {
-    const ANY: Self = Self(31);
+    const ANY: Self = Self(63);
     const SIGNED_IN: Self = Self::of(&[Phase::SignedIn]);
 
     const fn of(phases: &[Phase]) -> Self {
@@ -164,6 +166,7 @@ impl Row {
 const START: Phases = Phases::of(&[Phase::Start]);
 /// Official clients send `INF` or `CVR` once, in this phase; others leave it out or repeat it (§6.2: be lenient).
 const BEFORE_USR: Phases = Phases::of(&[Phase::Versioned, Phase::Ready]);
+const OUTDATED: Phases = Phases::of(&[Phase::Outdated]);
 const BEFORE_OK: Phases = Phases::of(&[Phase::Versioned, Phase::Ready, Phase::Challenged, Phase::SignedIn]);
 const ANY_VERSION: Phases = Phases::of(&[Phase::Versioned, Phase::Ready, Phase::Challenged, Phase::SignedIn]);
 
@@ -172,12 +175,14 @@ pub const TABLE: &[Row] = &[
     row(Service::Dispatch, *b"VER", (0, LAST), (2, MANY), START),
     row(Service::Dispatch, *b"INF", (2, 7), (1, 1), BEFORE_USR),
     row(Service::Dispatch, *b"CVR", (2, LAST), (1, 12), BEFORE_USR),
+    row(Service::Dispatch, *b"CVQ", (0, LAST), (1, 12), OUTDATED),
     row(Service::Dispatch, *b"USR", (2, LAST), (4, 5), BEFORE_USR),
     row(Service::Dispatch, *b"OUT", (0, LAST), (0, MANY), Phases::ANY).bare(),
     // Sign-in.
     row(Service::Notification, *b"VER", (0, LAST), (2, MANY), START),
     row(Service::Notification, *b"INF", (2, 7), (1, 1), BEFORE_USR),
     row(Service::Notification, *b"CVR", (2, LAST), (1, 12), ANY_VERSION),
+    row(Service::Notification, *b"CVQ", (0, LAST), (1, 12), OUTDATED),
     row(Service::Notification, *b"USR", (2, LAST), (4, 5), BEFORE_OK),
     row(Service::Notification, *b"OUT", (0, LAST), (0, MANY), Phases::ANY).bare(),
     row(Service::Notification, *b"PNG", (2, LAST), (0, 0), ANY_VERSION).bare(),

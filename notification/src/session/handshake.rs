@@ -14,6 +14,8 @@ use super::{Closing, Surroundings};
 pub(crate) struct Handshake {
     dialect: Option<&'static Dialect>,
     ready: bool,
+    /// It speaks nothing that the suite knows, and may ask for a version that does.
+    outdated: bool,
     challenged: Option<Claim>,
 }
 
@@ -74,6 +76,7 @@ impl Handshake {
 
     fn phase(&self) -> Phase {
         match (self.dialect, &self.challenged) {
+            (None, _) if self.outdated => Phase::Outdated,
             (None, _) => Phase::Start,
             (_, Some(_)) => Phase::Challenged,
             (_, None) if self.ready => Phase::Ready,
@@ -100,7 +103,14 @@ impl Handshake {
         if let Request::Version { trid, chosen, cvr0 } = request {
             self.dialect = chosen;
             let reply = handshake::version(trid, chosen, cvr0);
-            return Ok(if chosen.is_some() { Step::Reply(reply) } else { Step::Close(reply, Closing::Final) });
+            self.outdated = chosen.is_none() && cvr0;
+            let goes_on = chosen.is_some() || cvr0;
+            return Ok(if goes_on { Step::Reply(reply) } else { Step::Close(reply, Closing::Final) });
+        }
+        if let Request::VersionQuery { trid, version } = request {
+            let config = env.config();
+            let reply = handshake::version_query(trid, version.as_ref(), &config.download_url, &config.info_url);
+            return Ok(Step::Close(reply, Closing::Final));
         }
         let dialect = self.dialect.ok_or(ParseError::OutOfOrder)?;
         let reply = match request {
@@ -121,7 +131,7 @@ impl Handshake {
                 check_scheme(dialect, scheme)?;
                 return self.prove(trid, dialect, proof);
             }
-            Request::Version { .. } => return Err(ParseError::OutOfOrder),
+            Request::Version { .. } | Request::VersionQuery { .. } => return Err(ParseError::OutOfOrder),
         };
         Ok(Step::Reply(reply))
     }
@@ -258,7 +268,9 @@ mod tests {
         let ver = "C: VER 1 MSNP7 CVR0\nS: VER 1 MSNP7 CVR0\n";
         for (script, end) in [
             ("C: VER 1 MSNP99", "VER 1 0\r\n final"),
-            ("C: VER 1 MSNP99 CVR0", "VER 1 CVR0\r\n final"),
+            ("C: VER 1 MSNP99 CVR0\nS: VER 1 CVR0\nC: CVQ 2", "710 2\r\n final"),
+            ("C: VER 1 MSNP99 CVR0\nS: VER 1 CVR0\nC: INF 2", "verb out of order"),
+            ("C: VER 1 MSNP8\nS: VER 1 MSNP8\nC: CVQ 2", "verb out of order"),
             ("C: INF 1", "verb out of order"),
             ("C: OUT", " out"),
             ("C: USR 1 MD5 I alice@example.com", "verb out of order"),
