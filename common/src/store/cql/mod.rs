@@ -134,7 +134,7 @@ impl CqlStore {
     ///
     /// # Errors
     /// When servers can't be reached, don't agree, or refuse; it may be repeated.
-    pub async fn migrate(config: &ScyllaConfig, told: &mut (dyn FnMut(String) + Send)) -> Result<(i32, i32)> {
+    pub async fn migrate(config: &ScyllaConfig, told: &mut (dyn FnMut(String) + Send + Sync)) -> Result<(i32, i32)> {
         migrate::migrate(config, told).await
     }
 
