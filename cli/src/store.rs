@@ -13,7 +13,11 @@ pub(crate) enum StoreCommand {
     Migrate,
 }
 
-pub(crate) async fn run(command: StoreCommand, config: &Config, out: &mut (impl Write + Send + Sync)) -> Result<(), Failure> {
+pub(crate) async fn run(
+    command: StoreCommand,
+    config: &Config,
+    out: &mut (impl Write + Send + Sync),
+) -> Result<(), Failure> {
     let StoreCommand::Migrate = command;
     let mut written = Ok(());
     let mut told = |step: String| written = writeln!(out, "{step}");

@@ -139,7 +139,10 @@ async fn tables_are_made_by_one_of_many() {
 
     let session = cql::session(&config).await;
     let set = |version| {
-        format!("UPDATE {}.migrations SET version = {version} WHERE name = 'schema' IF EXISTS", config.accounts_keyspace())
+        format!(
+            "UPDATE {}.migrations SET version = {version} WHERE name = 'schema' IF EXISTS",
+            config.accounts_keyspace()
+        )
     };
     session.query_unpaged(set(99), ()).await.unwrap();
     refused(CqlStore::open(&config).await, "newer Monarch");

@@ -122,7 +122,10 @@ impl Checker<'_> {
                 && name.iter().all(legal)
                 && name.len() <= ScyllaConfig::MAX_KEYSPACE,
             &key("keyspace"),
-            format!("expected a letter, then lower-case letters, digits and _, {} at most", ScyllaConfig::MAX_KEYSPACE),
+            format!(
+                "expected a letter, then lower-case letters, digits and _, {} at most",
+                ScyllaConfig::MAX_KEYSPACE
+            ),
         );
         let copies = "expected the number of copies, 1 to 9, or DATACENTER:COPIES,…";
         self.require(scylla.copies().is_some(), &key("replication"), copies);

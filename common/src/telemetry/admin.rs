@@ -156,9 +156,8 @@ fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
 fn metrics(state: &State) -> Response<Full<Bytes>> {
     let mut text = String::with_capacity(MAX_BUFFER);
     let parts = state.registry.get().map_or(Ok(()), |registry| encode_registry(&mut text, registry));
-    let encoded = parts
-        .and_then(|()| encode_registry(&mut text, &state.process))
-        .and_then(|()| encode_eof(&mut text));
+    let encoded =
+        parts.and_then(|()| encode_registry(&mut text, &state.process)).and_then(|()| encode_eof(&mut text));
     match encoded {
         Ok(()) => response(StatusCode::OK, OPEN_METRICS, text),
         Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,8 +25,11 @@ pub(crate) enum Loss {
 #[derive(Clone)]
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
-    marks: Arc<Mutex<Vec<(Vec<u8>, Loss)>>>,
+    marks: Arc<Mutex<Vec<Mark>>>,
 }
+
+/// What a request holds, and what becomes of its answer.
+type Mark = (Vec<u8>, Loss);
 
 impl Proxy {
     /// Listens on a port of its own, in front of `server`.
@@ -53,13 +56,13 @@ impl Proxy {
         self.marks().len()
     }
 
-    fn marks(&self) -> std::sync::MutexGuard<'_, Vec<(Vec<u8>, Loss)>> {
+    fn marks(&self) -> MutexGuard<'_, Vec<Mark>> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn mark_of(&self, frame: &[u8]) -> Option<Loss> {
         let mut marks = self.marks();
-        let holds = |(bytes, _): &(Vec<u8>, Loss)| frame.windows(bytes.len()).any(|window| window == bytes);
+        let holds = |(bytes, _): &Mark| frame.windows(bytes.len()).any(|window| window == bytes);
         let at = marks.iter().position(holds)?;
         Some(marks.remove(at).1)
     }

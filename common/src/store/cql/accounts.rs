@@ -22,8 +22,7 @@ const PAUSE: Duration = Duration::from_millis(60);
 /// Accounts looked up at once for a listing.
 const LOOKED_UP: usize = 64;
 
-type AccountRow =
-    (Option<Uuid>, Option<i64>, Option<String>, Option<Vec<u8>>, Option<i64>, Option<String>);
+type AccountRow = (Option<Uuid>, Option<i64>, Option<String>, Option<Vec<u8>>, Option<i64>, Option<String>);
 
 /// What the table of accounts holds.
 pub(super) struct Kept {
@@ -36,7 +35,8 @@ pub(super) struct Kept {
 
 async fn kept(db: &Db, statement: &PreparedStatement, who: &Passport) -> Result<Option<Kept>> {
     let Some(row) = db.row::<AccountRow>(statement, (who.as_str(),)).await? else { return Ok(None) };
-    let (Some(claim), Some(epoch), Some(password_hash), sealed_password, Some(created), Some(first_name)) = row else {
+    let (Some(claim), Some(epoch), Some(password_hash), sealed_password, Some(created), Some(first_name)) = row
+    else {
         return Err(strange("accounts"));
     };
     let credentials = Credentials { epoch: epoch.cast_unsigned(), password_hash, sealed_password };
@@ -171,8 +171,7 @@ async fn summary(db: &Db, who: &Passport) -> Result<Option<AccountSummary>> {
 
 /// See [`Store::touch`](crate::store::Store::touch). The time seen is the timestamp too, so that the latest holds.
 pub(super) fn touch(db: &Db, seen: &[(Passport, u64)]) -> Result<Vec<BoundStatement>> {
-    let one = |(who, at): &(Passport, u64)| {
-        bind(&db.statements.touch, &(of_ms(*at), at.cast_signed(), who.as_str()))
-    };
+    let one =
+        |(who, at): &(Passport, u64)| bind(&db.statements.touch, &(of_ms(*at), at.cast_signed(), who.as_str()));
     seen.iter().map(one).collect()
 }

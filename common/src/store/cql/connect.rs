@@ -58,7 +58,9 @@ pub(super) async fn connect(config: &ScyllaConfig, profiles: &Profiles, only_the
         Ok(Ok(session)) => Ok(session),
         Ok(Err(NewSessionError::IllegalConfig(text))) => Err(StoreError::Refused(text.into())),
         Ok(Err(error)) => Err(unavailable(format_args!("no CQL server at {points}: {error}"))),
-        Err(_) => Err(unavailable(format_args!("no CQL server at {points}: no answer within {} s", OPEN.as_secs()))),
+        Err(_) => {
+            Err(unavailable(format_args!("no CQL server at {points}: no answer within {} s", OPEN.as_secs())))
+        }
     }
 }
 
@@ -116,7 +118,9 @@ mod tests {
     fn secrets_that_cannot_be_read_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("password");
-        for (text, right) in [("secret\r\nmore\n", true), ("", false), ("\nsecret", false), (&*"x".repeat(2000), false)] {
+        for (text, right) in
+            [("secret\r\nmore\n", true), ("", false), ("\nsecret", false), (&*"x".repeat(2000), false)]
+        {
             fs::write(&file, text).unwrap();
             let read = password(&file);
             assert_eq!(read.as_deref().ok(), right.then_some("secret"));

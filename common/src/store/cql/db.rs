@@ -87,7 +87,11 @@ impl Db {
     }
 
     /// The row, if there is one.
-    pub(super) async fn row<R>(&self, statement: &PreparedStatement, values: impl SerializeRow) -> Result<Option<R>>
+    pub(super) async fn row<R>(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<Option<R>>
     where
         R: for<'f> DeserializeRow<'f, 'f>,
     {
@@ -99,8 +103,7 @@ impl Db {
     where
         R: for<'f> DeserializeRow<'f, 'f>,
     {
-        let (answer, next) =
-            again(|| self.session.execute_bound_single_page(statement, from.clone())).await?;
+        let (answer, next) = again(|| self.session.execute_bound_single_page(statement, from.clone())).await?;
         let next = match next {
             PagingStateResponse::HasMorePages { state } => Some(state),
             PagingStateResponse::NoMorePages => None,

@@ -33,7 +33,12 @@ pub(super) fn may_pass(error: &ExecutionError) -> bool {
         ExecutionError::BadQuery(_) => false,
         ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, _)) => !matches!(
             error,
-            E::SyntaxError | E::Invalid | E::AlreadyExists { .. } | E::Unauthorized | E::ConfigError | E::FunctionFailure { .. }
+            E::SyntaxError
+                | E::Invalid
+                | E::AlreadyExists { .. }
+                | E::Unauthorized
+                | E::ConfigError
+                | E::FunctionFailure { .. }
         ),
         _ => true,
     }

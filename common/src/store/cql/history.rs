@@ -103,6 +103,11 @@ pub(super) async fn members(db: &Db, channel: ChannelId) -> Result<Vec<ChannelMe
 
 /// See [`Store::set_last_read`](crate::store::Store::set_last_read). The message's own time is the timestamp, so that
 /// the latest message holds.
-pub(super) fn last_read(db: &Db, who: &Passport, channel: ChannelId, message: MessageId) -> Result<BoundStatement> {
+pub(super) fn last_read(
+    db: &Db,
+    who: &Passport,
+    channel: ChannelId,
+    message: MessageId,
+) -> Result<BoundStatement> {
     bind(&db.statements.set_last_read, &(rising(message), message.0, who.as_str(), channel.0))
 }

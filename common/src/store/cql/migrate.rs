@@ -29,7 +29,10 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Brings keyspaces and tables up to date, creating what is missing. `told` hears of each step. Returns the version
 /// before and after.
-pub(super) async fn migrate(config: &ScyllaConfig, told: &mut (dyn FnMut(String) + Send + Sync)) -> Result<(i32, i32)> {
+pub(super) async fn migrate(
+    config: &ScyllaConfig,
+    told: &mut (dyn FnMut(String) + Send + Sync),
+) -> Result<(i32, i32)> {
     let session = connect(config, &Profiles::new(config), false).await?;
     let server = Server::ask(&session).await?;
     told(match server {

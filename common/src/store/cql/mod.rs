@@ -111,13 +111,8 @@ impl CqlStore {
         let session = connect::connect(config, &profiles, tuning.only_contact_points).await?;
         migrate::check_version(&session, config).await?;
         let statements = Statements::prepare(&session, config, &profiles).await?;
-        let mut db = Db {
-            session,
-            statements,
-            stamps: Stamps::default(),
-            process: Uuid::new_v4(),
-            id: Uuid::nil(),
-        };
+        let mut db =
+            Db { session, statements, stamps: Stamps::default(), process: Uuid::new_v4(), id: Uuid::nil() };
         db.id = read_id(&db).await?;
         Ok(Self {
             db: Arc::new(db),
@@ -134,7 +129,10 @@ impl CqlStore {
     ///
     /// # Errors
     /// When servers can't be reached, don't agree, or refuse; it may be repeated.
-    pub async fn migrate(config: &ScyllaConfig, told: &mut (dyn FnMut(String) + Send + Sync)) -> Result<(i32, i32)> {
+    pub async fn migrate(
+        config: &ScyllaConfig,
+        told: &mut (dyn FnMut(String) + Send + Sync),
+    ) -> Result<(i32, i32)> {
         migrate::migrate(config, told).await
     }
 

@@ -76,9 +76,10 @@ impl Shard {
 
 /// FNV-1a; part of the stored form, so it stays as it is.
 fn shard(who: &Passport) -> i32 {
-    let hash = who.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = who
+        .as_str()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     (hash % SHARDS.cast_unsigned()).cast_signed()
 }
 

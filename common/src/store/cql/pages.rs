@@ -174,12 +174,8 @@ impl<'a> Merge<'a> {
     fn lane(&self, bucket: Bucket) -> Result<Lane> {
         let (channel, bucket) = (self.channel.0, bucket.column());
         let statement = match self.direction {
-            Direction::Forwards(point) => {
-                bind(&self.db.statements.read, &(channel, bucket, comparable(point)))?
-            }
-            Direction::Backwards(before) => {
-                bind(&self.db.statements.read_back, &(channel, bucket, before.0))?
-            }
+            Direction::Forwards(point) => bind(&self.db.statements.read, &(channel, bucket, comparable(point)))?,
+            Direction::Backwards(before) => bind(&self.db.statements.read_back, &(channel, bucket, before.0))?,
         };
         Ok(Lane { statement, rows: VecDeque::new(), next: Some(PagingState::start()), ask: FEW_ROWS })
     }
@@ -210,8 +206,7 @@ impl Lane {
     }
 }
 
-type MessageRow =
-    (Uuid, Option<Uuid>, Option<String>, Option<i8>, Option<Vec<u8>>, Option<Vec<Uuid>>);
+type MessageRow = (Uuid, Option<Uuid>, Option<String>, Option<i8>, Option<Vec<u8>>, Option<Vec<Uuid>>);
 
 fn message(channel: ChannelId, row: MessageRow) -> Result<StoredMessage> {
     let (id, conversation, sender, kind, payload, meant_for) = row;

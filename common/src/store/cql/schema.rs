@@ -75,7 +75,9 @@ mod tests {
             assert_eq!(steps.last().map(|(version, _)| *version), Some(VERSION));
             for statement in steps.iter().flat_map(|(_, statements)| statements) {
                 assert!(statement.contains(" IF NOT EXISTS "), "{statement}");
-                assert!(!statement.contains("{k}") && !statement.contains("{a}") && !statement.contains("{history}"));
+                assert!(
+                    !statement.contains("{k}") && !statement.contains("{a}") && !statement.contains("{history}")
+                );
             }
             assert_eq!(steps_after(VERSION, &config, server).count(), 0);
         }

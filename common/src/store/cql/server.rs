@@ -44,7 +44,9 @@ impl Server {
     /// before, and in Cassandra, the word is unknown.
     pub(super) fn for_transactions(self) -> &'static str {
         match self {
-            Self::Scylla(major, minor) if (6..2000).contains(&major) || ((2024, 2)..(2025, 4)).contains(&(major, minor)) => {
+            Self::Scylla(major, minor)
+                if (6..2000).contains(&major) || ((2024, 2)..(2025, 4)).contains(&(major, minor)) =>
+            {
                 " AND tablets = {'enabled': false}"
             }
             _ => "",
