@@ -6,13 +6,18 @@ mod cql;
 mod proxy;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use common::clock;
 use common::config::ScyllaConfig;
-use common::model::{ClaimId, Passport};
+use common::model::{ChannelId, ClaimId, ConversationId, MessageId, Passport};
 use common::store::cql::{CqlStore, Tuning};
-use common::store::{Claimed, Credentials, NewAccount, SharedStore, Store, StoreError};
+use common::store::{
+    Claimed, Credentials, Edit, HistoryWrite, MessageKind, NewAccount, SharedStore, Store, StoreError,
+    StoredMessage,
+};
 use proxy::{Loss, Proxy};
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 fn config(points: &[String]) -> &'static ScyllaConfig {
@@ -100,10 +105,71 @@ async fn a_lost_answer_to_a_change_of_password_is_found_out() {
         let (who, own, stranger) = (&new.passport, new.claim, ClaimId(Uuid::new_v4()));
         assert!(store.set_credentials(who, own, credentials.clone()).await.unwrap());
         assert!(store.account(who).await.unwrap().unwrap().credentials == credentials);
-        proxy.lose_answer(stranger.0.as_bytes(), loss);
         assert!(!store.set_credentials(who, stranger, credentials).await.unwrap());
     }
     assert_eq!(proxy.left(), 0);
+}
+
+fn text(channel: ChannelId) -> HistoryWrite {
+    let message = StoredMessage {
+        channel,
+        id: MessageId(Uuid::now_v7()),
+        conversation: ConversationId(Uuid::nil()),
+        sender: Passport::parse("sender@example.com").unwrap(),
+        kind: MessageKind::Text,
+        payload: "hello".into(),
+        meant_for: Vec::new(),
+    };
+    HistoryWrite { message, participations: Vec::new(), members: Vec::new() }
+}
+
+/// While the server says nothing every call ends, as an error, within its 4 s; afterwards all is as before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_end_in_time_though_the_server_is_silent() {
+    let Some(points) = cql::contact_points() else { return };
+    let proxy = Proxy::before(&points[0]).await;
+    let store = through(&proxy, config(&points)).await;
+    let (who, channel) = (somebody(), ChannelId(Uuid::new_v4()));
+    store.append(text(channel)).await.unwrap();
+
+    proxy.silence(true);
+    let start = Instant::now();
+    let edits = vec![Edit::FriendlyName("Me".into())];
+    let (a, b, c, d, e, f, g) = tokio::join!(
+        store.append(text(channel)),
+        store.create_account(claim(&who)),
+        store.edit(&who, edits),
+        store.check(),
+        async { store.roster(&who).await.map(drop) },
+        async { store.read(channel, None, 10).await.map(drop) },
+        async { tokio::join!(store.read_back(channel, None, 10), store.read_back(channel, None, 10)).1.map(drop) },
+    );
+    for outcome in [a, b.map(drop), c, d, e, f, g] {
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    }
+    assert!(start.elapsed() < Duration::from_millis(4_500), "{:?}", start.elapsed());
+
+    proxy.silence(false);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = store.check().await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
+    store.append(text(channel)).await.unwrap();
+    assert!(store.read(channel, None, 10).await.unwrap().messages.len() >= 2);
+}
+
+/// Whoever flushes before the process ends loses nothing that was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_waits_for_what_nobody_waits_for() {
+    let Some(points) = cql::contact_points() else { return };
+    let config = config(&points);
+    let [store, other] = [CqlStore::open(config).await.unwrap(), CqlStore::open(config).await.unwrap()];
+    let channel = ChannelId(Uuid::new_v4());
+    for _ in 0..300 {
+        let _ = timeout(Duration::ZERO, store.append(text(channel))).await;
+    }
+    store.flush().await;
+    assert_eq!(other.read(channel, None, 1000).await.unwrap().messages.len(), 300);
 }
 
 /// Tables are made once, by however many at once, and whoever finds others says what to do.

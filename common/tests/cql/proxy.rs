@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 /// The head of a frame of the native protocol, version 4: version, flags, stream (2), opcode, length (4).
 const HEAD: usize = 9;
@@ -26,6 +27,7 @@ pub(crate) enum Loss {
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
     marks: Arc<Mutex<Vec<Mark>>>,
+    silent: Arc<watch::Sender<bool>>,
 }
 
 /// What a request holds, and what becomes of its answer.
@@ -35,7 +37,7 @@ impl Proxy {
     /// Listens on a port of its own, in front of `server`.
     pub(crate) async fn before(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let proxy = Self { addr: listener.local_addr().unwrap(), marks: Arc::default() };
+        let proxy = Self { addr: listener.local_addr().unwrap(), marks: Arc::default(), silent: Arc::default() };
         let (server, through) = (server.to_owned(), proxy.clone());
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -49,6 +51,11 @@ impl Proxy {
     /// The answer to the next request that holds these bytes gets lost.
     pub(crate) fn lose_answer(&self, bytes: &[u8], loss: Loss) {
         self.marks().push((bytes.to_vec(), loss));
+    }
+
+    /// Nothing passes from now on, or what was held and everything after it.
+    pub(crate) fn silence(&self, silent: bool) {
+        self.silent.send_replace(silent);
     }
 
     /// Answers that are still to be lost.
@@ -72,7 +79,8 @@ impl Proxy {
         let broken = Arc::new(Mutex::new(HashSet::new()));
         let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
         let (lost_too, broken_too) = (Arc::clone(&lost), Arc::clone(&broken));
-        let asking = relay(from_client, to_server, move |frame| {
+        let (silent, silent_too) = (self.silent.subscribe(), self.silent.subscribe());
+        let asking = relay(from_client, to_server, silent, move |frame| {
             if frame[4] == EXECUTE {
                 match self.mark_of(frame) {
                     Some(Loss::Breaks) => drop(broken_too.lock().unwrap().insert([frame[2], frame[3]])),
@@ -82,7 +90,7 @@ impl Proxy {
             }
             Verdict::Pass
         });
-        let answering = relay(from_server, to_client, move |frame| {
+        let answering = relay(from_server, to_client, silent_too, move |frame| {
             let stream = [frame[2], frame[3]];
             if broken.lock().unwrap().remove(&stream) {
                 return Verdict::Break;
@@ -102,7 +110,12 @@ enum Verdict {
     Break,
 }
 
-async fn relay(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, judge: impl Fn(&[u8]) -> Verdict) {
+async fn relay(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut silent: watch::Receiver<bool>,
+    judge: impl Fn(&[u8]) -> Verdict,
+) {
     loop {
         let mut frame = vec![0; HEAD];
         if from.read_exact(&mut frame).await.is_err() {
@@ -111,6 +124,9 @@ async fn relay(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, judge: impl Fn(&
         let length = u32::from_be_bytes([frame[5], frame[6], frame[7], frame[8]]) as usize;
         frame.resize(HEAD + length, 0);
         if from.read_exact(&mut frame[HEAD..]).await.is_err() {
+            return;
+        }
+        if silent.wait_for(|silent| !silent).await.is_err() {
             return;
         }
         match judge(&frame) {
