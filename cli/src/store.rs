@@ -16,7 +16,7 @@ pub(crate) enum StoreCommand {
 pub(crate) async fn run(
     command: StoreCommand,
     config: &Config,
-    out: &mut (impl Write + Send),
+    out: &mut (impl Write + Send + Sync),
 ) -> Result<(), Failure> {
     let StoreCommand::Migrate = command;
     let mut written = Ok(());

@@ -300,7 +300,9 @@ mod tests {
     #[test]
     fn every_default_is_of_its_kind() {
         let defaults = toml::Value::try_from(Config::default()).unwrap();
-        let optional = ["advertise", "gossip_advertise", "peer_advertise", "da_login", "certificate", "key"];
+        let addresses = ["advertise", "gossip_advertise", "peer_advertise", "da_login", "certificate", "key"];
+        let servers = ["datacenter", "user", "password_file", "tls_ca", "tls_certificate", "tls_key"];
+        let optional = [&addresses[..], &servers[..]].concat();
         for setting in SETTINGS.iter() {
             let value = setting.key.split('.').try_fold(&defaults, |value, name| value.get(name));
             match value {

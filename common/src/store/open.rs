@@ -72,7 +72,7 @@ pub async fn open_when_there(
 ///
 /// # Errors
 /// When that fails; it may be repeated.
-pub async fn migrate(config: &StoreConfig, told: &mut (dyn FnMut(String) + Send)) -> Result<()> {
+pub async fn migrate(config: &StoreConfig, told: &mut (dyn FnMut(String) + Send + Sync)) -> Result<()> {
     match config.kind {
         StoreKind::Sqlite => {
             open(config).await?;

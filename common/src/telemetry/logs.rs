@@ -11,7 +11,8 @@ use crate::config::{LogConfig, LogFormat};
 /// # Errors
 /// When the filter can't be read, or logs were set up before.
 pub fn init_logs(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.filter)?;
+    // The driver tells of every connection at info; the filter may still ask for that.
+    let filter = EnvFilter::try_new(format!("scylla=warn,{}", config.filter))?;
     // Colours are for people: a log file with escape sequences is hard to search.
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());
     let logs = tracing_subscriber::fmt()

@@ -83,8 +83,7 @@ pub(super) async fn create(db: &Db, new: &NewAccount, turn: &mut Turn, stamp: i6
             &new.friendly_name,
         ),
     )?;
-    let holder = decide(db, &claim, &new.passport, |found| found.map(|kept| kept.claim)).await?;
-    if holder.is_some_and(|holder| holder != new.claim) {
+    if won(db, &claim, new).await? == Claimed::Taken {
         return Ok(Claimed::Taken);
     }
     // What a session of an earlier account of that name wrote after its end. The same timestamp at each repetition, so
@@ -94,7 +93,26 @@ pub(super) async fn create(db: &Db, new: &NewAccount, turn: &mut Turn, stamp: i6
     Ok(Claimed::Won)
 }
 
+/// Tries the claim until its outcome is certain. Where it was not applied, or nobody knows, a serial read, which ends
+/// whatever is under way, tells who holds the passport; where that is nobody the claim is tried again: it may be, since
+/// it carries its own id.
+async fn won(db: &Db, claim: &BoundStatement, new: &NewAccount) -> Result<Claimed> {
+    loop {
+        // An error says nothing of the outcome: the answer may have been lost on its way.
+        if let Ok(true) = db.try_claim(claim).await {
+            return Ok(Claimed::Won);
+        }
+        match kept(db, &db.statements.serial_account, &new.passport).await? {
+            Some(holder) if holder.claim == new.claim => return Ok(Claimed::Won),
+            Some(_) => return Ok(Claimed::Taken),
+            None => sleep(PAUSE).await,
+        }
+    }
+}
+
 /// See [`Store::set_credentials`](crate::store::Store::set_credentials).
+///
+/// Each attempt names the epoch that it found: one that is late and comes after another change changes nothing.
 pub(super) async fn set_credentials(
     db: &Db,
     who: &Passport,
@@ -103,39 +121,24 @@ pub(super) async fn set_credentials(
     turn: &mut Turn,
 ) -> Result<bool> {
     turn.begins().await;
-    let change = bind(
-        &db.statements.set_credentials,
-        &(
+    loop {
+        let found = match kept(db, &db.statements.serial_account, who).await? {
+            Some(found) if found.claim == claim => found.credentials,
+            _ => return Ok(false),
+        };
+        if found == *credentials {
+            return Ok(true);
+        }
+        let values = (
             credentials.epoch.cast_signed(),
             &credentials.password_hash,
             &credentials.sealed_password,
             who.as_str(),
             claim.0,
-        ),
-    )?;
-    let outcome = decide(db, &change, who, |found| match found {
-        Some(kept) if kept.claim == claim => (kept.credentials == *credentials).then_some(true),
-        _ => Some(false),
-    });
-    Ok(outcome.await?.unwrap_or(true))
-}
-
-/// Tries a lightweight transaction until its outcome is certain; nothing if it was applied now. Where it was not, or
-/// nobody knows, a serial read, which ends whatever is under way, tells what holds; where that doesn't settle it
-/// (`settled` gives nothing), it is tried again. It may be: it carries its own claim.
-async fn decide<T>(
-    db: &Db,
-    transaction: &BoundStatement,
-    who: &Passport,
-    settled: impl Fn(Option<Kept>) -> Option<T>,
-) -> Result<Option<T>> {
-    loop {
-        // An error says nothing of the outcome: the answer may have been lost on its way.
-        if let Ok(true) = db.try_claim(transaction).await {
-            return Ok(None);
-        }
-        if let Some(outcome) = settled(kept(db, &db.statements.serial_account, who).await?) {
-            return Ok(Some(outcome));
+            found.epoch.cast_signed(),
+        );
+        if let Ok(true) = db.try_claim(&bind(&db.statements.set_credentials, &values)?).await {
+            return Ok(true);
         }
         sleep(PAUSE).await;
     }

@@ -49,13 +49,18 @@ impl Calls {
         task.await.unwrap_or_else(|error| Err(unavailable(error)))
     }
 
-    /// Does `work` as long as somebody waits for it.
+    /// Waits for the end of `work`, whatever it does, and not for ever.
+    pub(super) async fn bounded<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        timeout(CALL_BOUND, work).await.unwrap_or_else(|_| Err(unavailable("no answer within 4 s")))
+    }
+
+    /// Does `work` as long as somebody waits for it, when there is a place.
     pub(super) async fn read<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        let bounded = async {
+        let placed = async {
             let _place = self.reads.acquire().await.map_err(unavailable)?;
             work.await
         };
-        timeout(CALL_BOUND, bounded).await.unwrap_or_else(|_| Err(unavailable("no answer within 4 s")))
+        self.bounded(placed).await
     }
 
     /// Waits until every write asked for so far has ended.

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt};
 use scylla::client::session::Session;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::ExecutionError;
@@ -27,6 +28,9 @@ const PATIENCE: Duration = Duration::from_millis(3_300);
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const MOST_PAUSE: Duration = Duration::from_millis(640);
 
+/// The most writes of one call that are under way at once.
+const AT_ONCE: usize = 128;
+
 /// What all calls share.
 pub(super) struct Db {
     pub(super) session: Session,
@@ -49,10 +53,15 @@ impl Db {
         again(|| self.session.execute_bound_unpaged(statement)).await.map(drop)
     }
 
-    /// Writes all at once; an error if one was not done. All are tried to the end.
+    /// Writes all, many at once; an error if one was not done. All are tried to the end.
     pub(super) async fn write_all(&self, statements: &[BoundStatement]) -> Result<()> {
-        let all = statements.iter().map(|statement| self.write(statement));
-        futures_util::future::join_all(all).await.into_iter().collect()
+        let writes: Vec<_> = statements.iter().map(|statement| self.write(statement)).collect();
+        let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
+        let mut all = Ok(());
+        while let Some(one) = writes.next().await {
+            all = all.and(one);
+        }
+        all
     }
 
     /// Writes all or none. A batch in one partition costs what a write does.

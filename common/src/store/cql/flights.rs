@@ -14,7 +14,11 @@ use crate::store::Result;
 ///
 /// Who comes while one is under way waits for the next, which all who wait share: an answer is never older than its
 /// question. So there is at most one read of a kind at a time, however many ask.
-pub(super) struct Flights<K, V>(Arc<Mutex<HashMap<K, Vec<oneshot::Sender<Result<V>>>>>>);
+pub(super) struct Flights<K, V>(Arc<Mutex<UnderWay<K, V>>>);
+
+/// Who waits for the next flight of each kind.
+type UnderWay<K, V> = HashMap<K, Vec<Answer<V>>>;
+type Answer<V> = oneshot::Sender<Result<V>>;
 
 impl<K, V> Clone for Flights<K, V> {
     fn clone(&self) -> Self {
@@ -44,7 +48,7 @@ where
     }
 
     /// Waits for the next flight; gives the sender back where none is under way.
-    fn join(&self, key: &K, answer: oneshot::Sender<Result<V>>) -> Option<oneshot::Sender<Result<V>>> {
+    fn join(&self, key: &K, answer: Answer<V>) -> Option<Answer<V>> {
         let mut under_way = self.lock();
         match under_way.get_mut(key) {
             Some(waiting) => {
@@ -58,7 +62,7 @@ where
         }
     }
 
-    async fn fly<F>(self, key: K, mut aboard: Vec<oneshot::Sender<Result<V>>>, read: impl Fn(K) -> F)
+    async fn fly<F>(self, key: K, mut aboard: Vec<Answer<V>>, read: impl Fn(K) -> F)
     where
         F: Future<Output = Result<V>>,
     {
@@ -83,7 +87,7 @@ where
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<K, Vec<oneshot::Sender<Result<V>>>>> {
+    fn lock(&self) -> MutexGuard<'_, UnderWay<K, V>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -29,7 +29,10 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// Brings keyspaces and tables up to date, creating what is missing. `told` hears of each step. Returns the version
 /// before and after.
-pub(super) async fn migrate(config: &ScyllaConfig, told: &mut (dyn FnMut(String) + Send)) -> Result<(i32, i32)> {
+pub(super) async fn migrate(
+    config: &ScyllaConfig,
+    told: &mut (dyn FnMut(String) + Send + Sync),
+) -> Result<(i32, i32)> {
     let session = connect(config, &Profiles::new(config), false).await?;
     let server = Server::ask(&session).await?;
     told(match server {
@@ -97,7 +100,7 @@ struct Migration<'a> {
     config: &'a ScyllaConfig,
     server: Server,
     holder: Uuid,
-    told: &'a mut (dyn FnMut(String) + Send),
+    told: &'a mut (dyn FnMut(String) + Send + Sync),
 }
 
 impl Migration<'_> {

@@ -84,7 +84,7 @@ type BackKey = (ChannelId, Option<MessageId>, usize);
 /// A store on CQL servers. See [the module](self).
 pub struct CqlStore {
     db: Arc<Db>,
-    calls: Calls,
+    calls: Arc<Calls>,
     turns: Turns,
     buckets: Arc<Buckets>,
     pages: Flights<PageKey, Page>,
@@ -116,7 +116,7 @@ impl CqlStore {
         db.id = read_id(&db).await?;
         Ok(Self {
             db: Arc::new(db),
-            calls: Calls::new(),
+            calls: Arc::new(Calls::new()),
             turns: Turns::default(),
             buckets: Arc::new(Buckets::new(tuning.bucket_rows)),
             pages: Flights::new(),
@@ -129,7 +129,10 @@ impl CqlStore {
     ///
     /// # Errors
     /// When servers can't be reached, don't agree, or refuse; it may be repeated.
-    pub async fn migrate(config: &ScyllaConfig, told: &mut (dyn FnMut(String) + Send)) -> Result<(i32, i32)> {
+    pub async fn migrate(
+        config: &ScyllaConfig,
+        told: &mut (dyn FnMut(String) + Send + Sync),
+    ) -> Result<(i32, i32)> {
         migrate::migrate(config, told).await
     }
 
@@ -204,17 +207,17 @@ impl Store for CqlStore {
     }
 
     async fn read(&self, channel: ChannelId, after: Option<&Cursor>, limit: usize) -> Result<Page> {
-        let db = Arc::clone(&self.db);
+        let (db, calls) = (Arc::clone(&self.db), Arc::clone(&self.calls));
         let read = move |(channel, after, limit): PageKey| {
-            let db = Arc::clone(&db);
+            let (db, calls) = (Arc::clone(&db), Arc::clone(&calls));
             async move {
                 // The time is noted before the list of buckets is read.
                 let reading = Reading::start(after.map(Cursor).as_ref(), clock::wall_ms())?;
-                pages::read(&db, channel, reading, limit).await
+                calls.read(pages::read(&db, channel, reading, limit)).await
             }
         };
         let key = (channel, after.map(|cursor| cursor.0.clone()), limit);
-        let page = self.calls.read(self.pages.share(key, read)).await?;
+        let page = self.calls.bounded(self.pages.share(key, read)).await?;
         if page.more && page.messages.is_empty() {
             tokio::time::sleep(HELD_BACK).await;
         }
@@ -227,12 +230,12 @@ impl Store for CqlStore {
         before: Option<MessageId>,
         limit: usize,
     ) -> Result<Vec<StoredMessage>> {
-        let db = Arc::clone(&self.db);
+        let (db, calls) = (Arc::clone(&self.db), Arc::clone(&self.calls));
         let read = move |(channel, before, limit): BackKey| {
-            let db = Arc::clone(&db);
-            async move { pages::read_back(&db, channel, before, limit).await }
+            let (db, calls) = (Arc::clone(&db), Arc::clone(&calls));
+            async move { calls.read(pages::read_back(&db, channel, before, limit)).await }
         };
-        self.calls.read(self.back.share((channel, before, limit), read)).await
+        self.calls.bounded(self.back.share((channel, before, limit), read)).await
     }
 
     async fn channels_of(&self, who: &Passport) -> Result<Vec<ChannelOf>> {

@@ -92,6 +92,16 @@ pub(super) struct Part {
     bytes: usize,
 }
 
+impl Part {
+    /// An empty one, asked as that statement is.
+    fn new(like: &PreparedStatement) -> Self {
+        let mut batch = Batch::new(BatchType::Logged);
+        batch.set_is_idempotent(true);
+        batch.set_execution_profile_handle(like.get_execution_profile_handle().cloned());
+        Self { batch, values: Vec::new(), bytes: 0 }
+    }
+}
+
 /// What those edits write, each with a timestamp of its own, in their order.
 pub(super) fn plan(db: &Db, owner: &Passport, edits: &[Edit]) -> Vec<Part> {
     let mut plan = Plan { statements: &db.statements, owner: owner.as_str(), parts: Vec::new() };
@@ -110,19 +120,14 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn write<const N: usize>(&mut self, statement: &PreparedStatement, values: [CqlValue; N]) {
         let bytes = AROUND + values.iter().map(size).sum::<usize>();
-        let part = match self.parts.last_mut() {
-            Some(part) if part.bytes + bytes <= BATCH_BYTES => part,
-            _ => {
-                let mut batch = Batch::new(BatchType::Logged);
-                batch.set_is_idempotent(true);
-                batch.set_execution_profile_handle(statement.get_execution_profile_handle().cloned());
-                self.parts.push(Part { batch, values: Vec::new(), bytes: 0 });
-                self.parts.last_mut().expect("just put there")
-            }
-        };
-        part.batch.append_statement(statement.clone());
-        part.values.push(values.into());
-        part.bytes += bytes;
+        if self.parts.last().is_none_or(|part| part.bytes + bytes > BATCH_BYTES) {
+            self.parts.push(Part::new(statement));
+        }
+        if let Some(part) = self.parts.last_mut() {
+            part.batch.append_statement(statement.clone());
+            part.values.push(values.into());
+            part.bytes += bytes;
+        }
     }
 
     fn edit(&mut self, edit: &Edit, stamp: i64) {
@@ -130,7 +135,7 @@ impl<'a> Plan<'a> {
         match edit {
             Edit::List { contact, list: List::Forward, on } => self.forward(contact, *on, stamp),
             Edit::List { contact, list, on } => {
-                self.write(self.cell(*list), [at, bit(*on), me, text(contact.as_str())])
+                self.write(self.cell(*list), [at, bit(*on), me, text(contact.as_str())]);
             }
             Edit::Name { contact, name } => self.write(&s.set_label, [at, text(name), me, text(contact.as_str())]),
             Edit::NameAtContact { contact, name } => {

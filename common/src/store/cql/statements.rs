@@ -55,7 +55,7 @@ statements! {
     Claim claim_account "INSERT INTO {a}.accounts (passport, claim, credential_epoch, password_hash, sealed_password,
         created, first_name) VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS";
     Claim set_credentials "UPDATE {a}.accounts SET credential_epoch = ?, password_hash = ?, sealed_password = ?
-        WHERE passport = ? IF claim = ?";
+        WHERE passport = ? IF claim = ? AND credential_epoch = ?";
     Serial serial_account "SELECT claim, credential_epoch, password_hash, sealed_password, created, first_name
         FROM {a}.accounts WHERE passport = ?";
     Read account "SELECT claim, credential_epoch, password_hash, sealed_password, created, first_name

@@ -1,0 +1,93 @@
+//! What a store costs. `append` makes messages durable at a rate; start it several times on one store to see how
+//! processes share it. `history` fills one channel and reads it at its ends and behind cursors.
+//!
+//! ```text
+//! store_bench --directory DIR append 500 10
+//! store_bench --cql 127.0.0.1:9042 history 100000
+//! ```
+//!
+//! With `--cql` the keyspace (`--keyspace`) is created with one copy of each row if it is not there; drop it afterwards.
+
+mod append;
+mod history;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use common::config::{ScyllaConfig, StoreConfig};
+use common::store::SharedStore;
+use common::store::cql::{CqlStore, Tuning};
+
+#[derive(Parser)]
+struct Arguments {
+    /// The directory of a store of files
+    #[arg(long, required_unless_present = "cql")]
+    directory: Option<PathBuf>,
+    /// Nodes of a CQL server, HOST:PORT,…
+    #[arg(long, value_delimiter = ',')]
+    cql: Option<Vec<String>>,
+    /// The keyspace there
+    #[arg(long, default_value = "monarch_bench")]
+    keyspace: String,
+    /// Rows of a bucket there
+    #[arg(long, default_value_t = Tuning::default().bucket_rows)]
+    bucket_rows: u32,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Append so many messages a second, of 200 bytes each
+    Append {
+        rate: f64,
+        seconds: f64,
+        /// Channels, one message after the other in each
+        #[arg(default_value_t = 64)]
+        channels: u32,
+    },
+    /// Append so many messages to one channel, then read it
+    History { messages: u64 },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let scylla = arguments.cql.as_ref().map(|points| ScyllaConfig {
+        contact_points: points.clone(),
+        keyspace: arguments.keyspace.clone(),
+        replication: "1".into(),
+        ..ScyllaConfig::default()
+    });
+    let store = open(&arguments, scylla.as_ref()).await?;
+    match arguments.what {
+        What::Append { rate, seconds, channels } => append::run(&store, rate, seconds, channels).await,
+        What::History { messages } => history::run(&store, messages, scylla.as_ref()).await,
+    }
+}
+
+async fn open(arguments: &Arguments, scylla: Option<&ScyllaConfig>) -> anyhow::Result<SharedStore> {
+    if let Some(scylla) = scylla {
+        CqlStore::migrate(scylla, &mut |step| println!("{step}")).await?;
+        let tuning = Tuning { bucket_rows: arguments.bucket_rows, ..Tuning::default() };
+        return Ok(Arc::new(CqlStore::open_with(scylla, tuning).await?));
+    }
+    let path = arguments.directory.clone().context("no store is named")?;
+    Ok(common::store::open(&StoreConfig { path, ..StoreConfig::default() }).await?)
+}
+
+/// User and system time of this process, from Linux's `/proc`: its 14th and 15th value, in 1/100 s.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// The value below which that share of the sorted ones lies.
+fn quantile(sorted: &[Duration], share: f64) -> Duration {
+    sorted.get(((sorted.len() as f64 - 1.0) * share) as usize).copied().unwrap_or_default()
+}

@@ -1,0 +1,220 @@
+//! What the battery can't ask of a CQL store: claims whose answers get lost, and how tables come about. On a real
+//! server, which `MONARCH_CQL` names.
+
+mod cql;
+#[path = "cql/proxy.rs"]
+mod proxy;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use common::clock;
+use common::config::ScyllaConfig;
+use common::model::{ChannelId, ClaimId, ConversationId, MessageId, Passport};
+use common::store::cql::{CqlStore, Tuning};
+use common::store::{
+    Claimed, Credentials, Edit, HistoryWrite, MessageKind, NewAccount, SharedStore, Store, StoreError,
+    StoredMessage,
+};
+use proxy::{Loss, Proxy};
+use tokio::time::{Instant, timeout};
+use uuid::Uuid;
+
+fn config(points: &[String]) -> &'static ScyllaConfig {
+    static CONFIG: OnceLock<ScyllaConfig> = OnceLock::new();
+    CONFIG.get_or_init(|| cql::migrated(points))
+}
+
+/// A store all of whose requests go through `proxy`.
+async fn through(proxy: &Proxy, config: &ScyllaConfig) -> SharedStore {
+    let config = ScyllaConfig { contact_points: vec![proxy.addr.to_string()], ..config.clone() };
+    let tuning = Tuning { only_contact_points: true, ..Tuning::default() };
+    Arc::new(CqlStore::open_with(&config, tuning).await.expect("the server answers"))
+}
+
+fn claim(who: &Passport) -> NewAccount {
+    NewAccount {
+        passport: who.clone(),
+        claim: ClaimId(Uuid::new_v4()),
+        credentials: Credentials { epoch: 1, password_hash: "hash".into(), sealed_password: None },
+        friendly_name: "Somebody".into(),
+        created: clock::wall_ms(),
+    }
+}
+
+fn somebody() -> Passport {
+    Passport::parse(&format!("{}@example.com", Uuid::new_v4().simple())).unwrap()
+}
+
+/// Two sessions, on servers of their own where there are several, claim one passport at once; the answer to one of
+/// them, or to both, gets lost.
+async fn races(count: usize) {
+    let Some(points) = cql::contact_points() else { return };
+    let config = config(&points);
+    let proxies = [Proxy::before(&points[0]).await, Proxy::before(&points[points.len() - 1]).await];
+    let stores = [through(&proxies[0], config).await, through(&proxies[1], config).await];
+    let (mut won, mut lost) = ([0, 0], 0);
+    for race in 0..count {
+        let who = somebody();
+        let claims = [claim(&who), claim(&who)];
+        for (at, claim) in claims.iter().enumerate() {
+            if race % 3 == at || race % 3 == 2 {
+                let loss = if race % 8 == 7 { Loss::Swallowed } else { Loss::Breaks };
+                proxies[at].lose_answer(claim.claim.0.as_bytes(), loss);
+                lost += 1;
+            }
+        }
+        let [a, b] = claims.clone();
+        let outcome = tokio::join!(stores[0].create_account(a), stores[1].create_account(b));
+        let outcome = [outcome.0, outcome.1].map(|outcome| outcome.expect("the outcome is found out"));
+        let winners: Vec<_> = (0..2).filter(|at| outcome[*at] == Claimed::Won).collect();
+        assert_eq!(winners.len(), 1, "race {race}: {outcome:?}");
+        won[winners[0]] += 1;
+        for store in &stores {
+            let account = store.account(&who).await.unwrap().unwrap();
+            assert_eq!(account.claim, claims[winners[0]].claim, "race {race}");
+        }
+    }
+    assert_eq!(proxies[0].left() + proxies[1].left(), 0, "answers were lost as planned");
+    println!("{count} races, {lost} answers lost, won {won:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_have_one_winner_though_answers_get_lost() {
+    races(24).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes"]
+async fn two_hundred_claims_have_one_winner_each() {
+    races(200).await;
+}
+
+/// A change of credentials whose answer gets lost is still told apart from one that was refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_to_a_change_of_password_is_found_out() {
+    let Some(points) = cql::contact_points() else { return };
+    let proxy = Proxy::before(&points[0]).await;
+    let store = through(&proxy, config(&points)).await;
+    let new = claim(&somebody());
+    assert_eq!(store.create_account(new.clone()).await.unwrap(), Claimed::Won);
+    for (n, loss) in [Loss::Breaks, Loss::Swallowed, Loss::Breaks].into_iter().enumerate() {
+        let hash = format!("hash-{}", Uuid::new_v4());
+        proxy.lose_answer(hash.as_bytes(), loss);
+        let credentials = Credentials { epoch: n as u64, password_hash: hash, sealed_password: None };
+        let (who, own, stranger) = (&new.passport, new.claim, ClaimId(Uuid::new_v4()));
+        assert!(store.set_credentials(who, own, credentials.clone()).await.unwrap());
+        assert!(store.account(who).await.unwrap().unwrap().credentials == credentials);
+        assert!(!store.set_credentials(who, stranger, credentials).await.unwrap());
+    }
+    assert_eq!(proxy.left(), 0);
+}
+
+fn text(channel: ChannelId) -> HistoryWrite {
+    let message = StoredMessage {
+        channel,
+        id: MessageId(Uuid::now_v7()),
+        conversation: ConversationId(Uuid::nil()),
+        sender: Passport::parse("sender@example.com").unwrap(),
+        kind: MessageKind::Text,
+        payload: "hello".into(),
+        meant_for: Vec::new(),
+    };
+    HistoryWrite { message, participations: Vec::new(), members: Vec::new() }
+}
+
+/// While the server says nothing every call ends, as an error, within its 4 s; afterwards all is as before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_end_in_time_though_the_server_is_silent() {
+    let Some(points) = cql::contact_points() else { return };
+    let proxy = Proxy::before(&points[0]).await;
+    let store = through(&proxy, config(&points)).await;
+    let (who, channel) = (somebody(), ChannelId(Uuid::new_v4()));
+    store.append(text(channel)).await.unwrap();
+
+    proxy.silence(true);
+    let start = Instant::now();
+    let edits = vec![Edit::FriendlyName("Me".into())];
+    let (a, b, c, d, e, f, g) = tokio::join!(
+        store.append(text(channel)),
+        store.create_account(claim(&who)),
+        store.edit(&who, edits),
+        store.check(),
+        async { store.roster(&who).await.map(drop) },
+        async { store.read(channel, None, 10).await.map(drop) },
+        async { tokio::join!(store.read_back(channel, None, 10), store.read_back(channel, None, 10)).1.map(drop) },
+    );
+    for outcome in [a, b.map(drop), c, d, e, f, g] {
+        assert!(matches!(outcome, Err(StoreError::Unavailable(_))), "{outcome:?}");
+    }
+    assert!(start.elapsed() < Duration::from_millis(4_500), "{:?}", start.elapsed());
+
+    proxy.silence(false);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = store.check().await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
+    store.append(text(channel)).await.unwrap();
+    assert!(store.read(channel, None, 10).await.unwrap().messages.len() >= 2);
+}
+
+/// Whoever flushes before the process ends loses nothing that was asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flush_waits_for_what_nobody_waits_for() {
+    let Some(points) = cql::contact_points() else { return };
+    let config = config(&points);
+    let [store, other] = [CqlStore::open(config).await.unwrap(), CqlStore::open(config).await.unwrap()];
+    let channel = ChannelId(Uuid::new_v4());
+    for _ in 0..300 {
+        let _ = timeout(Duration::ZERO, store.append(text(channel))).await;
+    }
+    store.flush().await;
+    assert_eq!(other.read(channel, None, 1000).await.unwrap().messages.len(), 300);
+}
+
+/// Tables are made once, by however many at once, and whoever finds others says what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_made_by_one_of_many() {
+    let Some(points) = cql::contact_points() else { return };
+    let config = cql::fresh(&points);
+    let refused = |opened: Result<CqlStore, StoreError>, what: &str| match opened.map(drop) {
+        Err(StoreError::Refused(text)) => assert!(text.contains(what), "{text}"),
+        other => panic!("{other:?}"),
+    };
+    refused(CqlStore::open(&config).await, "`monarch store migrate`");
+
+    let many = (0..4).map(|_| {
+        let config = config.clone();
+        tokio::spawn(async move {
+            let mut steps = Vec::new();
+            let versions = CqlStore::migrate(&config, &mut |step| steps.push(step)).await;
+            (versions, steps)
+        })
+    });
+    let mut made = 0;
+    for migration in many.collect::<Vec<_>>() {
+        let (versions, steps) = migration.await.unwrap();
+        let (_, after) = versions.unwrap();
+        assert_eq!(after, 1);
+        made += steps.iter().filter(|step| step.contains("have version 1")).count();
+    }
+    assert_eq!(made, 1, "the steps were taken once");
+    let id = CqlStore::open(&config).await.unwrap().id().await.unwrap();
+    assert_eq!(CqlStore::migrate(&config, &mut |_| ()).await.unwrap(), (1, 1));
+    assert_eq!(CqlStore::open(&config).await.unwrap().id().await.unwrap(), id);
+
+    let session = cql::session(&config).await;
+    let set = |version| {
+        format!(
+            "UPDATE {}.migrations SET version = {version} WHERE name = 'schema' IF EXISTS",
+            config.accounts_keyspace()
+        )
+    };
+    session.query_unpaged(set(99), ()).await.unwrap();
+    refused(CqlStore::open(&config).await, "newer Monarch");
+    assert!(matches!(CqlStore::migrate(&config, &mut |_| ()).await, Err(StoreError::Refused(_))));
+    session.query_unpaged(set(0), ()).await.unwrap();
+    refused(CqlStore::open(&config).await, "`monarch store migrate`");
+    assert_eq!(CqlStore::migrate(&config, &mut |_| ()).await.unwrap(), (0, 1), "what is there is left as it is");
+    assert_eq!(CqlStore::open(&config).await.unwrap().id().await.unwrap(), id);
+}
