@@ -10,7 +10,7 @@ use common::cluster::{Cluster, Keyring, Load, Me, Nonces, Role};
 use common::config::Config;
 use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
 use common::store::{self, SharedStore};
-use common::telemetry::{self, Admin, Condition, Readiness, Registry};
+use common::telemetry::{self, Admin, Readiness, Registry};
 use tracing::Instrument;
 use tracing::field::Empty;
 
