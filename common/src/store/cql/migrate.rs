@@ -119,6 +119,8 @@ impl Migration<'_> {
             .await?;
             (self.told)(format!("created the keyspace {name}, replication {}", self.config.replication));
         }
+        // What another has created at this moment must be known to the node that is asked next.
+        self.session.await_schema_agreement().await.map_err(unavailable)?;
         let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, accounts.as_bytes());
         let options = self.server.for_the_first_table(id);
         self.change(&format!(
