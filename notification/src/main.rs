@@ -116,6 +116,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     }
     mourning.await?;
     upkeep.await?;
+    services.last_active.flush(&*services.store).await;
     services.store.flush().await;
     Ok(())
 }

@@ -12,7 +12,7 @@ const ROUND: Duration = Duration::from_secs(1);
 /// Rounds between two writes of last appearances.
 const WRITE_EVERY: u64 = 5;
 
-/// Runs until shutdown, and writes once more then. `load` is what was published at the start.
+/// Runs until shutdown. What is noted when the last sessions end is written by whoever waits for them. `load` is what was published at the start.
 pub(crate) async fn run(services: Arc<Services>, load: Load) {
     let mut rounds = interval(ROUND);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -27,5 +27,4 @@ pub(crate) async fn run(services: Arc<Services>, load: Load) {
         }
     }
     services.cluster.publish(Load { load: services.hub.len(), draining: true, ..load });
-    services.last_active.flush(&*services.store).await;
 }

@@ -48,7 +48,9 @@ fn keep(path: &Path, generation: u64) -> io::Result<()> {
     let mut file = File::create(&fresh)?;
     writeln!(file, "{generation}")?;
     file.sync_all()?;
-    fs::rename(&fresh, path)
+    fs::rename(&fresh, path)?;
+    // The new name, too, must outlast a power cut.
+    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 #[cfg(test)]

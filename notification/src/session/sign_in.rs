@@ -38,6 +38,14 @@ pub(super) struct Registration {
     epoch: Epoch,
 }
 
+impl Registration {
+    /// Makes the entry, within 4 s. Not to be cut short: an owner may have taken it in by then.
+    async fn make(services: Arc<Services>, who: Passport) -> Self {
+        let epoch = services.cluster.register(&who, Endpoint::SOLE).await;
+        Self { services, who, epoch }
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         self.services.cluster.unregister(&self.who, Endpoint::SOLE, self.epoch);
@@ -55,7 +63,7 @@ pub(super) enum Denied {
 
 impl Denied {
     fn too_slow() -> Self {
-        tracing::error!("sign-in: the store is too slow");
+        tracing::error!("sign-in: store or directory too slow");
         Self::Unavailable
     }
 
@@ -103,15 +111,16 @@ pub(super) async fn sign_in(
     outcome
 }
 
-/// The store has until a deadline to answer. The registration has its own, which is shorter, and is not cut short: an
-/// owner may have taken it in by then.
+/// Store and directory have until a deadline to answer. A registration that is late is taken back when it is made.
 async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Result<SignedIn, Denied> {
     let (who, deadline) = (&proof.passport, Instant::now() + PATIENCE);
     let account = timeout_at(deadline, check(services, proof, peer)).await.map_err(|_| Denied::too_slow())??;
     let (place, mailbox) = services.hub.enter(who, Endpoint::SOLE);
     let mut inbox = Inbox::new(mailbox);
-    let epoch = inbox.before_asking(services.cluster.register(who, Endpoint::SOLE)).await;
-    let registration = Registration { services: Arc::clone(services), who: who.clone(), epoch };
+    let making = tokio::spawn(Registration::make(Arc::clone(services), who.clone()));
+    let made = inbox.before_asking(timeout_at(deadline, making)).await.map_err(|_| Denied::too_slow())?;
+    let registration = made.map_err(|_| Denied::Unavailable)?;
+    let epoch = registration.epoch;
     place.settle(epoch);
     let loading = timeout_at(deadline, services.store.roster(who));
     let loaded = inbox.before_asking(loading).await.map_err(|_| Denied::too_slow())??;
