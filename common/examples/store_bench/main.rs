@@ -6,7 +6,7 @@
 //! store_bench --cql 127.0.0.1:9042 history 100000
 //! ```
 //!
-//! With `--cql` the keyspace (`--keyspace`) is created with one copy of each row if it is not there; drop it afterwards.
+//! With `--cql` the keyspace (`--keyspace`) is created if it is not there; drop it afterwards.
 
 mod append;
 mod history;
@@ -32,6 +32,9 @@ struct Arguments {
     /// The keyspace there
     #[arg(long, default_value = "monarch_bench")]
     keyspace: String,
+    /// Copies of each row there, where the keyspace is created
+    #[arg(long, default_value = "1")]
+    replication: String,
     /// Rows of a bucket there
     #[arg(long, default_value_t = Tuning::default().bucket_rows)]
     bucket_rows: u32,
@@ -59,7 +62,7 @@ async fn main() -> anyhow::Result<()> {
     let scylla = arguments.cql.as_ref().map(|points| ScyllaConfig {
         contact_points: points.clone(),
         keyspace: arguments.keyspace.clone(),
-        replication: "1".into(),
+        replication: arguments.replication.clone(),
         ..ScyllaConfig::default()
     });
     let store = open(&arguments, scylla.as_ref()).await?;

@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use super::errors::unavailable;
 use crate::store::Result;
 
-/// How long a call may take. A write that is not done by then may still be.
-const CALL_BOUND: Duration = Duration::from_millis(3_900);
+/// How long a call may take: 4 s, less what follows it. A write that is not done by then may still be.
+const CALL_BOUND: Duration = Duration::from_millis(3_700);
 /// The most that writes may hold in memory, in bytes.
 const MOST_BYTES: usize = 64 << 20;
 /// Reads at once; more wait for their turn.
