@@ -1,7 +1,7 @@
 //! Making accounts and changing passwords, for `user` and for the demo accounts of `up`.
 
 use common::clock;
-use common::config::{AccountsConfig, Config};
+use common::config::AccountsConfig;
 use common::credentials::{PasswordHasher, SealingKey};
 use common::model::{ClaimId, Limits, Passport};
 use common::msnp::value::encoded_len;
@@ -76,15 +76,6 @@ impl Passwords {
             true => Ok(()),
             false => Err(Failure::failed(format!("{who} was removed or registered anew just now"))),
         }
-    }
-}
-
-/// The key that seals passwords for MD5 sign-in; made if there is none. True if it was made.
-pub(crate) fn sealing_key(config: &Config) -> Result<(SealingKey, bool), Failure> {
-    let path = &config.accounts.md5_key;
-    match SealingKey::load(path).map_err(Failure::failed)? {
-        Some(key) => Ok((key, false)),
-        None => Ok((SealingKey::create(path).map_err(Failure::failed)?, true)),
     }
 }
 

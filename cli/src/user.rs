@@ -8,7 +8,7 @@ use common::credentials::SealingKey;
 use common::model::Passport;
 use common::store::{AccountSummary, Claimed, Store};
 
-use crate::account::{Passwords, check_name, check_password, sealing_key};
+use crate::account::{Passwords, check_name, check_password};
 use crate::terminal::{harmless, say};
 use crate::{Failure, open_store};
 
@@ -82,7 +82,7 @@ async fn add(args: AddArgs, store: &dyn Store, config: &Config, out: &mut impl W
         return Err(taken(&who));
     }
     let password = args.input.read(&who)?;
-    let key = if args.md5 { Some(key_for_md5(config)?) } else { None };
+    let key = if args.md5 { Some(key_for_md5(store, config).await?) } else { None };
     match Passwords::new(&config.accounts).create(store, &who, &name, &password, key.as_ref()).await? {
         Claimed::Won => Ok(writeln!(out, "created {who}")?),
         Claimed::Taken => Err(taken(&who)),
@@ -105,7 +105,7 @@ async fn change_password(
     let account = store.account(&who).await?.ok_or_else(|| unknown(&who))?;
     let password = args.input.read(&who)?;
     let md5 = args.md5 || (account.credentials.sealed_password.is_some() && !args.no_md5);
-    let key = if md5 { Some(key_for_md5(config)?) } else { None };
+    let key = if md5 { Some(key_for_md5(store, config).await?) } else { None };
     Passwords::new(&config.accounts).change(store, &account, &password, key.as_ref()).await?;
     Ok(writeln!(out, "changed the password of {who}")?)
 }
@@ -114,12 +114,25 @@ pub(crate) fn unknown(who: &Passport) -> Failure {
     Failure::failed(format!("there is no account {who}"))
 }
 
-fn key_for_md5(config: &Config) -> Result<SealingKey, Failure> {
-    let (key, made) = sealing_key(config)?;
-    if made {
-        let path = config.accounts.md5_key.display();
-        say(format!("made the key {path}: processes that run already take MD5 sign-in when they start again"));
+/// The key that seals passwords for MD5 sign-in; made if there is none, unless the store shows that one is elsewhere: with
+/// two of them some accounts could never sign in.
+async fn key_for_md5(store: &dyn Store, config: &Config) -> Result<SealingKey, Failure> {
+    let path = &config.accounts.md5_key;
+    if let Some(key) = SealingKey::load(path).map_err(Failure::failed)? {
+        return Ok(key);
     }
+    let path = path.display();
+    for_each(store, |account| match account.md5 {
+        false => Ok(()),
+        true => Err(Failure::failed(format!(
+            "the password of {} is sealed with a key that is not here: copy it to {path} (accounts.md5_key) from the host of \
+             a notification server",
+            account.passport
+        ))),
+    })
+    .await?;
+    let key = SealingKey::create(&config.accounts.md5_key).map_err(Failure::failed)?;
+    say(format!("made the key {path}: processes that run already take MD5 sign-in when they start again"));
     Ok(key)
 }
 

@@ -116,6 +116,14 @@ async fn passwords_are_set_and_changed() {
     assert_eq!(after.claim, before.claim);
     assert_ne!(after.credentials.epoch, before.credentials.epoch);
 
+    // On a host that lacks the key a second one would be made, and neither account could use it at all servers.
+    let (here, elsewhere) = (world.dir.path().join("data/md5.key"), world.dir.path().join("elsewhere"));
+    std::fs::rename(&here, &elsewhere).unwrap();
+    let (code, _, said) = world.monarch("user add emil@example.com --md5 --password-stdin", "x\n");
+    assert!(code == 1 && said.contains("dora@example.com") && said.contains("md5.key"), "{code} {said}");
+    assert!(!here.exists() && store.account(&passport("emil@example.com")).await.unwrap().is_none());
+    std::fs::rename(&elsewhere, &here).unwrap();
+
     assert_eq!(world.monarch("user password dora@example.com --no-md5 --password-stdin", "third\n").0, 0);
     assert_eq!(store.account(&who).await.unwrap().unwrap().credentials.sealed_password, None);
 }

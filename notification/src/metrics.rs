@@ -1,6 +1,7 @@
 //! What operators see of this tier on `/metrics`.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
 
 use common::msnp::verbs::TABLE;
 use common::msnp::{Service, Verb};
@@ -22,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) notices_in: Counter,
     /// Notices that sessions sent.
     pub(crate) notices_out: Counter,
+    /// How long the oldest note of a last appearance waits to be written, in seconds.
+    pub(crate) last_active_age: Gauge<f64, AtomicU64>,
     sign_ins: Family<Label, Counter>,
     closes: Family<Label, Counter>,
     /// Looked up once per command, so not through the family and its lock.
@@ -45,6 +48,7 @@ impl Metrics {
             sessions: Gauge::default(),
             notices_in: Counter::default(),
             notices_out: Counter::default(),
+            last_active_age: Gauge::default(),
             sign_ins: Family::default(),
             closes: Family::default(),
             commands: verbs.map(|verb| (verb, by_verb(verb))).collect(),
@@ -54,6 +58,8 @@ impl Metrics {
         registry.register("sessions", "Clients signed in", metrics.sessions.clone());
         registry.register("notices_in", "Notices handed to sessions", metrics.notices_in.clone());
         registry.register("notices_out", "Notices that sessions sent", metrics.notices_out.clone());
+        let age = metrics.last_active_age.clone();
+        registry.register("last_active_age_seconds", "Of the oldest last appearance to be written", age);
         registry.register("sign_ins", "Attempts to sign in, by result", metrics.sign_ins.clone());
         registry.register("closes", "Connections that ended, by reason", metrics.closes.clone());
         registry.register("commands", "Commands of clients, by verb", commands);

@@ -22,6 +22,7 @@ pub(crate) async fn run(services: Arc<Services>, load: Load) {
             () = services.shutdown.begun() => break,
         }
         services.cluster.publish(Load { load: services.hub.len(), ..load });
+        services.metrics.last_active_age.set(services.last_active.age().as_secs_f64());
         if round % WRITE_EVERY == 0 {
             services.last_active.flush(&*services.store).await;
         }

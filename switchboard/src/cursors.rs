@@ -8,6 +8,7 @@ use common::model::{MessageId, ParticipationId, Passport};
 use common::net::Shutdown;
 use common::store::SharedStore;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// How often they are written.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -22,6 +23,8 @@ pub(crate) struct Cursors {
 #[derive(Default)]
 struct State {
     moved: Batch,
+    /// Since when the oldest of them waits, whether or not it was tried to write it.
+    since: Option<Instant>,
     /// A batch is with the store.
     writing: bool,
 }
@@ -37,7 +40,14 @@ impl Cursors {
 
     /// A cursor has moved.
     pub(crate) fn moved(&self, who: &Passport, participation: ParticipationId, to: MessageId) {
-        self.lock().moved.insert(participation, (who.clone(), to));
+        let mut state = self.lock();
+        state.moved.insert(participation, (who.clone(), to));
+        state.since.get_or_insert_with(Instant::now);
+    }
+
+    /// How long the oldest that is not written has waited.
+    pub(crate) fn age(&self) -> Duration {
+        self.lock().since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Forgets a participation, and waits until no batch with it is with the store: whoever closes or removes its
@@ -73,28 +83,34 @@ impl Cursors {
     }
 
     async fn write(&self) {
-        let Some(batch) = self.take() else { return };
+        let Some((batch, since)) = self.take() else { return };
         let cursors = batch.iter().map(|(id, (who, to))| (who.clone(), *id, Some(*to))).collect();
         let outcome = self.store.set_live_cursors(cursors).await;
         if let Err(error) = &outcome {
             tracing::warn!(%error, "delivery cursors wait for the store");
         }
-        self.done(if outcome.is_ok() { Batch::new() } else { batch });
+        self.done(if outcome.is_ok() { Batch::new() } else { batch }, since);
         self.written.notify_waiters();
     }
 
-    fn take(&self) -> Option<Batch> {
+    fn take(&self) -> Option<(Batch, Instant)> {
         let mut state = self.lock();
         if state.moved.is_empty() {
+            // What was there was forgotten.
+            state.since = None;
             return None;
         }
         state.writing = true;
-        Some(std::mem::take(&mut state.moved))
+        let since = state.since.unwrap_or_else(Instant::now);
+        Some((std::mem::take(&mut state.moved), since))
     }
 
     /// What was not written waits for the next time, unless it has moved on meanwhile.
-    fn done(&self, unwritten: Batch) {
+    fn done(&self, unwritten: Batch, since: Instant) {
         let mut state = self.lock();
+        // What has moved meanwhile is younger than the batch: at most as old as its writing took.
+        state.since =
+            if unwritten.is_empty() { (!state.moved.is_empty()).then(Instant::now) } else { Some(since) };
         for (id, cursor) in unwritten {
             state.moved.entry(id).or_insert(cursor);
         }

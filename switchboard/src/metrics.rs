@@ -48,6 +48,8 @@ pub(crate) struct Metrics {
     pub(crate) pending_bytes: Gauge<i64, AtomicI64>,
     /// Seconds that the oldest of them has waited.
     pub(crate) pending_age: Gauge<f64, AtomicU64>,
+    /// How long the oldest live cursor waits to be written, in seconds.
+    pub(crate) cursors_age: Gauge<f64, AtomicU64>,
     /// Seconds from the making of a message's id to the store's answer.
     pub(crate) append_seconds: Histogram,
     messages: Vec<Counter>,
@@ -75,6 +77,7 @@ impl Metrics {
             pending_messages: Gauge::default(),
             pending_bytes: Gauge::default(),
             pending_age: Gauge::default(),
+            cursors_age: Gauge::default(),
             append_seconds: Histogram::new(buckets),
             messages,
         };
@@ -88,6 +91,11 @@ impl Metrics {
         part.register("history_pending_messages", "Waiting for the store", metrics.pending_messages.clone());
         part.register("history_pending_bytes", "Waiting for the store", metrics.pending_bytes.clone());
         part.register("history_pending_age_seconds", "Of the oldest that waits", metrics.pending_age.clone());
+        part.register(
+            "cursors_age_seconds",
+            "Of the oldest live cursor to be written",
+            metrics.cursors_age.clone(),
+        );
         part.register("history_append_seconds", "Until durable", metrics.append_seconds.clone());
         metrics
     }

@@ -153,6 +153,7 @@ async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
         }
         board.conversations.end_quiet(config.switchboard.idle_secs);
         board.history.observe();
+        board.metrics.cursors_age.set(board.cursors.age().as_secs_f64());
         cluster.publish(load(&config, board.conversations.participants(), false));
     }
 }

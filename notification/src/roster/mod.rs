@@ -9,7 +9,7 @@
 //!    effects. If the store fails nothing has happened.
 //!
 //! Lists may be long: for [`Request::asks_for_lists`], take [`list_lines`] instead of steps 2–4. If it is not known what
-//! the store did, [`restamp`] helps to find out.
+//! the store did, [`restamp`] helps to find out, and [`undo()`] to make it certain.
 //!
 //! What others do to the reverse list arrives as a notice: call [`reverse_added`] or [`reverse_removed`] first, then
 //! [`fold_reverse`], then treat the plan as in step 4. The cells of the reverse entry were written by the other side.
@@ -23,6 +23,7 @@ mod privacy;
 mod properties;
 mod reverse;
 mod texts;
+mod undo;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ use uuid::Uuid;
 pub(crate) use fold::{fold, fold_property, fold_reverse};
 pub(crate) use properties::copies_at;
 pub(crate) use reverse::{fold_in, reverse_added, reverse_removed};
+pub(crate) use undo::undo;
 
 /// A request about the roster.
 #[derive(Debug, Clone, PartialEq, Eq)]

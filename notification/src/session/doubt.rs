@@ -46,8 +46,8 @@ pub(super) async fn look_again<T: Transport>(online: &mut Online<'_, T>) -> Out 
     out
 }
 
-/// Finds out what became of the edit in doubt, if there is one. If it has happened, what follows from it is done and
-/// the connection closed: the client believes otherwise, and can learn how things are by signing in again only (§6.5).
+/// Decides the edit in doubt, if there is one. If it has happened, what follows from it is done and the connection
+/// closed: the client believes otherwise, and can learn how things are by signing in again only (§6.5).
 ///
 /// # Errors
 /// The store still can't say.
@@ -55,7 +55,7 @@ pub(super) async fn clear_up<T: Transport>(online: &mut Online<'_, T>, out: &mut
     if online.session.doubt.is_none() {
         return Ok(());
     }
-    let outcome = has_happened(online).await;
+    let outcome = decide(online).await;
     let Some(mut doubt) = online.session.doubt.take() else { return Ok(()) };
     match outcome {
         Ok(false) => {}
@@ -76,9 +76,26 @@ pub(super) async fn clear_up<T: Transport>(online: &mut Online<'_, T>, out: &mut
     Ok(())
 }
 
-/// Whether the edit in doubt has happened: then the store's roster is one that it changes no more.
+/// Makes certain what has become of the edit in doubt, and returns whether it has happened.
+///
+/// That the store shows nothing of it is not enough: a part may be there, or all of it come late, as a server repeats
+/// what another one has not taken. So each of its cells is written once more, later, and that holds: as it was, or,
+/// where the edit is there or can't be taken back, as the edit says.
+async fn decide<T: Transport>(online: &mut Online<'_, T>) -> Result<bool, StoreError> {
+    let is_there = has_happened(online).await?;
+    let Some(doubt) = &online.session.doubt else { return Ok(false) };
+    let undo = if is_there { None } else { roster::undo(&online.session.roster, &doubt.edits) };
+    let happens = undo.is_none();
+    let certain = undo.unwrap_or_else(|| doubt.edits.clone());
+    if !certain.is_empty() {
+        edit::write(online, certain).await?;
+    }
+    Ok(happens)
+}
+
+/// Whether the edit in doubt is to be seen: then the store's roster is one that it changes no more.
 async fn has_happened<T: Transport>(online: &mut Online<'_, T>) -> Result<bool, StoreError> {
-    // Written behind it: once this is there, the edit in doubt has happened or never will.
+    // Written behind it: once this is there, a store that writes in order has done the edit in doubt or never will.
     let stamp = roster::restamp(&edit::owner(online.session, online.services));
     edit::write(online, vec![stamp.clone()]).await?;
     edit::fold(online.session, &[stamp]);

@@ -175,6 +175,25 @@ async fn an_edit_that_has_not_happened_can_be_made_again() {
     assert_eq!(client.hears_of("ADD 7").await, "ADD 7 FL 4 bob@example.com Bob 0");
 }
 
+/// Adding the contact again would ask it again: what can't be taken back is made to happen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_in_doubt_happens() {
+    let house = House::open().await;
+    let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+    house.list(&alice, &[List::Forward], &bob).await;
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    client.says("SYN 4 0").await;
+    client.hears_of("LST bob@example.com").await;
+    house.store_is(Mood { edits: Edits::NotMade, ..Mood::default() });
+    client.says("REM 5 FL bob@example.com").await;
+    client.hears_of("501 5").await;
+    assert!(house.is_on(&alice, List::Forward, &bob).await);
+    house.store_is(Mood::default());
+    client.says("BLP 6 BL").await;
+    assert!(client.hears_out().await.iter().all(|line| !line.starts_with("BLP")), "it must sync first");
+    assert!(!house.is_on(&alice, List::Forward, &bob).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sign_in_that_takes_too_long_leaves_nothing_behind() {
     let house = House::open().await;
