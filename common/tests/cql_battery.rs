@@ -28,7 +28,7 @@ impl Server {
 #[async_trait]
 impl Source for Server {
     async fn open(&self) -> SharedStore {
-        Arc::new(CqlStore::open_with(self.config, self.tuning).await.expect("the server answers"))
+        Arc::new(CqlStore::open_with(self.config, self.tuning, Arc::default()).await.expect("the server answers"))
     }
 }
 

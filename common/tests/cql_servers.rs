@@ -8,9 +8,9 @@ mod proxy;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use common::clock;
+use common::clock::{self, HybridClock};
 use common::config::ScyllaConfig;
-use common::model::{ChannelId, ClaimId, ConversationId, MessageId, Passport};
+use common::model::{ChannelId, ClaimId, ConversationId, Epoch, List, MessageId, Passport, Property};
 use common::store::cql::{CqlStore, Tuning};
 use common::store::{
     Claimed, Credentials, Edit, HistoryWrite, MessageKind, NewAccount, SharedStore, Store, StoreError,
@@ -29,7 +29,7 @@ fn config(points: &[String]) -> &'static ScyllaConfig {
 async fn through(proxy: &Proxy, config: &ScyllaConfig) -> SharedStore {
     let config = ScyllaConfig { contact_points: vec![proxy.addr.to_string()], ..config.clone() };
     let tuning = Tuning { only_contact_points: true, ..Tuning::default() };
-    Arc::new(CqlStore::open_with(&config, tuning).await.expect("the server answers"))
+    Arc::new(CqlStore::open_with(&config, tuning, Arc::default()).await.expect("the server answers"))
 }
 
 fn claim(who: &Passport) -> NewAccount {
@@ -217,4 +217,104 @@ async fn tables_are_made_by_one_of_many() {
     refused(CqlStore::open(&config).await, "`monarch store migrate`");
     assert_eq!(CqlStore::migrate(&config, &mut |_| ()).await.unwrap(), (0, 1), "what is there is left as it is");
     assert_eq!(CqlStore::open(&config).await.unwrap().id().await.unwrap(), id);
+}
+
+/// A store whose clock is 5 s ahead, and one whose clock is right.
+async fn unequal_clocks(config: &ScyllaConfig) -> ([CqlStore; 2], [Arc<HybridClock>; 2]) {
+    let clocks = [Arc::new(HybridClock::default()), Arc::default()];
+    let ahead = clock::wall() + Duration::from_secs(5);
+    clocks[0].observe(Epoch(u64::try_from(ahead.as_micros()).unwrap())).unwrap();
+    let open = |clock: &Arc<HybridClock>| CqlStore::open_with(config, Tuning::default(), Arc::clone(clock));
+    ([open(&clocks[0]).await.unwrap(), open(&clocks[1]).await.unwrap()], clocks)
+}
+
+/// Whoever is put on a list by a process whose clock is ahead can answer: after reading it, or after hearing of the
+/// other process's time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_holds_though_the_other_clock_is_ahead() {
+    let Some(points) = cql::contact_points() else { return };
+    let config = config(&points);
+    let list = |contact: &Passport, list, on| vec![Edit::List { contact: contact.clone(), list, on }];
+    for reads in [true, false] {
+        let ([ahead, right], clocks) = unequal_clocks(config).await;
+        let (me, you) = (claim(&somebody()), claim(&somebody()));
+        for new in [&me, &you] {
+            assert_eq!(ahead.create_account(new.clone()).await.unwrap(), Claimed::Won);
+        }
+        let (me, you) = (me.passport, you.passport);
+        ahead.edit(&me, list(&you, List::Forward, true)).await.unwrap();
+        if reads {
+            assert!(right.roster(&you).await.unwrap().unwrap().contacts[&me].lists.contains(List::Pending));
+        } else {
+            clocks[1].observe(clocks[0].highest()).unwrap();
+        }
+        right.edit(&you, list(&me, List::Pending, false)).await.unwrap();
+        let lists = ahead.roster(&you).await.unwrap().unwrap().contacts[&me].lists;
+        assert!(lists.contains(List::Reverse) && !lists.contains(List::Pending), "{reads}: {lists:?}");
+    }
+}
+
+/// What a clock an hour ahead has written can be answered and removed, and shadows nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_far_ahead_can_be_removed() {
+    let Some(points) = cql::contact_points() else { return };
+    let config = config(&points);
+    let store = CqlStore::open(config).await.unwrap();
+    let hour = Duration::from_secs(60 * 60);
+    let stamp = (clock::wall() + hour).as_micros();
+    let mut new = claim(&somebody());
+    new.created += u64::try_from(hour.as_millis()).unwrap();
+    assert_eq!(store.create_account(new.clone()).await.unwrap(), Claimed::Won);
+    let (who, other) = (new.passport, somebody());
+    store.edit(&who, vec![Edit::FriendlyName("Me".into())]).await.unwrap();
+    assert_eq!(store.account(&who).await.unwrap().unwrap().settings.friendly_name, "Me");
+
+    let (session, keyspace) = (cql::session(config).await, &config.keyspace);
+    let (participation, conversation) = (Uuid::new_v4(), Uuid::new_v4());
+    for write in [
+        format!(
+            "UPDATE {keyspace}.participations USING TIMESTAMP {stamp} SET conversation = {conversation}, \
+             switchboard = 'switchboard-1', generation = 1 WHERE passport = '{who}' AND participation = {participation}"
+        ),
+        format!(
+            "UPDATE {keyspace}.roster USING TIMESTAMP {stamp} SET on_pending = true WHERE owner = '{who}' AND \
+             contact = '{other}'"
+        ),
+    ] {
+        session.query_unpaged(write, ()).await.unwrap();
+    }
+    let [row] = <[_; 1]>::try_from(store.participations(&who).await.unwrap()).unwrap();
+    store.remove_participation(&who, row.id).await.unwrap();
+    assert_eq!(store.participations(&who).await.unwrap(), []);
+    assert!(store.roster(&who).await.unwrap().unwrap().contacts.contains_key(&other));
+    let off = Edit::List { contact: other.clone(), list: List::Pending, on: false };
+    store.edit(&who, vec![off]).await.unwrap();
+    assert!(!store.roster(&who).await.unwrap().unwrap().contacts.contains_key(&other));
+}
+
+/// A server as it comes takes what hundreds of contacts are told at once, by itself and with a setting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_number_changes_at_hundreds_of_contacts() {
+    let Some(points) = cql::contact_points() else { return };
+    let store = CqlStore::open(config(&points)).await.unwrap();
+    let (me, last) = (claim(&somebody()), claim(&somebody()));
+    for new in [&me, &last] {
+        assert_eq!(store.create_account(new.clone()).await.unwrap(), Claimed::Won);
+    }
+    let (me, last) = (me.passport, last.passport);
+    let add = Edit::List { contact: me.clone(), list: List::Forward, on: true };
+    store.edit(&last, vec![add]).await.unwrap();
+    for (number, with_setting) in [("+43 1 234 567 89 ext. 1", true), ("+43 1 234 567 89 ext. 2", false)] {
+        let contacts = (0..319).map(|_| somebody()).chain([last.clone()]);
+        let value = Some(number.to_owned());
+        let copy =
+            |contact| Edit::PropertyAtContact { contact, property: Property::HomePhone, value: value.clone() };
+        let mut edits: Vec<_> = contacts.map(copy).collect();
+        if with_setting {
+            edits.insert(0, Edit::Property(Property::HomePhone, value.clone()));
+        }
+        store.edit(&me, edits).await.unwrap();
+        let roster = store.roster(&last).await.unwrap().unwrap();
+        assert_eq!(roster.contacts[&me].properties.get(&Property::HomePhone), value.as_ref());
+    }
 }

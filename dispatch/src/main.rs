@@ -78,7 +78,8 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shar
     let notification = readiness.require("notification", "not looked yet");
     let joined = readiness.require("cluster", "not yet part of the cluster");
     let admin = Admin::serve(own.node.admin, readiness.clone(), shutdown).await?;
-    let Some(store) = store::open_when_there(&config.store, &store_answers, shutdown).await? else {
+    let clock = Arc::new(HybridClock::default());
+    let Some(store) = store::open_when_there(&config.store, &clock, &store_answers, shutdown).await? else {
         return Ok(None);
     };
 
@@ -104,7 +105,6 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shar
         load,
         directory: config.store.path.clone(),
     };
-    let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
     admin.publish(registry);

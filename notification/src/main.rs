@@ -58,7 +58,8 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let keys = Keyring::load(&config.cluster.secrets)?;
     let md5 = SealingKey::load(&config.accounts.md5_key)?.map(Passwords::new).transpose()?;
     let admin = Admin::serve(own.node.admin, readiness.clone(), &shutdown).await?;
-    let store = common::store::open_when_there(&config.store, &store_answers, &shutdown).await?;
+    let clock = Arc::new(HybridClock::default());
+    let store = common::store::open_when_there(&config.store, &clock, &store_answers, &shutdown).await?;
     let Some(store) = store else { return Ok(()) };
     let listener = Listener::bind(own.listen, AddressLimiter::new(own.connections_per_address)).await?;
     let clients = listener.addr()?;
@@ -73,7 +74,6 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         load,
         directory: config.store.path.clone(),
     };
-    let clock = Arc::new(HybridClock::default());
     let deliver: Arc<dyn Deliver> = hub.clone();
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;

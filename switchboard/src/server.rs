@@ -39,7 +39,10 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
     // Conversations that have begun go on without.
     let notification = readiness.want("notification", "not looked yet");
     let admin = Admin::serve(part.node.admin, readiness.clone(), shutdown).await?;
-    let Some(store) = store::open_when_there(&config.store, &answers, shutdown).await? else { return Ok(()) };
+    let clock = Arc::new(HybridClock::default());
+    let Some(store) = store::open_when_there(&config.store, &clock, &answers, shutdown).await? else {
+        return Ok(());
+    };
 
     let listener = Listener::bind(part.listen, AddressLimiter::new(part.connections_per_address)).await?;
     let listens = listener.addr()?;
@@ -55,7 +58,6 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         load: load(config, 0, false),
         directory: config.store.path.clone(),
     };
-    let clock = Arc::new(HybridClock::default());
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
     admin.publish(registry);

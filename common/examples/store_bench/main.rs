@@ -76,7 +76,7 @@ async fn open(arguments: &Arguments, scylla: Option<&ScyllaConfig>) -> anyhow::R
     if let Some(scylla) = scylla {
         CqlStore::migrate(scylla, &mut |step| println!("{step}")).await?;
         let tuning = Tuning { bucket_rows: arguments.bucket_rows, ..Tuning::default() };
-        return Ok(Arc::new(CqlStore::open_with(scylla, tuning).await?));
+        return Ok(Arc::new(CqlStore::open_with(scylla, tuning, Arc::default()).await?));
     }
     let path = arguments.directory.clone().context("no store is named")?;
     Ok(common::store::open(&StoreConfig { path, ..StoreConfig::default() }).await?)

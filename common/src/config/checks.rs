@@ -130,6 +130,10 @@ impl Checker<'_> {
         );
         let copies = "expected the number of copies, 1 to 9, or DATACENTER:COPIES,…";
         self.require(scylla.copies().is_some(), &key("replication"), copies);
+        let several = scylla.copies().is_some_and(|copies| copies.len() > 1);
+        let choice =
+            "expected one of those that store.scylla.replication names, or store.scylla.consistency = \"quorum\"";
+        self.require(!several || !scylla.needs_datacenter(), &key("datacenter"), choice);
         self.together(&key("user"), scylla.user.is_some(), &key("password_file"), scylla.password_file.is_some());
         let (certificate, own_key) = (scylla.tls_certificate.is_some(), scylla.tls_key.is_some());
         self.together(&key("tls_certificate"), certificate, &key("tls_key"), own_key);
@@ -403,7 +407,11 @@ mod tests {
         let certificate = ("store.scylla.tls_certificate", "c");
         refused(&[kind, certificate, ("store.scylla.tls_key", "k")], certificate.0, "tls_ca");
         accepted(&[kind, certificate, ("store.scylla.tls_key", "k"), ("store.scylla.tls_ca", "a")]);
-        accepted(&[kind, ("store.scylla.replication", "dc1:3, dc-2:2")]);
+        let several = ("store.scylla.replication", "dc1:3, dc-2:2");
+        refused(&[kind, several], "store.scylla.datacenter", "quorum");
+        accepted(&[kind, several, ("store.scylla.datacenter", "dc1")]);
+        accepted(&[kind, several, ("store.scylla.consistency", "quorum")]);
+        accepted(&[kind, ("store.scylla.replication", "dc1:3")]);
     }
 
     #[test]

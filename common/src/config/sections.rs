@@ -111,7 +111,8 @@ pub struct ScyllaConfig {
     pub replication: String,
     /// How many of them answer before a read or a write has succeeded.
     pub consistency: StoreConsistency,
-    /// The datacenter whose nodes are asked; without it those of all are.
+    /// The datacenter whose nodes are asked; without it those of all are. Where there are several,
+    /// [`LocalQuorum`](StoreConsistency::LocalQuorum) needs it.
     pub datacenter: Option<String>,
     /// The user to log in as; without it nobody logs in.
     pub user: Option<String>,
@@ -162,6 +163,13 @@ impl ScyllaConfig {
     #[must_use]
     pub fn accounts_keyspace(&self) -> String {
         format!("{}_accounts", self.keyspace)
+    }
+
+    /// Whether, among several datacenters, one has to be chosen and is not: a majority of those of one answers, and
+    /// nothing says of which.
+    #[must_use]
+    pub fn needs_datacenter(&self) -> bool {
+        self.consistency == StoreConsistency::LocalQuorum && self.datacenter.is_none()
     }
 
     /// Copies by datacenter, in the order in which they are written; of all datacenters where the name is empty.

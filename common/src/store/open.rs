@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cql::CqlStore;
+use super::cql::{CqlStore, Tuning};
 use super::sqlite::SqliteStore;
 use super::{Result, SharedStore, StoreError};
+use crate::clock::HybridClock;
 use crate::config::{StoreConfig, StoreKind};
 use crate::net::Shutdown;
 use crate::telemetry::Condition;
@@ -18,6 +19,11 @@ const REOPEN: Duration = Duration::from_secs(2);
 /// # Errors
 /// When it can't be opened; the error says what to do.
 pub async fn open(config: &StoreConfig) -> Result<SharedStore> {
+    open_by(config, Arc::default()).await
+}
+
+/// The same with the clock of the process.
+async fn open_by(config: &StoreConfig, clock: Arc<HybridClock>) -> Result<SharedStore> {
     match config.kind {
         StoreKind::Sqlite => {
             let path = config.path.clone();
@@ -25,17 +31,18 @@ pub async fn open(config: &StoreConfig) -> Result<SharedStore> {
             let store = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
             Ok(Arc::new(store))
         }
-        StoreKind::Scylla => Ok(Arc::new(CqlStore::open(&config.scylla).await?)),
+        StoreKind::Scylla => Ok(Arc::new(CqlStore::open_with(&config.scylla, Tuning::default(), clock).await?)),
     }
 }
 
 /// Opens the configured store, however long it takes until it is there; `answers` and the log say what is waited for.
-/// Nothing if the process is to end before.
+/// Nothing if the process is to end before. `clock` is that of the process's epochs: what it writes is ordered by it.
 ///
 /// # Errors
 /// When waiting doesn't help: somebody has to do something, and the error says what.
 pub async fn open_when_there(
     config: &StoreConfig,
+    clock: &Arc<HybridClock>,
     answers: &Condition,
     shutdown: &Shutdown,
 ) -> Result<Option<SharedStore>> {
@@ -46,7 +53,7 @@ pub async fn open_when_there(
     answers.missing(place.clone());
     loop {
         let opened = tokio::select! {
-            opened = open(config) => opened,
+            opened = open_by(config, Arc::clone(clock)) => opened,
             () = shutdown.begun() => return Ok(None),
         };
         match opened {
@@ -103,7 +110,9 @@ mod tests {
         let answers = readiness.require("store", "");
         let opening = tokio::spawn({
             let (answers, shutdown) = (answers.clone(), shutdown.clone());
-            async move { open_when_there(&config, &answers, &shutdown).await.map(|store| store.is_some()) }
+            async move {
+                open_when_there(&config, &Arc::default(), &answers, &shutdown).await.map(|store| store.is_some())
+            }
         });
         let error = "no CQL server";
         while !readiness.report().contains(error) {
@@ -122,10 +131,13 @@ mod tests {
         let config = StoreConfig { path: dir.path().join("data"), ..StoreConfig::default() };
         let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
         let answers = readiness.require("store", "");
-        assert!(open_when_there(&config, &answers, &shutdown).await.unwrap().is_some() && readiness.is_ready());
+        assert!(
+            open_when_there(&config, &Arc::default(), &answers, &shutdown).await.unwrap().is_some()
+                && readiness.is_ready()
+        );
         std::fs::write(dir.path().join("a-file"), "").unwrap();
         let config = StoreConfig { path: dir.path().join("a-file/data"), ..config };
-        let refused = open_when_there(&config, &answers, &shutdown).await.err().unwrap();
+        let refused = open_when_there(&config, &Arc::default(), &answers, &shutdown).await.err().unwrap();
         assert!(matches!(&refused, StoreError::Refused(text) if text.contains("store.path")), "{refused}");
     }
 }

@@ -34,9 +34,11 @@ pub(crate) struct Proxy {
 type Mark = (Vec<u8>, Loss);
 
 impl Proxy {
-    /// Listens on a port of its own, in front of `server`.
+    /// Listens on a port of its own, in front of `server` and at its address: nodes tell theirs, and the driver takes
+    /// it for another node's otherwise.
     pub(crate) async fn before(server: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
         let proxy = Self { addr: listener.local_addr().unwrap(), marks: Arc::default(), silent: Arc::default() };
         let (server, through) = (server.to_owned(), proxy.clone());
         tokio::spawn(async move {

@@ -5,20 +5,22 @@ use std::time::Duration;
 use futures_util::future::try_join_all;
 use scylla::statement::bound::BoundStatement;
 use scylla::statement::prepared::PreparedStatement;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout_at};
 use uuid::Uuid;
 
-use super::db::{Db, bind};
-use super::errors::strange;
+use super::db::{Attempt, Db, bind};
+use super::errors::{strange, unavailable};
 use super::names::Names;
 use super::settings;
 use super::stamps::of_ms;
 use super::turns::Turn;
 use crate::model::{ClaimId, Passport};
-use crate::store::{Account, AccountSummary, Claimed, Credentials, NewAccount, Result};
+use crate::store::{Account, AccountSummary, Claimed, Credentials, NewAccount, Result, StoreError};
 
 /// Between two attempts at a lightweight transaction.
 const PAUSE: Duration = Duration::from_millis(60);
+/// Within which the outcome of a claim must be certain: what is left of its call tells what went wrong.
+const DECIDED: Duration = Duration::from_millis(3_500);
 /// Accounts looked up at once for a listing.
 const LOOKED_UP: usize = 64;
 
@@ -45,12 +47,7 @@ async fn kept(db: &Db, statement: &PreparedStatement, who: &Passport) -> Result<
 
 /// The account as a majority knows it.
 pub(super) async fn find(db: &Db, who: &Passport) -> Result<Option<Kept>> {
-    let found = kept(db, &db.statements.account, who).await?;
-    if let Some(found) = &found {
-        // What the owner's first edits write must hold against `forget_settings`.
-        db.stamps.seen(Some(of_ms(found.created)));
-    }
-    Ok(found)
+    kept(db, &db.statements.account, who).await
 }
 
 /// See [`Store::account`](crate::store::Store::account).
@@ -68,6 +65,7 @@ pub(super) async fn read(db: &Db, who: &Passport) -> Result<Option<Account>> {
 
 /// See [`Store::create_account`](crate::store::Store::create_account).
 pub(super) async fn create(db: &Db, new: &NewAccount, turn: &mut Turn, stamp: i64) -> Result<Claimed> {
+    let deadline = Instant::now() + DECIDED;
     turn.begins().await;
     // First, so that no account is missing in listings; those without an account are passed over there.
     db.write(&Names::entry(db, &new.passport, stamp)?).await?;
@@ -83,30 +81,52 @@ pub(super) async fn create(db: &Db, new: &NewAccount, turn: &mut Turn, stamp: i6
             &new.friendly_name,
         ),
     )?;
-    if won(db, &claim, new).await? == Claimed::Taken {
-        return Ok(Claimed::Taken);
-    }
-    // What a session of an earlier account of that name wrote after its end. The same timestamp at each repetition, so
-    // that nothing newer goes with it.
-    let forget = (of_ms(new.created), new.passport.as_str());
-    db.write(&bind(&db.statements.forget_settings, &forget)?).await?;
-    Ok(Claimed::Won)
+    won(db, &claim, new, deadline).await
 }
 
 /// Tries the claim until its outcome is certain. Where it was not applied, or nobody knows, a serial read, which ends
 /// whatever is under way, tells who holds the passport; where that is nobody the claim is tried again: it may be, since
 /// it carries its own id.
-async fn won(db: &Db, claim: &BoundStatement, new: &NewAccount) -> Result<Claimed> {
-    loop {
-        // An error says nothing of the outcome: the answer may have been lost on its way.
-        if let Ok(true) = db.try_claim(claim).await {
-            return Ok(Claimed::Won);
+async fn won(db: &Db, claim: &BoundStatement, new: &NewAccount, deadline: Instant) -> Result<Claimed> {
+    let attempt = || async {
+        let attempt = db.try_claim(claim).await?;
+        if matches!(attempt, Attempt::Applied) {
+            return Ok(Outcome::Certain(Claimed::Won));
         }
-        match kept(db, &db.statements.serial_account, &new.passport).await? {
-            Some(holder) if holder.claim == new.claim => return Ok(Claimed::Won),
-            Some(_) => return Ok(Claimed::Taken),
-            None => sleep(PAUSE).await,
+        Ok(match kept(db, &db.statements.serial_account, &new.passport).await? {
+            Some(holder) if holder.claim == new.claim => Outcome::Certain(Claimed::Won),
+            Some(_) => Outcome::Certain(Claimed::Taken),
+            None => Outcome::Unknown(attempt.error()),
+        })
+    };
+    decide(deadline, attempt).await
+}
+
+/// What one attempt has told.
+enum Outcome<T> {
+    Certain(T),
+    /// Nothing; with what went wrong, if something did.
+    Unknown(Option<StoreError>),
+}
+
+/// Attempts something until its outcome is certain or it is too late; then it tells what went wrong last.
+async fn decide<T, F>(deadline: Instant, attempt: impl Fn() -> F) -> Result<T>
+where
+    F: Future<Output = Result<Outcome<T>>>,
+{
+    let mut last = None;
+    let decided = timeout_at(deadline, async {
+        loop {
+            match attempt().await? {
+                Outcome::Certain(outcome) => return Ok(outcome),
+                Outcome::Unknown(error) => last = error.or(last.take()),
+            }
+            sleep(PAUSE).await;
         }
+    });
+    match decided.await {
+        Ok(decided) => decided,
+        Err(_) => Err(last.unwrap_or_else(|| unavailable("no answer within 4 s"))),
     }
 }
 
@@ -120,14 +140,15 @@ pub(super) async fn set_credentials(
     credentials: &Credentials,
     turn: &mut Turn,
 ) -> Result<bool> {
+    let deadline = Instant::now() + DECIDED;
     turn.begins().await;
-    loop {
+    let attempt = || async {
         let found = match kept(db, &db.statements.serial_account, who).await? {
             Some(found) if found.claim == claim => found.credentials,
-            _ => return Ok(false),
+            _ => return Ok(Outcome::Certain(false)),
         };
         if found == *credentials {
-            return Ok(true);
+            return Ok(Outcome::Certain(true));
         }
         let values = (
             credentials.epoch.cast_signed(),
@@ -137,11 +158,12 @@ pub(super) async fn set_credentials(
             claim.0,
             found.epoch.cast_signed(),
         );
-        if let Ok(true) = db.try_claim(&bind(&db.statements.set_credentials, &values)?).await {
-            return Ok(true);
-        }
-        sleep(PAUSE).await;
-    }
+        Ok(match db.try_claim(&bind(&db.statements.set_credentials, &values)?).await? {
+            Attempt::Applied => Outcome::Certain(true),
+            attempt => Outcome::Unknown(attempt.error()),
+        })
+    };
+    decide(deadline, attempt).await
 }
 
 /// See [`Store::accounts`](crate::store::Store::accounts).
@@ -177,4 +199,29 @@ pub(super) fn touch(db: &Db, seen: &[(Passport, u64)]) -> Result<Vec<BoundStatem
     let one =
         |(who, at): &(Passport, u64)| bind(&db.statements.touch, &(of_ms(*at), at.cast_signed(), who.as_str()));
     seen.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn at_the_bound_it_says_what_went_wrong_last() {
+        let decided = |attempts: Vec<Result<Outcome<u8>>>| {
+            let attempts = std::sync::Mutex::new(attempts.into_iter());
+            let attempt = move || {
+                let next = attempts.lock().unwrap().next();
+                std::future::ready(next.unwrap_or(Ok(Outcome::Unknown(None))))
+            };
+            decide(Instant::now() + DECIDED, attempt)
+        };
+        let unknown = |text: &str| Ok(Outcome::Unknown(Some(unavailable(text))));
+        let start = Instant::now();
+        assert_eq!(decided(vec![unknown("a"), unknown("b"), Ok(Outcome::Certain(7))]).await.unwrap(), 7);
+        let refused = decided(vec![unknown("a"), Err(unavailable("no permission"))]).await.unwrap_err();
+        assert!(refused.to_string().contains("no permission") && start.elapsed() < Duration::from_secs(1));
+        let late = decided(vec![unknown("a"), unknown("overloaded")]).await.unwrap_err();
+        assert!(late.to_string().contains("overloaded") && start.elapsed() > DECIDED, "{late}");
+        assert!(decided(vec![]).await.unwrap_err().to_string().contains("no answer"));
+    }
 }

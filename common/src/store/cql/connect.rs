@@ -1,5 +1,6 @@
 //! A session with the servers, as configured.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,7 +44,8 @@ pub(super) async fn connect(config: &ScyllaConfig, profiles: &Profiles, only_the
         .keepalive_interval(SIGN_OF_LIFE)
         .keepalive_timeout(SIGN_OF_LIFE)
         .schema_agreement_timeout(AGREEMENT)
-        .auto_await_schema_agreement(true);
+        // `migrate` does, after each change.
+        .auto_await_schema_agreement(false);
     if let (Some(user), Some(file)) = (&config.user, &config.password_file) {
         builder = builder.user(user, password(file)?);
     }
@@ -55,13 +57,32 @@ pub(super) async fn connect(config: &ScyllaConfig, profiles: &Profiles, only_the
         builder = builder.host_filter(Arc::new(only));
     }
     match tokio::time::timeout(OPEN, builder.build()).await {
-        Ok(Ok(session)) => Ok(session),
+        Ok(Ok(session)) => {
+            let state = session.get_cluster_state();
+            let datacenters = state.get_nodes_info().iter().filter_map(|node| node.datacenter.as_deref());
+            one_is_meant(config, &datacenters.collect())?;
+            Ok(session)
+        }
         Ok(Err(NewSessionError::IllegalConfig(text))) => Err(StoreError::Refused(text.into())),
         Ok(Err(error)) => Err(unavailable(format_args!("no CQL server at {points}: {error}"))),
         Err(_) => {
             Err(unavailable(format_args!("no CQL server at {points}: no answer within {} s", OPEN.as_secs())))
         }
     }
+}
+
+/// Whether it is known of which datacenter a majority is to answer: if a write had it in one and the next read in
+/// another, the read would not see the write.
+fn one_is_meant(config: &ScyllaConfig, datacenters: &BTreeSet<&str>) -> Result<()> {
+    if datacenters.len() < 2 || !config.needs_datacenter() {
+        return Ok(());
+    }
+    let names: Vec<_> = datacenters.iter().copied().collect();
+    Err(StoreError::Refused(format!(
+        "the nodes are in several datacenters, {}: say in store.scylla.datacenter whose are asked, the same for all \
+         processes that share accounts, or set store.scylla.consistency to \"quorum\"",
+        names.join(", ")
+    )))
 }
 
 /// The first line of a file.
@@ -113,6 +134,7 @@ fn refused(key: &str, file: &Path, why: impl std::fmt::Display) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::StoreConsistency;
 
     #[test]
     fn secrets_that_cannot_be_read_are_named() {
@@ -131,5 +153,17 @@ mod tests {
         let error = tls(&config).unwrap_err().to_string();
         assert!(error.contains("store.scylla.tls_ca"), "{error}");
         assert!(tls(&ScyllaConfig::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn several_datacenters_need_a_choice() {
+        let config = ScyllaConfig::default();
+        let [one, two] = [BTreeSet::from(["dc1"]), BTreeSet::from(["dc1", "dc2"])];
+        one_is_meant(&config, &one).unwrap();
+        let error = one_is_meant(&config, &two).unwrap_err().to_string();
+        assert!(error.contains("store.scylla.datacenter") && error.contains("dc1, dc2"), "{error}");
+        let chosen = ScyllaConfig { datacenter: Some("dc1".into()), ..config.clone() };
+        let quorum = ScyllaConfig { consistency: StoreConsistency::Quorum, ..config };
+        one_is_meant(&chosen, &two).and(one_is_meant(&quorum, &two)).unwrap();
     }
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 use super::errors::{corrupt, may_pass, unavailable};
 use super::stamps::Stamps;
 use super::statements::Statements;
-use crate::store::Result;
+use crate::store::{Result, StoreError};
 
 /// How long one statement is asked again. A call with two of them in a row is cut by its own bound.
 const PATIENCE: Duration = Duration::from_millis(3_300);
@@ -47,6 +47,24 @@ pub(super) struct Rows<R> {
     pub(super) next: Option<PagingState>,
 }
 
+/// What an attempt at a lightweight transaction came to.
+pub(super) enum Attempt {
+    Applied,
+    NotApplied,
+    /// The answer may have been lost on its way.
+    Unknown(StoreError),
+}
+
+impl Attempt {
+    /// What went wrong, if something did.
+    pub(super) fn error(self) -> Option<StoreError> {
+        match self {
+            Self::Unknown(error) => Some(error),
+            Self::Applied | Self::NotApplied => None,
+        }
+    }
+}
+
 impl Db {
     /// Writes, again and again until it is done or too late.
     pub(super) async fn write(&self, statement: &BoundStatement) -> Result<()> {
@@ -69,13 +87,19 @@ impl Db {
         again(|| self.session.batch(batch, values)).await.map(drop)
     }
 
-    /// Tries a lightweight transaction once. Whether it was applied is the first column of the answer; the others
-    /// differ: Cassandra has none where it was applied, ScyllaDB always all.
-    pub(super) async fn try_claim(&self, statement: &BoundStatement) -> Result<bool> {
-        let answer = self.session.execute_bound_unpaged(statement).await.map_err(unavailable)?;
+    /// Tries a lightweight transaction once; an error if the server refuses it, as it would again. Whether it was
+    /// applied is the first column of the answer; the others differ: Cassandra has none where it was applied, ScyllaDB
+    /// always all.
+    pub(super) async fn try_claim(&self, statement: &BoundStatement) -> Result<Attempt> {
+        let answer = match self.session.execute_bound_unpaged(statement).await {
+            Ok(answer) => answer,
+            Err(error) if may_pass(&error) => return Ok(Attempt::Unknown(unavailable(error))),
+            Err(error) => return Err(unavailable(error)),
+        };
         let row = answer.into_rows_result().map_err(corrupt)?.first_row::<Row>().map_err(corrupt)?;
         match row.columns.first() {
-            Some(Some(CqlValue::Boolean(applied))) => Ok(*applied),
+            Some(Some(CqlValue::Boolean(true))) => Ok(Attempt::Applied),
+            Some(Some(CqlValue::Boolean(false))) => Ok(Attempt::NotApplied),
             _ => Err(corrupt("an answer without [applied]")),
         }
     }

@@ -21,8 +21,9 @@ use super::server::Server;
 use crate::config::ScyllaConfig;
 use crate::store::{Result, StoreError};
 
-/// How long a lease holds that is not renewed, in seconds: longer than a step takes.
-const LEASE_SECS: u32 = 120;
+/// How long a lease holds that is not renewed, in seconds: longer than a statement takes, which is a minute, and another
+/// until all nodes know of it.
+const LEASE_SECS: u32 = 180;
 /// How long one waits for another's lease.
 const WAIT: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(500);
@@ -264,7 +265,7 @@ impl Migration<'_> {
         Ok(matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))))
     }
 
-    /// A change of the schema. The driver waits until all nodes agree on it.
+    /// A change of the schema, until all nodes agree on it.
     async fn change(&self, cql: &str) -> Result<()> {
         self.session.query_unpaged(cql, ()).await.map_err(refused_or_unavailable)?;
         self.session.await_schema_agreement().await.map(drop).map_err(unavailable)

@@ -56,7 +56,7 @@ use super::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
     NewAccount, Page, Participation, Result, Store, StoredMessage,
 };
-use crate::clock;
+use crate::clock::{self, HybridClock};
 use crate::config::ScyllaConfig;
 use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};
 
@@ -99,20 +99,20 @@ impl CqlStore {
     /// [`Refused`](super::StoreError::Refused) if the tables aren't those that this program knows, or a file of the
     /// configuration can't be read; the error says what to do.
     pub async fn open(config: &ScyllaConfig) -> Result<Self> {
-        Self::open_with(config, Tuning::default()).await
+        Self::open_with(config, Tuning::default(), Arc::default()).await
     }
 
-    /// The same, tuned.
+    /// The same, tuned, and with the clock of the process: where there is one for epochs, it must be the same.
     ///
     /// # Errors
     /// Those of [`open`](Self::open).
-    pub async fn open_with(config: &ScyllaConfig, tuning: Tuning) -> Result<Self> {
+    pub async fn open_with(config: &ScyllaConfig, tuning: Tuning, clock: Arc<HybridClock>) -> Result<Self> {
         let profiles = Profiles::new(config);
         let session = connect::connect(config, &profiles, tuning.only_contact_points).await?;
         migrate::check_version(&session, config).await?;
         let statements = Statements::prepare(&session, config, &profiles).await?;
-        let mut db =
-            Db { session, statements, stamps: Stamps::default(), process: Uuid::new_v4(), id: Uuid::nil() };
+        let stamps = Stamps::new(clock);
+        let mut db = Db { session, statements, stamps, process: Uuid::new_v4(), id: Uuid::nil() };
         db.id = read_id(&db).await?;
         Ok(Self {
             db: Arc::new(db),
@@ -196,8 +196,8 @@ impl Store for CqlStore {
     }
 
     async fn edit(&self, owner: &Passport, edits: Vec<Edit>) -> Result<()> {
-        let (db, parts) = (Arc::clone(&self.db), roster::plan(&self.db, owner, &edits));
-        self.calls.write(edits.len() * SMALL, async move { roster::edit(&db, &parts).await }).await
+        let (db, planned) = (Arc::clone(&self.db), roster::plan(&self.db, owner, &edits)?);
+        self.calls.write(edits.len() * SMALL, async move { roster::edit(&db, &planned).await }).await
     }
 
     async fn append(&self, write: HistoryWrite) -> Result<()> {

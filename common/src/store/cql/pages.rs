@@ -101,6 +101,8 @@ struct Lane {
     next: Option<PagingState>,
     /// How many rows are asked for next.
     ask: usize,
+    /// The bytes of the largest payload so far.
+    largest: usize,
 }
 
 impl<'a> Merge<'a> {
@@ -177,7 +179,7 @@ impl<'a> Merge<'a> {
             Direction::Forwards(point) => bind(&self.db.statements.read, &(channel, bucket, comparable(point)))?,
             Direction::Backwards(before) => bind(&self.db.statements.read_back, &(channel, bucket, before.0))?,
         };
-        Ok(Lane { statement, rows: VecDeque::new(), next: Some(PagingState::start()), ask: FEW_ROWS })
+        Ok(Lane { statement, rows: VecDeque::new(), next: Some(PagingState::start()), ask: FEW_ROWS, largest: 1 })
     }
 
     /// The lane whose head is the next message.
@@ -194,12 +196,15 @@ impl<'a> Merge<'a> {
 impl Lane {
     async fn read_on(&mut self, db: &Db, channel: ChannelId) -> Result<()> {
         let Some(from) = self.next.take() else { return Ok(()) };
-        let rows = self.ask.clamp(1, MOST_ROWS);
+        // After large ones no more than a page takes.
+        let rows = self.ask.min(PAGE_BYTES / self.largest).clamp(1, MOST_ROWS);
         self.statement.set_page_size(i32::try_from(rows).unwrap_or(1));
         self.ask = rows * 8;
         let page = db.page::<MessageRow>(&self.statement, from).await?;
         for row in page.rows {
-            self.rows.push_back(message(channel, row)?);
+            let message = message(channel, row)?;
+            self.largest = self.largest.max(message.payload.len());
+            self.rows.push_back(message);
         }
         self.next = page.next;
         Ok(())

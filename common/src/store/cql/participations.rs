@@ -1,8 +1,12 @@
 //! What each admission to a conversation still waits for.
 //!
 //! Only a message writes conversation, switchboard and generation. A row without them is a cursor that came after the
-//! end of its participation, and no participation: nobody has to read before moving a cursor. Such cells go by
-//! themselves after 90 days; a live row's cursor may, since nothing is delivered after 30.
+//! end of its participation, and no participation: nobody has to read before moving a cursor.
+//!
+//! A row stays until it is removed, and its mark of being closed with it: switchboards write a participation's channel
+//! once, however long the conversation lasts, so nothing would keep a cell alive that ends by itself. Only a live
+//! cursor that a switchboard moves does, after 90 days, so that those that come too late leave nothing behind. A row's
+//! own may, since nothing is delivered after 30.
 
 use std::collections::BTreeSet;
 
@@ -54,7 +58,7 @@ pub(super) async fn of(db: &Db, who: &Passport) -> Result<Vec<Participation>> {
 fn participation(db: &Db, who: &Passport, row: Row) -> Result<Option<Participation>> {
     let (id, conversation, switchboard, generation, channels, live, offline, closed, made, moved, delivered) = row;
     // Whoever read a row may remove it, also where the writer's clock is ahead.
-    [made, moved, delivered].into_iter().for_each(|stamp| db.stamps.seen(stamp));
+    [made, moved, delivered].into_iter().for_each(|stamp| db.stamps.seen(who, stamp));
     let (Some(conversation), Some(switchboard), Some(generation)) = (conversation, switchboard, generation) else {
         return Ok(None);
     };
@@ -76,10 +80,9 @@ pub(super) fn live_cursors(
     db: &Db,
     cursors: &[(Passport, ParticipationId, Option<MessageId>)],
 ) -> Result<Vec<BoundStatement>> {
-    let stamp = db.stamps.next();
     let one = |(who, participation, cursor): &(Passport, ParticipationId, Option<MessageId>)| {
         let cursor = cursor.map(|id| id.0);
-        bind(&db.statements.set_live_cursor, &(stamp, cursor, who.as_str(), participation.0))
+        bind(&db.statements.set_live_cursor, &(db.stamps.next_of(who), cursor, who.as_str(), participation.0))
     };
     cursors.iter().map(one).collect()
 }
@@ -95,7 +98,7 @@ pub(super) fn offline_cursor(
 ) -> Result<BoundStatement> {
     let stamp = rising(message);
     // A removal that comes later must hold against it.
-    db.stamps.seen(Some(stamp));
+    db.stamps.seen(who, Some(stamp));
     bind(&db.statements.set_offline_cursor, &(stamp, message.0, who.as_str(), participation.0))
 }
 
@@ -107,11 +110,11 @@ pub(super) fn close(
     live_cursor: Option<MessageId>,
 ) -> Result<BoundStatement> {
     let cursor = live_cursor.map(|id| id.0);
-    bind(&db.statements.close_participation, &(db.stamps.next(), cursor, who.as_str(), participation.0))
+    bind(&db.statements.close_participation, &(db.stamps.next_of(who), cursor, who.as_str(), participation.0))
 }
 
 /// See [`Store::remove_participation`](crate::store::Store::remove_participation). Its timestamp covers every message
 /// that this process appended before, and their repetitions, which keep theirs.
 pub(super) fn remove(db: &Db, who: &Passport, participation: ParticipationId) -> Result<BoundStatement> {
-    bind(&db.statements.remove_participation, &(db.stamps.next(), who.as_str(), participation.0))
+    bind(&db.statements.remove_participation, &(db.stamps.next_of(who), who.as_str(), participation.0))
 }

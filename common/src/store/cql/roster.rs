@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::bound::BoundStatement;
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::CqlValue;
 use uuid::Uuid;
 
-use super::db::Db;
+use super::db::{Db, bind};
 use super::errors::strange;
 use super::settings::known;
 use super::statements::Statements;
@@ -45,15 +46,20 @@ type ContactRow = (
     Option<String>,
     Option<BTreeSet<Uuid>>,
     Option<BTreeMap<String, String>>,
+    Option<i64>,
+    Option<i64>,
+    Option<i64>,
 );
 
 async fn contacts(db: &Db, owner: &Passport) -> Result<Vec<RosterRow>> {
     let rows: Vec<ContactRow> = db.rows(&db.statements.roster, (owner.as_str(),)).await?;
-    rows.into_iter().map(contact).collect()
+    rows.into_iter().map(|row| contact(db, owner, row)).collect()
 }
 
-fn contact(row: ContactRow) -> Result<RosterRow> {
-    let (contact, forward, allow, block, reverse, pending, label, own_name, groups, properties) = row;
+fn contact(db: &Db, owner: &Passport, row: ContactRow) -> Result<RosterRow> {
+    let (contact, forward, allow, block, reverse, pending, label, own_name, groups, properties, a, b, c) = row;
+    // The cells that others write: an answer to them must hold, also where the other's clock is ahead.
+    db.stamps.seen(owner, a.max(b).max(c));
     let bits = [forward, allow, block, reverse, pending];
     let on = |(list, bit): (List, Option<bool>)| bit.unwrap_or(false).then_some(list);
     Ok(RosterRow {
@@ -76,13 +82,27 @@ async fn groups(db: &Db, owner: &Passport) -> Result<Vec<Group>> {
     rows.into_iter().map(group).collect()
 }
 
-/// See [`Store::edit`](crate::store::Store::edit). Edits too large for one batch, as where a property changes at
-/// hundreds of contacts, become several, one after the other: a failure in between leaves the first of them.
-pub(super) async fn edit(db: &Db, parts: &[Part]) -> Result<()> {
-    for part in parts {
-        db.write_batch(&part.batch, &part.values).await?;
+/// See [`Store::edit`](crate::store::Store::edit).
+pub(super) async fn edit(db: &Db, planned: &Planned) -> Result<()> {
+    match planned {
+        Planned::Together(parts) => {
+            for part in parts {
+                db.write_batch(&part.batch, &part.values).await?;
+            }
+            Ok(())
+        }
+        Planned::Each(writes) => db.write_all(writes).await,
     }
-    Ok(())
+}
+
+/// How edits are written.
+pub(super) enum Planned {
+    /// In one batch, or, where they are too large for one, as where a property changes at hundreds of contacts, in
+    /// several, one after the other: a failure in between leaves the first of them.
+    Together(Vec<Part>),
+    /// Each by itself. Copies at contacts mean nothing to one another, and a batch over so many partitions would cost
+    /// the servers more than its parts.
+    Each(Vec<BoundStatement>),
 }
 
 /// What is written at once.
@@ -103,31 +123,50 @@ impl Part {
 }
 
 /// What those edits write, each with a timestamp of its own, in their order.
-pub(super) fn plan(db: &Db, owner: &Passport, edits: &[Edit]) -> Vec<Part> {
-    let mut plan = Plan { statements: &db.statements, owner: owner.as_str(), parts: Vec::new() };
+pub(super) fn plan(db: &Db, owner: &Passport, edits: &[Edit]) -> Result<Planned> {
+    let mut plan = Plan { statements: &db.statements, owner: owner.as_str(), writes: Vec::new() };
     for edit in edits {
-        plan.edit(edit, db.stamps.next());
+        plan.edit(edit, db.stamps.next_of(owner));
     }
-    plan.parts
+    let copy = |edit: &Edit| matches!(edit, Edit::NameAtContact { .. } | Edit::PropertyAtContact { .. });
+    if edits.iter().all(copy) {
+        return plan
+            .writes
+            .iter()
+            .map(|(write, values)| bind(write, values))
+            .collect::<Result<_>>()
+            .map(Planned::Each);
+    }
+    Ok(Planned::Together(together(plan.writes)))
 }
+
+fn together(writes: Vec<Write>) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (statement, values) in writes {
+        let bytes = AROUND + values.iter().map(size).sum::<usize>();
+        if parts.last().is_none_or(|part| part.bytes + bytes > BATCH_BYTES) {
+            parts.push(Part::new(&statement));
+        }
+        if let Some(part) = parts.last_mut() {
+            part.batch.append_statement(statement);
+            part.values.push(values);
+            part.bytes += bytes;
+        }
+    }
+    parts
+}
+
+type Write = (PreparedStatement, Vec<CqlValue>);
 
 struct Plan<'a> {
     statements: &'a Statements,
     owner: &'a str,
-    parts: Vec<Part>,
+    writes: Vec<Write>,
 }
 
 impl<'a> Plan<'a> {
     fn write<const N: usize>(&mut self, statement: &PreparedStatement, values: [CqlValue; N]) {
-        let bytes = AROUND + values.iter().map(size).sum::<usize>();
-        if self.parts.last().is_none_or(|part| part.bytes + bytes > BATCH_BYTES) {
-            self.parts.push(Part::new(statement));
-        }
-        if let Some(part) = self.parts.last_mut() {
-            part.batch.append_statement(statement.clone());
-            part.values.push(values.into());
-            part.bytes += bytes;
-        }
+        self.writes.push((statement.clone(), values.into()));
     }
 
     fn edit(&mut self, edit: &Edit, stamp: i64) {

@@ -39,7 +39,7 @@ pub(super) async fn read(db: &Db, owner: &Passport) -> Result<Set> {
     let Some(row) = row else { return Ok(Set::default()) };
     let (friendly_name, strangers, add_prompt, version, lists, settings, digest, properties, stamp) = row;
     // The owner's next session may be on a node whose clock is behind this one's: its edits must hold all the same.
-    db.stamps.seen(stamp);
+    db.stamps.seen(owner, stamp);
     let number = |number: Option<i64>| number.map(i64::cast_unsigned);
     Ok(Set {
         friendly_name,

@@ -68,7 +68,6 @@ statements! {
 
     Read settings "SELECT friendly_name, strangers, add_prompt, list_version, lists_changed, settings_changed,
         reverse_digest, properties, WRITETIME(list_version) FROM {k}.settings WHERE owner = ?";
-    Write forget_settings "DELETE FROM {k}.settings USING TIMESTAMP ? WHERE owner = ?";
     Write set_friendly_name "UPDATE {k}.settings USING TIMESTAMP ? SET friendly_name = ? WHERE owner = ?";
     Write set_strangers "UPDATE {k}.settings USING TIMESTAMP ? SET strangers = ? WHERE owner = ?";
     Write set_add_prompt "UPDATE {k}.settings USING TIMESTAMP ? SET add_prompt = ? WHERE owner = ?";
@@ -77,8 +76,8 @@ statements! {
     Write put_property "UPDATE {k}.settings USING TIMESTAMP ? SET properties[?] = ? WHERE owner = ?";
     Write drop_property "DELETE properties[?] FROM {k}.settings USING TIMESTAMP ? WHERE owner = ?";
 
-    Read roster "SELECT contact, on_forward, on_allow, on_block, on_reverse, on_pending, label, own_name, groups, properties
-        FROM {k}.roster WHERE owner = ?";
+    Read roster "SELECT contact, on_forward, on_allow, on_block, on_reverse, on_pending, label, own_name, groups, properties,
+        WRITETIME(on_reverse), WRITETIME(on_pending), WRITETIME(own_name) FROM {k}.roster WHERE owner = ?";
     Write set_forward "UPDATE {k}.roster USING TIMESTAMP ? SET on_forward = ? WHERE owner = ? AND contact = ?";
     Write set_allow "UPDATE {k}.roster USING TIMESTAMP ? SET on_allow = ? WHERE owner = ? AND contact = ?";
     Write set_block "UPDATE {k}.roster USING TIMESTAMP ? SET on_block = ? WHERE owner = ? AND contact = ?";
@@ -121,7 +120,7 @@ statements! {
         WHERE passport = ? AND participation = ?";
     Write set_offline_cursor "UPDATE {k}.participations USING TIMESTAMP ? SET offline_cursor = ?
         WHERE passport = ? AND participation = ?";
-    Write close_participation "UPDATE {k}.participations USING TIMESTAMP ? AND TTL 7776000 SET closed = true,
+    Write close_participation "UPDATE {k}.participations USING TIMESTAMP ? SET closed = true,
         live_cursor = ? WHERE passport = ? AND participation = ?";
     Write remove_participation "DELETE FROM {k}.participations USING TIMESTAMP ?
         WHERE passport = ? AND participation = ?";

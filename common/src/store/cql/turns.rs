@@ -4,11 +4,15 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use crate::model::Passport;
 
-type Line = HashMap<Passport, (u64, oneshot::Receiver<()>)>;
+/// One who is waited for: its number, and what says that it has ended, by being dropped.
+type Ended = (u64, oneshot::Receiver<Earlier>);
+/// What one who leaves before its turn leaves to the next: whom it waited for.
+struct Earlier(Ended);
+type Line = HashMap<Passport, Ended>;
 
 /// Who is last in line for each account. Bounded by the calls under way.
 #[derive(Default)]
@@ -22,8 +26,8 @@ pub(super) struct Turn {
     line: Arc<Mutex<Line>>,
     who: Passport,
     number: u64,
-    before: Option<oneshot::Receiver<()>>,
-    _end: oneshot::Sender<()>,
+    before: Option<Ended>,
+    end: Option<oneshot::Sender<Earlier>>,
 }
 
 impl Turns {
@@ -31,27 +35,47 @@ impl Turns {
     pub(super) fn take(&self, who: &Passport) -> Turn {
         let (end, ended) = oneshot::channel();
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let before = lock(&self.last).insert(who.clone(), (number, ended)).map(|(_, ended)| ended);
-        Turn { line: Arc::clone(&self.last), who: who.clone(), number, before, _end: end }
+        let before = lock(&self.last).insert(who.clone(), (number, ended));
+        Turn { line: Arc::clone(&self.last), who: who.clone(), number, before, end: Some(end) }
     }
 }
 
 impl Turn {
-    /// Waits until the one before has ended.
+    /// Waits until all before have ended.
     pub(super) async fn begins(&mut self) {
-        if let Some(before) = self.before.take() {
-            // It ends by being dropped; nothing is ever sent.
-            let _ = before.await;
+        while let Some((_, ended)) = &mut self.before {
+            self.before = ended.await.ok().map(|Earlier(before)| before);
+        }
+    }
+
+    /// Who is still waited for, if anybody.
+    fn still_before(&mut self) -> Option<Ended> {
+        let (mut number, mut ended) = self.before.take()?;
+        loop {
+            match ended.try_recv() {
+                Ok(Earlier(before)) => (number, ended) = before,
+                Err(TryRecvError::Empty) => return Some((number, ended)),
+                Err(TryRecvError::Closed) => return None,
+            }
         }
     }
 }
 
+/// Whoever comes next goes on waiting for those whom this one would have waited for.
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut line = lock(&self.line);
-        if line.get(&self.who).is_some_and(|(last, _)| *last == self.number) {
-            line.remove(&self.who);
+        let line = Arc::clone(&self.line);
+        // All of it as one step: the one before may end at this moment.
+        let mut line = lock(&line);
+        let before = self.still_before();
+        let last = line.get(&self.who).is_some_and(|(last, _)| *last == self.number);
+        match (last, before) {
+            (true, None) => drop(line.remove(&self.who)),
+            (true, Some(before)) => drop(line.insert(self.who.clone(), before)),
+            (false, Some(before)) => drop(self.end.take().map(|end| end.send(Earlier(before)))),
+            (false, None) => {}
         }
+        self.end = None;
     }
 }
 
@@ -61,6 +85,10 @@ fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test]
@@ -81,5 +109,35 @@ mod tests {
         }
         assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4]);
         assert!(lock(&turns.last).is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_who_leaves_before_its_turn_lets_nobody_overtake() {
+        let (turns, who) = (Turns::default(), Passport::parse("a@example.com").unwrap());
+        let [first, second, mut third, mut fourth] = std::array::from_fn(|_| turns.take(&who));
+        let waits = async |turn: &mut Turn| timeout(Duration::from_millis(5), turn.begins()).await.is_err();
+        assert!(waits(&mut third).await && waits(&mut third).await, "also when asked again");
+        drop(second);
+        assert!(waits(&mut third).await);
+        drop(third);
+        assert!(waits(&mut fourth).await);
+        // Also where nobody has come yet.
+        drop(fourth);
+        let mut fifth = turns.take(&who);
+        assert!(waits(&mut fifth).await);
+        drop(first);
+        fifth.begins().await;
+        drop(fifth);
+        assert!(lock(&turns.last).is_empty());
+    }
+
+    #[tokio::test]
+    async fn lines_end() {
+        let (turns, who) = (Turns::default(), Passport::parse("a@example.com").unwrap());
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut taken: Vec<_> = (0..3).map(|_| Some(turns.take(&who))).collect();
+            order.into_iter().for_each(|at| taken[at] = None);
+            assert!(lock(&turns.last).is_empty(), "{order:?}");
+        }
     }
 }
