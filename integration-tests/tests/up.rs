@@ -88,7 +88,9 @@ impl Up {
             let keys = ["listen", "node-gossip", "node-peer", "node-admin"];
             command.args(keys.map(|key| format!("--{tier}-{key}=127.0.0.1:0")));
         }
-        command.args(["--dispatch-http-listen=127.0.0.1:0", "--dispatch-dns-listen=127.0.0.1:0"]);
+        for key in ["http", "https", "dns"] {
+            command.arg(format!("--dispatch-{key}-listen=127.0.0.1:0"));
+        }
         command.args(["--accounts-argon2-memory-kib=1024", "--accounts-argon2-passes=1"]);
         let log = std::fs::File::options().create(true).append(true).open(data.with_extension("log"))?;
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
