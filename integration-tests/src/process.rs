@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::process::{Pid, Signal, kill_process};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 use crate::{admin, binaries};
@@ -30,6 +30,8 @@ pub struct Process {
     config: PathBuf,
     log: PathBuf,
     child: Option<Child>,
+    /// What it prints, until it has said where it listens.
+    prints: Option<Lines<BufReader<ChildStdout>>>,
     addresses: BTreeMap<String, SocketAddr>,
 }
 
@@ -37,7 +39,7 @@ impl Process {
     /// A process that is not started yet. `directory` gets its log.
     pub(crate) fn new(tier: &'static str, name: String, config: PathBuf, directory: &Path) -> Self {
         let log = directory.join(format!("{name}.log"));
-        Self { name, tier, config, log, child: None, addresses: BTreeMap::new() }
+        Self { name, tier, config, log, child: None, prints: None, addresses: BTreeMap::new() }
     }
 
     /// Its name: `notification-1`.
@@ -95,6 +97,12 @@ impl Process {
     /// Call it on the thread that lives as long as the test, not in a spawned task: the kernel kills the process
     /// when the thread that started it ends.
     pub(crate) async fn start(&mut self, settings: &[String]) -> anyhow::Result<()> {
+        self.begin(settings)?;
+        self.listening().await
+    }
+
+    /// The same without waiting.
+    pub(crate) fn begin(&mut self, settings: &[String]) -> anyhow::Result<()> {
         let mut command = Command::new(binaries::program(self.tier)?);
         command.arg("--config").arg(&self.config).kill_on_drop(true);
         settings.iter().for_each(|setting| {
@@ -108,8 +116,13 @@ impl Process {
         die_with_parent(&mut command);
         let mut child = command.spawn().with_context(|| format!("{} can't be started", self.name))?;
         let stdout = child.stdout.take().context("no standard output")?;
-        self.child = Some(child);
-        let mut lines = BufReader::new(stdout).lines();
+        (self.child, self.prints) = (Some(child), Some(BufReader::new(stdout).lines()));
+        Ok(())
+    }
+
+    /// Waits until it says where it listens.
+    pub(crate) async fn listening(&mut self) -> anyhow::Result<()> {
+        let mut lines = self.prints.take().with_context(|| format!("{} was not started", self.name))?;
         let listening = async {
             while let Some(line) = lines.next_line().await? {
                 if let Some(addresses) = line.strip_prefix("listening ") {
@@ -123,6 +136,18 @@ impl Process {
         // What else it prints must not fill the pipe.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(())
+    }
+
+    /// The memory that it has at this moment, in bytes.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn memory(&self) -> anyhow::Result<u64> {
+        let id = self.id().with_context(|| format!("{} does not run", self.name))?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|line| line.split_whitespace().next()).context("no VmRSS")?;
+        Ok(kib.parse::<u64>()? * 1024)
     }
 
     /// Kills it at once, as a crash would.

@@ -32,19 +32,20 @@ pub(crate) struct OwnStore {
 }
 
 impl OwnStore {
-    /// What the environment asks for, empty. Files will be in `directory`.
-    pub(crate) async fn create(directory: &Path) -> Result<Self> {
+    /// What the environment asks for, empty; on these CQL servers, if they are given. Files will be in `directory`.
+    pub(crate) async fn create(directory: &Path, cql: Option<&[String]>) -> Result<Self> {
         let path = directory.to_owned();
-        match std::env::var(STORE).as_deref() {
-            Err(_) | Ok("sqlite") => Ok(Self { config: StoreConfig { path, ..StoreConfig::default() } }),
-            Ok("cql") => {
-                let scylla = keyspaces_of_our_own()?;
-                let own = Self { config: StoreConfig { kind: StoreKind::Scylla, path, scylla } };
-                CqlStore::migrate(&own.config.scylla, &mut |_| ()).await?;
-                Ok(own)
+        let scylla = match (cql, std::env::var(STORE).as_deref()) {
+            (Some(points), _) => keyspaces_on(points.to_vec(), points.len().min(3).to_string()),
+            (None, Err(_) | Ok("sqlite")) => {
+                return Ok(Self { config: StoreConfig { path, ..StoreConfig::default() } });
             }
-            Ok(other) => bail!("{STORE} is sqlite or cql, not {other}"),
-        }
+            (None, Ok("cql")) => keyspaces_of_the_environment()?,
+            (None, Ok(other)) => bail!("{STORE} is sqlite or cql, not {other}"),
+        };
+        let own = Self { config: StoreConfig { kind: StoreKind::Scylla, path, scylla } };
+        CqlStore::migrate(&own.config.scylla, &mut |_| ()).await?;
+        Ok(own)
     }
 
     /// By which any program finds it.
@@ -84,24 +85,26 @@ impl Drop for OwnStore {
     }
 }
 
-fn keyspaces_of_our_own() -> Result<ScyllaConfig> {
+fn keyspaces_of_the_environment() -> Result<ScyllaConfig> {
     let points = std::env::var(CONTACT_POINTS)
         .with_context(|| format!("{STORE}=cql needs {CONTACT_POINTS}: `scripts/cql up` starts a server"))?;
-    Ok(ScyllaConfig {
-        contact_points: points.split(',').map(|point| point.trim().to_owned()).collect(),
-        // The time is in the name, as in those of the store's own tests, which remove what killed tests have left.
-        keyspace: format!(
-            "monarch_test_{:x}_{}",
-            clock::wall().as_secs(),
-            &Uuid::new_v4().simple().to_string()[..6]
-        ),
-        replication: std::env::var(REPLICATION).unwrap_or_else(|_| "1".into()),
-        ..ScyllaConfig::default()
-    })
+    let points = points.split(',').map(|point| point.trim().to_owned()).collect();
+    Ok(keyspaces_on(points, std::env::var(REPLICATION).unwrap_or_else(|_| "1".into())))
 }
 
+/// Keyspaces that nobody has.
+fn keyspaces_on(contact_points: Vec<String>, replication: String) -> ScyllaConfig {
+    // The time is in the name, as in those of the store's own tests, which remove what killed tests have left.
+    let (now, random) = (clock::wall().as_secs(), Uuid::new_v4().simple().to_string());
+    let keyspace = format!("monarch_test_{now:x}_{}", &random[..6]);
+    ScyllaConfig { contact_points, keyspace, replication, ..ScyllaConfig::default() }
+}
+
+/// A session that reads, and drops keyspaces: for that nobody has to wait until all nodes know of it. One that has just
+/// come back may not for a minute.
 async fn connect(scylla: &ScyllaConfig) -> Result<Session> {
-    Ok(SessionBuilder::new().known_nodes(&scylla.contact_points).build().await?)
+    let builder = SessionBuilder::new().known_nodes(&scylla.contact_points);
+    Ok(builder.fetch_schema_metadata(false).auto_await_schema_agreement(false).build().await?)
 }
 
 async fn drop_keyspaces(scylla: &ScyllaConfig) -> Result<()> {

@@ -33,11 +33,13 @@ pub struct Plan {
     pub switchboard: usize,
     /// Settings for every process, `section.key=value`.
     pub settings: Vec<String>,
+    /// The CQL servers whose store it has, whatever the environment says: `host:port`.
+    pub cql: Option<Vec<String>>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { notification: 2, switchboard: 1, settings: Vec::new() }
+        Self { notification: 2, switchboard: 1, settings: Vec::new(), cql: None }
     }
 }
 
@@ -63,7 +65,7 @@ impl World {
         let directory = tempfile::Builder::new().prefix("monarch-test-").tempdir()?;
         let data = directory.path().join("data");
         std::fs::create_dir(&data)?;
-        let store = OwnStore::create(&data).await?;
+        let store = OwnStore::create(&data, plan.cql.as_deref()).await?;
         let (config, file) = lay_out(directory.path(), &store)?;
         let names = std::iter::once(("dispatch", 1))
             .chain((1..=plan.notification).map(|number| ("notification", number)))
@@ -137,6 +139,25 @@ impl World {
     pub async fn restart(&mut self, name: &str) -> anyhow::Result<()> {
         let at = self.find(name)?;
         self.start_at(at).await
+    }
+
+    /// The same without waiting until it listens: its store may be away. [`World::listening`] waits.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn begin(&mut self, name: &str) -> anyhow::Result<()> {
+        let at = self.find(name)?;
+        let settings = self.settings_of(at);
+        self.processes[at].begin(&settings)
+    }
+
+    /// Waits until a process listens that was [begun](World::begin).
+    ///
+    /// # Errors
+    /// When it does not in time.
+    pub async fn listening(&mut self, name: &str) -> anyhow::Result<()> {
+        let at = self.find(name)?;
+        self.processes[at].listening().await
     }
 
     /// Stops all processes, dispatch last.
@@ -220,10 +241,15 @@ impl World {
     }
 
     async fn start_at(&mut self, at: usize) -> anyhow::Result<()> {
+        let settings = self.settings_of(at);
+        self.processes[at].start(&settings).await
+    }
+
+    fn settings_of(&self, at: usize) -> Vec<String> {
         // All that are known: dispatch may be the one that comes back.
         let seeds = self.processes.iter().filter_map(|process| process.address("gossip").ok());
         let seeds: Vec<String> = seeds.map(|address| address.to_string()).collect();
-        let process = &mut self.processes[at];
+        let process = &self.processes[at];
         let tier = process.tier();
         let mut settings = self.plan.settings.clone();
         if !seeds.is_empty() {
@@ -243,7 +269,7 @@ impl World {
                 settings.push(format!("{tier}.{key}={address}"));
             }
         }
-        process.start(&settings).await
+        settings
     }
 }
 

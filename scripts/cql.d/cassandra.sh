@@ -106,11 +106,16 @@ cassandra_end() {
 
 cassandra_kill() { cassandra_end KILL "$1" 10 || fail "node $1 does not die"; }
 
+cassandra_pause() { kill -s STOP "$(cassandra_pid "$1")"; }
+
+cassandra_resume() { kill -s CONT "$(cassandra_pid "$1")"; }
+
 # All at once, each in its own time.
 cassandra_stop() {
     local number pid
     for number in $(nodes); do
-        pid=$(cassandra_pid "$number") && kill "$pid"
+        # One that is paused hears it when it goes on.
+        pid=$(cassandra_pid "$number") && kill "$pid" && kill -s CONT "$pid"
     done
     for number in $(nodes); do
         cassandra_end none "$number" 60 || {

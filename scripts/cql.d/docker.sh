@@ -49,6 +49,10 @@ docker_tail() { docker logs --tail 40 "$(docker_name "$1")" 2>&1; }
 
 docker_kill() { docker kill --signal KILL "$(docker_name "$1")" >/dev/null; }
 
+docker_pause() { docker pause "$(docker_name "$1")" >/dev/null; }
+
+docker_resume() { docker unpause "$(docker_name "$1")" >/dev/null; }
+
 docker_stop() {
     local number running=()
     for number in $(nodes); do

@@ -50,3 +50,7 @@ given_status() {
 given_down() { fail "MONARCH_CQL names $MONARCH_CQL, which is not started here: unset it, or stop that server as it was started"; }
 
 given_kill() { given_down; }
+
+given_pause() { given_down; }
+
+given_resume() { given_down; }

@@ -3,8 +3,9 @@
 //! The others drop whatever an earlier life says. A node that came back with a lower number than it had would be
 //! invisible until its clock has caught up.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use crate::model::{Generation, NodeId};
@@ -13,10 +14,12 @@ use crate::model::{Generation, NodeId};
 const MAX_LEN: u64 = 32;
 
 /// The generation of a life that begins now: the wall clock, or one more than that of the life before, which stands in
-/// `directory` under the node's name. On a machine that keeps no files, the clock alone decides.
+/// `directory` under the node's name. The directory is made (0700) where it is missing: a store on other machines makes
+/// none. Where no files can be kept, the clock alone decides.
 pub(super) fn begin(directory: &Path, node: &NodeId, wall_ms: u64) -> Generation {
     let path = directory.join(format!("{node}.generation"));
-    let begun = last(&path).and_then(|last| {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let begun = made.and_then(|()| last(&path)).and_then(|last| {
         let next = last.map_or(wall_ms, |last| wall_ms.max(last.saturating_add(1)));
         keep(&path, next)?;
         Ok(next)
@@ -55,6 +58,8 @@ fn keep(path: &Path, generation: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -75,7 +80,16 @@ mod tests {
 
     #[test]
     fn without_a_place_for_files_the_clock_decides() {
-        let node = NodeId::parse("ns-1").unwrap();
-        assert_eq!(begin(Path::new("/nowhere/at/all"), &node, 7).0, 7);
+        let (directory, node) = (tempfile::tempdir().unwrap(), NodeId::parse("ns-1").unwrap());
+        fs::write(directory.path().join("file"), "").unwrap();
+        assert_eq!(begin(&directory.path().join("file/data"), &node, 7).0, 7);
+    }
+
+    #[test]
+    fn the_directory_is_made_for_its_owner_alone() {
+        let (directory, node) = (tempfile::tempdir().unwrap(), NodeId::parse("ns-1").unwrap());
+        let data = directory.path().join("a/data");
+        assert_eq!([begin(&data, &node, 7).0, begin(&data, &node, 7).0], [7, 8]);
+        assert_eq!(fs::metadata(&data).unwrap().permissions().mode() & 0o777, 0o700);
     }
 }

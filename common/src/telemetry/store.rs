@@ -14,8 +14,11 @@ use crate::store::{self, SharedStore};
 const ROUND: Duration = Duration::from_secs(5);
 /// A store that has not answered within so long does not answer.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// Between a failure and the next question: a store that is back should not wait for its clients.
+const AGAIN: Duration = Duration::from_secs(1);
 
-/// Asks the store at once and then every 5 s whether it answers, until shutdown; the condition says what it said.
+/// Asks the store at once and then every 5 s whether it answers, or a second after a failure, until shutdown; the
+/// condition says what it said.
 pub async fn watch_store(store: SharedStore, condition: Condition, shutdown: Shutdown) {
     tokio::select! {
         () = keep_asking(&condition, || store.check()) => {}
@@ -29,10 +32,14 @@ async fn keep_asking<A: Future<Output = store::Result<()>>>(condition: &Conditio
     loop {
         rounds.tick().await;
         match timeout(PATIENCE, ask()).await {
-            Ok(Ok(())) => condition.met(),
+            Ok(Ok(())) => {
+                condition.met();
+                continue;
+            }
             Ok(Err(error)) => condition.missing(error.to_string()),
             Err(_) => condition.missing("the store does not answer"),
         }
+        rounds.reset_after(AGAIN);
     }
 }
 
@@ -47,7 +54,7 @@ mod tests {
     use crate::telemetry::Readiness;
 
     #[tokio::test(start_paused = true)]
-    async fn it_is_asked_every_five_seconds_and_given_four() {
+    async fn it_is_asked_every_five_seconds_and_after_a_failure_sooner() {
         let (readiness, start, asked) = (Readiness::default(), Instant::now(), Cell::new(0));
         let condition = readiness.require("store", "not asked yet");
         let answer = || async {
@@ -62,10 +69,11 @@ mod tests {
         let look = async {
             for (at, report) in [
                 (1_000, "store: ok\n"),
-                (6_000, "store: waiting: the store is unavailable: disk full\n"),
-                (13_000, "store: waiting: the store is unavailable: disk full\n"),
-                (14_500, "store: waiting: the store does not answer\n"),
-                (21_000, "store: ok\n"),
+                (5_500, "store: waiting: the store is unavailable: disk full\n"),
+                (9_500, "store: waiting: the store is unavailable: disk full\n"),
+                (10_500, "store: waiting: the store does not answer\n"),
+                (11_500, "store: ok\n"),
+                (16_500, "store: ok\n"),
             ] {
                 sleep(start + Duration::from_millis(at) - Instant::now()).await;
                 assert_eq!(readiness.report(), report, "after {at} ms");
@@ -75,6 +83,6 @@ mod tests {
             () = keep_asking(&condition, answer) => unreachable!("it never ends by itself"),
             () = look => {}
         }
-        assert_eq!(asked.get(), 5, "at 0, 5, 10, 15 and 20 s");
+        assert_eq!(asked.get(), 5, "at 0, 5, 6, 11 and 16 s");
     }
 }

@@ -27,7 +27,7 @@ const SILENCE: Duration = Duration::from_millis(300);
 /// A small deployment: one node of each tier.
 fn one_of_each(settings: &[&str]) -> Plan {
     let settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
-    Plan { notification: 1, switchboard: 1, settings }
+    Plan { notification: 1, switchboard: 1, settings, ..Plan::default() }
 }
 
 /// Starts a deployment, plays a story in it and stops it again. If the story fails, the logs are shown.

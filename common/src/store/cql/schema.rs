@@ -6,45 +6,54 @@ use crate::config::ScyllaConfig;
 /// The version that this program knows: the number of steps.
 pub(super) const VERSION: i32 = STEPS.len() as i32;
 
+/// When the server that was asked for a row asks one more replica, besides the majority. By themselves servers wait for
+/// as long as such reads have taken of late, and for a table that is seldom read half of their time-out, 2.5 s: until
+/// they have noticed that a node is gone, every second sign-in would wait so long for each of its reads.
+const READS: &str = "speculative_retry = '100ms'";
+
+/// For tables that are read by key.
+const BY_KEY: &str = "WITH {reads} AND compaction = {'class': 'LeveledCompactionStrategy'}";
+
 /// What each version adds to the one before. A step may be taken again when it was cut short: each statement says
-/// `IF NOT EXISTS`. `{k}`: the keyspace; `{a}`: that of the accounts; `{history}`: how history's files are merged.
+/// `IF NOT EXISTS`. `{k}`: the keyspace; `{a}`: that of the accounts; `{reads}`, `{by_key}`: see above; `{history}`: how
+/// history's files are merged.
 const STEPS: &[&[&str]] = &[&[
     // Accounts and the store's own row: what lightweight transactions change, and nothing else.
-    "CREATE TABLE IF NOT EXISTS {a}.store (one int PRIMARY KEY, id uuid)",
+    "CREATE TABLE IF NOT EXISTS {a}.store (one int PRIMARY KEY, id uuid) WITH {reads}",
     "CREATE TABLE IF NOT EXISTS {a}.accounts (passport text PRIMARY KEY, claim uuid, credential_epoch bigint,
-        password_hash text, sealed_password blob, created bigint, first_name text)",
+        password_hash text, sealed_password blob, created bigint, first_name text) WITH {reads}",
     // Where every process writes now and then, to see whether it can.
     "CREATE TABLE IF NOT EXISTS {k}.checks (process uuid PRIMARY KEY, at bigint)",
     // All accounts by name, in shards of which each is in order. A row may be there without its account.
     "CREATE TABLE IF NOT EXISTS {k}.account_names (shard int, passport text, listed boolean,
-        PRIMARY KEY (shard, passport)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        PRIMARY KEY (shard, passport)) {by_key}",
     "CREATE TABLE IF NOT EXISTS {k}.last_active (passport text PRIMARY KEY, at bigint)
-        WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        {by_key}",
     // What an owner has set; an empty cell: as the account was created.
     "CREATE TABLE IF NOT EXISTS {k}.settings (owner text PRIMARY KEY, friendly_name text, strangers tinyint,
         add_prompt tinyint, list_version bigint, lists_changed bigint, settings_changed bigint,
-        reverse_digest bigint, properties map<text, text>) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        reverse_digest bigint, properties map<text, text>) {by_key}",
     // One cell for each list, so that two sides never overwrite one another; an empty one is off.
     "CREATE TABLE IF NOT EXISTS {k}.roster (owner text, contact text, on_forward boolean, on_allow boolean, on_block boolean,
         on_reverse boolean, on_pending boolean, label text, own_name text, groups set<uuid>, properties map<text, text>,
-        PRIMARY KEY (owner, contact)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        PRIMARY KEY (owner, contact)) {by_key}",
     "CREATE TABLE IF NOT EXISTS {k}.groups (owner text, group_id uuid, number int, name text,
-        PRIMARY KEY (owner, group_id)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        PRIMARY KEY (owner, group_id)) {by_key}",
     // Immutable rows. A bucket is named by its start, in milliseconds since 1970.
     "CREATE TABLE IF NOT EXISTS {k}.messages (channel_id uuid, bucket bigint, message_id uuid, conversation uuid,
         sender text, kind tinyint, payload blob, meant_for frozen<list<uuid>>,
-        PRIMARY KEY ((channel_id, bucket), message_id)) WITH CLUSTERING ORDER BY (message_id ASC){history}",
+        PRIMARY KEY ((channel_id, bucket), message_id)) WITH CLUSTERING ORDER BY (message_id ASC) AND {reads}{history}",
     "CREATE TABLE IF NOT EXISTS {k}.channel_buckets (channel_id uuid, bucket bigint,
-        PRIMARY KEY (channel_id, bucket)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        PRIMARY KEY (channel_id, bucket)) {by_key}",
     "CREATE TABLE IF NOT EXISTS {k}.channel_members (channel_id uuid, passport text, since uuid,
-        PRIMARY KEY (channel_id, passport)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        PRIMARY KEY (channel_id, passport)) {by_key}",
     "CREATE TABLE IF NOT EXISTS {k}.channels_of (passport text, channel_id uuid, since uuid, last_read uuid,
-        PRIMARY KEY (passport, channel_id)) WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        PRIMARY KEY (passport, channel_id)) {by_key}",
     // A row without a switchboard is a cursor that came too late.
     "CREATE TABLE IF NOT EXISTS {k}.participations (passport text, participation uuid, conversation uuid,
         switchboard text, generation bigint, channels set<uuid>, live_cursor uuid, offline_cursor uuid,
         closed boolean, PRIMARY KEY (passport, participation))
-        WITH compaction = {'class': 'LeveledCompactionStrategy'}",
+        {by_key}",
 ]];
 
 /// The steps behind `version`, with the version that each leads to.
@@ -56,7 +65,8 @@ pub(super) fn steps_after(
     let done = usize::try_from(version).unwrap_or_default();
     let names = [("{k}", config.keyspace.clone()), ("{a}", config.accounts_keyspace())];
     let write = move |cql: &&str| {
-        let cql = cql.replace("{history}", server.for_history());
+        let cql =
+            cql.replace("{history}", server.for_history()).replace("{by_key}", BY_KEY).replace("{reads}", READS);
         names.iter().fold(cql, |cql, (name, value)| cql.replace(name, value))
     };
     let steps = (1..).zip(STEPS.iter()).skip(done);
@@ -75,9 +85,10 @@ mod tests {
             assert_eq!(steps.last().map(|(version, _)| *version), Some(VERSION));
             for statement in steps.iter().flat_map(|(_, statements)| statements) {
                 assert!(statement.contains(" IF NOT EXISTS "), "{statement}");
-                assert!(
-                    !statement.contains("{k}") && !statement.contains("{a}") && !statement.contains("{history}")
-                );
+                // Nothing waits for `checks`: it is never read.
+                assert!(statement.contains(READS) != statement.contains(".checks "), "{statement}");
+                let left = ["{k}", "{a}", "{by_key}", "{reads}", "{history}"];
+                assert!(!left.iter().any(|name| statement.contains(name)), "{statement}");
             }
             assert_eq!(steps_after(VERSION, &config, server).count(), 0);
         }
