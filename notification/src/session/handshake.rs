@@ -284,7 +284,8 @@ mod tests {
     /// §5.3
     #[test]
     fn in_the_clear_where_the_operator_lets_it() {
-        let clear = World { clear_text: true, ..World::default() };
+        let mut clear = World::default();
+        clear.clear_text = true;
         let ver = |dialect: &str| format!("C: VER 1 {dialect} CVR0\nS: VER 1 {dialect} CVR0\n");
         let ask = "C: USR 3 CTP I alice@example.com\n";
         let prove = format!("{}C: INF 2\nS: INF 2 MD5 CTP\n{ask}S: USR 3 CTP S\n", ver("MSNP2"));
