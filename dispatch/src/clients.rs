@@ -185,7 +185,8 @@ mod tests {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), AddressLimiter::new(100)).await.unwrap();
         let addr = listener.addr().unwrap();
         let (view, watch) = watch::channel(Arc::new(View::new([notifier("ns", 0, 10)])));
-        let desk = Desk { here: addr, download_url: "http://a/".into(), info_url: "http://b/".into() };
+        let (download_url, info_url) = ("http://a/".into(), "http://b/".into());
+        let desk = Desk { here: addr, download_url, info_url, clear_text: false };
         let (clients, shutdown) = (Clients::new(desk, watch, Metrics::default()), Shutdown::default());
         shutdown.spawn(Arc::clone(&clients).serve(listener, most, shutdown.clone()));
         World { clients, addr, shutdown, view }

@@ -116,6 +116,7 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shar
         here,
         download_url: config.notification.download_url.clone(),
         info_url: config.notification.info_url.clone(),
+        clear_text: config.accounts.clear_text,
     };
     let sign_in = SignIn::new(&config.accounts, &own.http, Arc::new(Arc::clone(&store)), Arc::new(keys))?;
     let routes = Arc::new(Routes::new(&own.http, door.addr()?, sign_in, metrics.clone()).await?);

@@ -47,6 +47,8 @@ pub(crate) struct Desk {
     pub(crate) download_url: String,
     /// The web address that `CVR` names for information.
     pub(crate) info_url: String,
+    /// Whether MSNP2 clients may send their password in the clear.
+    pub(crate) clear_text: bool,
 }
 
 /// One client's conversation with the dispatch server.
@@ -84,7 +86,7 @@ impl Session {
             Handshake::Version { trid, chosen, cvr0 } => self.version(trid, chosen, cvr0),
             Handshake::Policy { trid } => {
                 self.phase = Phase::Ready;
-                Step::Reply(handshake::policy(trid, self.dialect()?))
+                Step::Reply(handshake::policy(trid, self.dialect()?, desk.clear_text))
             }
             Handshake::ClientVersion { trid, version } => {
                 self.phase = Phase::Ready;
@@ -100,7 +102,7 @@ impl Session {
                 let dialect = self.dialect()?;
                 if let Err(error) = passport {
                     bad_handle(trid, error)
-                } else if scheme != Some(dialect.sign_in) {
+                } else if !dialect.schemes(desk.clear_text).any(|known| Some(known) == scheme) {
                     Step::Last(Line::error(ErrorCode::AuthenticationFailed, trid), End::WrongScheme)
                 } else if let Some(there) = assign() {
                     Step::Last(handshake::transfer(trid, dialect, there, desk.here), End::Redirected)
@@ -150,11 +152,12 @@ mod tests {
     /// Plays a transcript: `C:` lines in, `S:` lines expected, `close` where the server closes. What comes after
     /// that is not read.
     #[track_caller]
-    fn check_with(node: Option<&str>, script: &str) {
+    fn check_with(node: Option<&str>, clear_text: bool, script: &str) {
         let desk = Desk {
             here: "192.0.2.1:1863".parse().unwrap(),
             download_url: "http://im.example.com/get".into(),
             info_url: "http://im.example.com/".into(),
+            clear_text,
         };
         let (mut session, mut decoder) = (Session::new(), Decoder::new(Service::Dispatch, 0));
         let mut played = String::new();
@@ -183,7 +186,7 @@ mod tests {
 
     #[track_caller]
     fn check(script: &str) {
-        check_with(Some("192.0.2.10:1863"), script);
+        check_with(Some("192.0.2.10:1863"), false, script);
     }
 
     #[test]
@@ -199,9 +202,45 @@ mod tests {
         );
     }
 
+    /// §6.3
     #[test]
-    fn msnp8_and_11() {
-        for dialect in ["MSNP8", "MSNP11"] {
+    fn older_dialects_hear_less_of_the_way() {
+        for (dialect, tail) in [("MSNP2", ""), ("MSNP3", " 0"), ("MSNP6", " 0")] {
+            check(&format!(
+                "C: VER 0 {dialect} CVR0
+                 S: VER 0 {dialect} CVR0
+                 C: INF 1
+                 S: INF 1 MD5
+                 C: USR 2 MD5 I alice@example.com
+                 S: XFR 2 NS 192.0.2.10:1863{tail}
+                 close"
+            ));
+        }
+    }
+
+    /// §5.3
+    #[test]
+    fn in_the_clear_where_the_operator_lets_it() {
+        let script = |dialect: &str, offer: &str, reply: &str| {
+            format!(
+                "C: VER 0 {dialect}
+                 S: VER 0 {dialect}
+                 C: INF 1
+                 S: INF 1 {offer}
+                 C: USR 2 CTP I alice@example.com
+                 S: {reply}
+                 close"
+            )
+        };
+        let node = Some("192.0.2.10:1863");
+        check_with(node, true, &script("MSNP2", "MD5 CTP", "XFR 2 NS 192.0.2.10:1863"));
+        check_with(node, true, &script("MSNP3", "MD5", "911 2"));
+        check_with(node, false, &script("MSNP2", "MD5", "911 2"));
+    }
+
+    #[test]
+    fn msnp8_and_later() {
+        for dialect in ["MSNP8", "MSNP9", "MSNP10", "MSNP11", "MSNP12"] {
             check(&format!(
                 "C: VER 1 {dialect} CVR0
                  S: VER 1 {dialect} CVR0
@@ -241,6 +280,7 @@ mod tests {
     fn nobody_to_send_to() {
         check_with(
             None,
+            false,
             "C: VER 1 MSNP7
              S: VER 1 MSNP7
              C: USR 3 MD5 I alice@example.com

@@ -87,6 +87,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     ];
     let services = Arc::new(Services {
         guard: AttemptGuard::new(&config.accounts),
+        clear_text: config.accounts.clear_text,
         limits: config.limits,
         config: config.notification,
         store,

@@ -30,6 +30,8 @@ pub(crate) struct Services {
     pub(crate) keys: Keyring,
     /// Opens passwords for MD5 sign-in; without it nobody can sign in that way.
     pub(crate) md5: Option<Passwords>,
+    /// Whether MSNP2 clients may send their password in the clear.
+    pub(crate) clear_text: bool,
     /// Against guessing passwords.
     pub(crate) guard: AttemptGuard,
     /// The sessions.
@@ -51,6 +53,10 @@ impl Surroundings for Services {
 
     fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    fn clear_text(&self) -> bool {
+        self.clear_text
     }
 
     fn wall_ms(&self) -> u64 {

@@ -38,8 +38,8 @@ pub(super) fn text(config: &Config, all: &BTreeMap<&'static str, Addresses>, fir
     }
     line(&format!("  Clients       dispatch {dispatch} sends them to notification {notification}"));
     line(&format!("                and, for a conversation, to switchboard {switchboard}"));
-    line("    MSNP7       MSN Messenger 3 and 4: signs in by MD5 on the same connection");
-    line("    MSNP8       MSN Messenger 5 and 6.0: signs in by HTTP or HTTPS, the nexus being");
+    line("    MSNP2-7     MSN Messenger 1 to 4: signs in by MD5 on the same connection");
+    line("    MSNP8-12    MSN Messenger 5 to 7: signs in by HTTP or HTTPS, the nexus being");
     line(&format!("                http://{http}/rdr/pprdr.asp"));
     if config.dispatch.https.enabled {
         line(&format!("                https://{https}/rdr/pprdr.asp"));
@@ -47,7 +47,6 @@ pub(super) fn text(config: &Config, all: &BTreeMap<&'static str, Addresses>, fir
             line(&format!("                with the development certificate {certificate}"));
         }
     }
-    line("    MSNP11      MSN Messenger 7.0: as MSNP8");
     line(&format!("  DNS           dig @{} -p {} {domain} A", dns.ip(), dns.port()));
     line(&format!("  By hand       telnet {} {}", dispatch.ip(), dispatch.port()));
     line("                VER 1 MSNP7 CVR0");

@@ -194,6 +194,8 @@ impl ScyllaConfig {
 pub struct AccountsConfig {
     /// The file of the key that seals passwords for MD5 sign-in. Without that file MD5 sign-in is off.
     pub md5_key: PathBuf,
+    /// Clients of MSNP2 may send their password in the clear (CTP), for accounts that may sign in by MD5.
+    pub clear_text: bool,
     /// Wrong passwords for one account in `wrong_password_window_secs` before strange addresses are refused unchecked.
     pub wrong_passwords: u32,
     /// See `wrong_passwords`.
@@ -212,6 +214,7 @@ impl Default for AccountsConfig {
     fn default() -> Self {
         Self {
             md5_key: "data/md5.key".into(),
+            clear_text: false,
             wrong_passwords: 10,
             wrong_password_window_secs: 600,
             argon2_memory_kib: 19 * 1024,

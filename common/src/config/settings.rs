@@ -95,6 +95,7 @@ const ACCOUNTS: &[Setting] = &[
         Kind::Path,
         "The key that seals passwords for MD5 sign-in; no file: no MD5 sign-in",
     ),
+    setting("accounts.clear_text", Kind::Switch, "MSNP2 clients may send their password in the clear (CTP)"),
     setting("accounts.wrong_passwords", count("attempts"), "Wrong passwords before strange addresses are refused"),
     setting("accounts.wrong_password_window_secs", seconds(1, 7 * DAY), "How long a wrong password counts"),
     setting(

@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn numbers() {
-        for dialect in [&Dialect::MSNP7, &Dialect::MSNP8] {
+        for dialect in [&Dialect::MSNP7, &Dialect::MSNP8, &Dialect::MSNP9] {
             check("ADG 8 Work 0", dialect, "ADG 8 31 Work 2 0");
             check("ADG 8 W%6Frk", dialect, "ADG 8 31 W%6Frk 2 0");
             check("REG 11 2 Colleagues 0", dialect, "REG 11 31 2 Colleagues 0");
@@ -149,9 +149,11 @@ mod tests {
     #[test]
     fn guids() {
         let guid = "00000000-0000-0000-0000-00000000bbbb";
-        check("ADG 16 Work", &Dialect::MSNP11, &format!("ADG 16 Work {guid}"));
-        check(&format!("REG 17 {guid} W%20"), &Dialect::MSNP11, &format!("REG 17 {guid} W%20"));
-        check(&format!("RMG 18 {guid}"), &Dialect::MSNP11, &format!("RMG 18 {guid}"));
+        for dialect in [&Dialect::MSNP10, &Dialect::MSNP11, &Dialect::MSNP12] {
+            check("ADG 16 Work", dialect, &format!("ADG 16 Work {guid}"));
+            check(&format!("REG 17 {guid} W%20"), dialect, &format!("REG 17 {guid} W%20"));
+            check(&format!("RMG 18 {guid}"), dialect, &format!("RMG 18 {guid}"));
+        }
     }
 
     #[test]

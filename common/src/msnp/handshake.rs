@@ -1,5 +1,6 @@
 //! `VER`, `INF`, `CVR`, `USR` and `XFR … NS`: what dispatch and notification servers have in common (§5, §6.2, §6.3).
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -9,6 +10,16 @@ use super::frame::{Command, TrId};
 use super::line::Line;
 use super::{ErrorCode, ParseError};
 use crate::model::{Passport, PassportError};
+
+/// What a client proves by who it is, as it was sent. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Bytes);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
 
 /// A request of the handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,8 +69,8 @@ pub enum Handshake {
         trid: TrId,
         /// The scheme, if it is one that the suite knows.
         scheme: Option<SignInScheme>,
-        /// The hash or the ticket.
-        proof: Bytes,
+        /// The hash, the ticket or the password.
+        proof: Secret,
     },
 }
 
@@ -88,18 +99,14 @@ impl Handshake {
 
 fn parse_usr(command: &Command) -> Result<Handshake, ParseError> {
     let trid = command.trid()?;
-    let scheme = match command.arg(1) {
-        Some("MD5") => Some(SignInScheme::Md5),
-        Some("TWN") => Some(SignInScheme::Tweener),
-        _ => None,
-    };
+    let scheme = command.arg(1).and_then(SignInScheme::from_word);
     let value = command.raw(3).ok_or(ParseError::ArgumentCount)?;
     match command.arg(2) {
         Some("I") => {
             let passport = Passport::parse(command.arg(3).unwrap_or_default());
             Ok(Handshake::Identify { trid, scheme, passport, handle: value })
         }
-        Some("S") => Ok(Handshake::Prove { trid, scheme, proof: value }),
+        Some("S") => Ok(Handshake::Prove { trid, scheme, proof: Secret(value) }),
         _ => Err(ParseError::BadArgument("USR is I or S")),
     }
 }
@@ -118,10 +125,11 @@ pub fn version(trid: TrId, chosen: Option<&Dialect>, cvr0: bool) -> Bytes {
     .end()
 }
 
-/// The answer to `INF`.
+/// The answer to `INF`: the ways to sign in. `clear_text`: the operator lets passwords come in the clear (§5.2).
 #[must_use]
-pub fn policy(trid: TrId, dialect: &Dialect) -> Bytes {
-    Line::new("INF").arg(trid).arg(dialect.sign_in.as_str()).end()
+pub fn policy(trid: TrId, dialect: &Dialect, clear_text: bool) -> Bytes {
+    let schemes = dialect.schemes(clear_text);
+    schemes.fold(Line::new("INF").arg(trid), |line, scheme| line.arg(scheme.as_str())).end()
 }
 
 /// The answer to `CVR`: the client's own version three times, so that no client is forced to upgrade (§6.2);
@@ -157,10 +165,10 @@ pub fn transfer(trid: TrId, dialect: &Dialect, there: SocketAddr, here: SocketAd
     .end()
 }
 
-/// `USR t scheme S challenge`: prove it.
+/// `USR t scheme S [challenge]`: prove it. A password in the clear answers no challenge.
 #[must_use]
-pub fn challenge(trid: TrId, scheme: SignInScheme, challenge: &str) -> Bytes {
-    Line::new("USR").arg(trid).arg(scheme.as_str()).arg("S").arg(challenge).end()
+pub fn challenge(trid: TrId, scheme: SignInScheme, challenge: Option<&str>) -> Bytes {
+    Line::new("USR").arg(trid).arg(scheme.as_str()).arg("S").maybe(challenge).end()
 }
 
 /// `USR t OK handle [name] bits…`: signed in.
@@ -219,18 +227,40 @@ mod tests {
         let Handshake::Identify { passport, .. } = parse("USR 3 TWN I alice") else { panic!() };
         assert_eq!(passport, Err(PassportError::NoDomain));
         let Handshake::Prove { proof, .. } = parse("USR 4 TWN S t=a&p=b") else { panic!() };
-        assert_eq!(&proof[..], b"t=a&p=b");
+        assert_eq!(&proof.0[..], b"t=a&p=b");
+        let clear = parse("USR 4 CTP S sesame");
+        assert!(!format!("{clear:?}").contains("sesame"));
+        let Handshake::Prove { scheme, proof, .. } = clear else { panic!() };
+        assert_eq!((scheme, &proof.0[..]), (Some(SignInScheme::ClearText), &b"sesame"[..]));
+    }
+
+    #[test]
+    fn ways_to_sign_in() {
+        assert_eq!(&policy(TrId(1), &Dialect::MSNP2, false)[..], b"INF 1 MD5\r\n");
+        assert_eq!(&policy(TrId(1), &Dialect::MSNP2, true)[..], b"INF 1 MD5 CTP\r\n");
+        assert_eq!(&policy(TrId(1), &Dialect::MSNP3, true)[..], b"INF 1 MD5\r\n");
+        assert_eq!(&challenge(TrId(3), SignInScheme::ClearText, None)[..], b"USR 3 CTP S\r\n");
+        assert_eq!(&challenge(TrId(3), SignInScheme::Md5, Some("1.2"))[..], b"USR 3 MD5 S 1.2\r\n");
     }
 
     #[test]
     fn replies_by_dialect() {
         let (there, here) = ("192.0.2.10:1863".parse().unwrap(), "192.0.2.1:1863".parse().unwrap());
-        let xfr = transfer(TrId(3), &Dialect::MSNP7, there, here);
-        assert_eq!(&xfr[..], b"XFR 3 NS 192.0.2.10:1863 0 192.0.2.1:1863\r\n");
         let alice = Passport::parse("alice@example.com").unwrap();
-        let ok = |dialect| accepted(TrId(4), dialect, &alice, "Alice A.");
-        assert_eq!(&ok(&Dialect::MSNP7)[..], b"USR 4 OK alice@example.com Alice%20A. 1\r\n");
-        assert_eq!(&ok(&Dialect::MSNP8)[..], b"USR 4 OK alice@example.com Alice%20A. 1 0\r\n");
-        assert_eq!(&ok(&Dialect::MSNP11)[..], b"USR 4 OK alice@example.com 1 0\r\n");
+        let check = |dialects: &[&Dialect], tail: &str, rest: &str| {
+            for dialect in dialects {
+                let xfr = transfer(TrId(3), dialect, there, here);
+                assert_eq!(xfr, format!("XFR 3 NS 192.0.2.10:1863{tail}\r\n"), "{}", dialect.number);
+                let ok = accepted(TrId(4), dialect, &alice, "Alice A.");
+                assert_eq!(ok, format!("USR 4 OK alice@example.com{rest}\r\n"), "{}", dialect.number);
+            }
+        };
+        let here = " 0 192.0.2.1:1863";
+        check(&[&Dialect::MSNP2], "", " Alice%20A.");
+        check(&[&Dialect::MSNP3, &Dialect::MSNP4, &Dialect::MSNP5], " 0", " Alice%20A.");
+        check(&[&Dialect::MSNP6], " 0", " Alice%20A. 1");
+        check(&[&Dialect::MSNP7], here, " Alice%20A. 1");
+        check(&[&Dialect::MSNP8, &Dialect::MSNP9], here, " Alice%20A. 1 0");
+        check(&[&Dialect::MSNP10, &Dialect::MSNP11, &Dialect::MSNP12], here, " 1 0");
     }
 }

@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn by_handle() {
-        for dialect in [&Dialect::MSNP7, &Dialect::MSNP8] {
+        for dialect in [&Dialect::MSNP2, &Dialect::MSNP6, &Dialect::MSNP7, &Dialect::MSNP8, &Dialect::MSNP9] {
             check(dialect, "ADD 11 FL Dave@Example.com D%61ve 0", "ADD 11 FL 36 Dave@Example.com D%61ve 0");
             check(dialect, "ADD 11 FL dave@example.com D", "ADD 11 FL 36 dave@example.com D");
             check(dialect, "ADD 12 AL dave@example.com D", "ADD 12 AL 36 dave@example.com D");
@@ -246,7 +246,9 @@ mod tests {
             (&format!("REM 17 FL {K} {G}"), format!("REM 17 FL {K} {G}")),
             ("REM 11 PL Erin@x.org", "REM 11 PL Erin@x.org".into()),
         ] {
-            check(&Dialect::MSNP11, line, &reply);
+            for dialect in [&Dialect::MSNP10, &Dialect::MSNP11, &Dialect::MSNP12] {
+                check(dialect, line, &reply);
+            }
         }
     }
 
@@ -273,7 +275,7 @@ mod tests {
     #[test]
     fn notices() {
         let alice = Passport::parse("alice@example.com").unwrap();
-        let (old, new) = (&Dialect::MSNP8, &Dialect::MSNP11);
+        let (old, new) = (&Dialect::MSNP9, &Dialect::MSNP10);
         assert_eq!(reverse_added(old, 5, &alice, "Alice A"), "ADD 0 RL 5 alice@example.com Alice%20A\r\n");
         assert_eq!(reverse_added(new, 5, &alice, "Al\r\n"), "ADC 0 RL N=alice@example.com F=Al%0D%0A\r\n");
         assert_eq!(reverse_added(new, 5, &alice, ""), "ADC 0 RL N=alice@example.com F=alice@example.com\r\n");

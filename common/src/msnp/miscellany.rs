@@ -77,10 +77,10 @@ pub fn pong(dialect: &Dialect, seconds: u64) -> Bytes {
     Line::new("QNG").maybe(dialect.ping_interval.then_some(seconds.max(6))).end()
 }
 
-/// `URL t path login-URL site`. There is no web mail here, so the least that clients accept.
+/// `URL t path login-URL [site]`. There is no web mail here, so the least that clients accept.
 #[must_use]
-pub fn url(trid: TrId) -> Bytes {
-    Line::new("URL").arg(trid).arg("/unused1").arg("/unused2").arg(1).end()
+pub fn url(dialect: &Dialect, trid: TrId) -> Bytes {
+    Line::new("URL").arg(trid).arg("/unused1").arg("/unused2").maybe(dialect.site_id.then_some(1)).end()
 }
 
 /// `GCF t name length`: a policy that denies nothing. Its length is needed (`CLIENTS` 6).
@@ -209,7 +209,9 @@ mod tests {
         assert_eq!(&pong(&Dialect::MSNP8, 50)[..], b"QNG\r\n");
         assert_eq!(&pong(&Dialect::MSNP11, 50)[..], b"QNG 50\r\n");
         assert_eq!(&pong(&Dialect::MSNP11, 0)[..], b"QNG 6\r\n");
-        assert_eq!(&url(TrId(1))[..], b"URL 1 /unused1 /unused2 1\r\n");
+        assert_eq!(&pong(&Dialect::MSNP9, 50)[..], b"QNG 50\r\n");
+        assert_eq!(&url(&Dialect::MSNP2, TrId(1))[..], b"URL 1 /unused1 /unused2\r\n");
+        assert_eq!(&url(&Dialect::MSNP3, TrId(1))[..], b"URL 1 /unused1 /unused2 1\r\n");
         assert!(policy(TrId(6), SHIELDS).starts_with(b"GCF 6 Shields.xml 145\r\n<?xml"));
         assert_eq!(&recommended(TrId(4), "SDC")[..], b"SDC 4 OK\r\n");
         assert_eq!(&out(OutReason::Elsewhere)[..], b"OUT OTH\r\n");
@@ -224,7 +226,14 @@ mod tests {
         let client = "198.51.100.7:1711".parse().unwrap();
         let facts = Profile { login_time: 1_750_000_000, member_id, passport: &alice, client };
         let text = |dialect| String::from_utf8(profile(dialect, &facts).to_vec()).unwrap();
+        // §13.1
+        let msnp2 = "MSG Hotmail Hotmail 95\r\nMIME-Version: 1.0\r\n\
+                     Content-Type: text/x-msmsgsprofile; charset=UTF-8\r\nLoginTime: 1750000000\r\n\r\n";
+        assert_eq!(text(&Dialect::MSNP2), msnp2);
         // §13.2
+        for dialect in [&Dialect::MSNP3, &Dialect::MSNP4, &Dialect::MSNP5, &Dialect::MSNP6] {
+            assert_eq!(text(dialect), text(&Dialect::MSNP7));
+        }
         let msnp7 = text(&Dialect::MSNP7);
         assert!(msnp7.starts_with("MSG Hotmail Hotmail 370\r\nMIME-Version: 1.0\r\n"), "{msnp7}");
         assert!(msnp7.contains("\r\nMemberIdLow: -1434729391\r\n") && msnp7.ends_with("$$\r\n\r\n"), "{msnp7}");
@@ -233,6 +242,9 @@ mod tests {
         let expected = format!("MSG Hotmail Hotmail {}\r\n", 396 + alice.as_str().len());
         assert!(msnp8.starts_with(&expected), "{msnp8}");
         assert!(msnp8.ends_with("\r\nClientIP: 198.51.100.7\r\nClientPort: 44806\r\n\r\n"), "{msnp8}");
-        assert!(text(&Dialect::MSNP11).ends_with("\r\nABCHMigrated: 1\r\n\r\n"));
+        assert_eq!(text(&Dialect::MSNP9), msnp8);
+        for dialect in [&Dialect::MSNP10, &Dialect::MSNP11, &Dialect::MSNP12] {
+            assert!(text(dialect).ends_with("\r\nClientPort: 44806\r\nABCHMigrated: 1\r\n\r\n"));
+        }
     }
 }

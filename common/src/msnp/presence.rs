@@ -265,10 +265,13 @@ mod tests {
             assert_eq!(online(dialect, &who, &presence), format!("NLN {line}\r\n"));
             assert_eq!(initial(dialect, TrId(9), &who, &presence), format!("ILN 9 {line}\r\n"));
         };
+        check(&Dialect::MSNP2, "BSY bob@example.com Bob%20B.");
         check(&Dialect::MSNP7, "BSY bob@example.com Bob%20B.");
         check(&Dialect::MSNP8, "BSY bob@example.com Bob%20B. 268435492");
         let object = "%3Cmsnobj%20Creator%3D%22bob@example.com%22/%3E";
-        check(&Dialect::MSNP11, &format!("BSY bob@example.com Bob%20B. 268435492 {object}"));
+        for dialect in [&Dialect::MSNP9, &Dialect::MSNP10, &Dialect::MSNP11, &Dialect::MSNP12] {
+            check(dialect, &format!("BSY bob@example.com Bob%20B. 268435492 {object}"));
+        }
         let plain = Presence { capabilities: 0, object: None, name: "".into(), ..presence };
         let line = online(&Dialect::MSNP11, &who, &plain);
         assert_eq!(&line[..], b"NLN BSY bob@example.com bob@example.com 0\r\n");
@@ -279,7 +282,7 @@ mod tests {
     fn differences_count_where_they_can_be_seen() {
         let (_, a) = bob();
         let b = Presence { object: None, ..a.clone() };
-        assert!(look_alike(&Dialect::MSNP8, &a, &b) && !look_alike(&Dialect::MSNP11, &a, &b));
+        assert!(look_alike(&Dialect::MSNP8, &a, &b) && !look_alike(&Dialect::MSNP9, &a, &b));
         let c = Presence { capabilities: 0, ..a.clone() };
         assert!(look_alike(&Dialect::MSNP7, &a, &c) && !look_alike(&Dialect::MSNP8, &a, &c));
         assert!(!look_alike(&Dialect::MSNP7, &a, &Presence { status: Status::Away, ..a.clone() }));

@@ -113,9 +113,9 @@ mod tests {
             ("GTC 5 A", "GTC 5 31 A", "GTC 5 A"),
             ("GTC 5 N", "GTC 5 31 N", "GTC 5 N"),
         ] {
-            check(line, &Dialect::MSNP7, old);
-            check(line, &Dialect::MSNP8, old);
-            check(line, &Dialect::MSNP11, new);
+            for dialect in Dialect::ALL {
+                check(line, dialect, if dialect.list_versions { old } else { new });
+            }
         }
     }
 

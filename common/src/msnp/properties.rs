@@ -32,9 +32,11 @@ impl Subject {
 
 /// Whether the dialect knows the property.
 fn has(dialect: &Dialect, property: Property) -> bool {
-    use Property::{DirectDevice, HasBlog};
-    let new = matches!(property, DirectDevice | HasBlog);
-    dialect.properties && (!new || matches!(dialect.sync, SyncShape::Tagged))
+    match property {
+        Property::HasBlog => dialect.blogs,
+        Property::DirectDevice => matches!(dialect.sync, SyncShape::Tagged),
+        _ => dialect.properties,
+    }
 }
 
 /// A request about names and properties.
@@ -211,6 +213,7 @@ pub(super) fn own_line(line: Line, code: &str, value: &str) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::msnp::dialect::Number;
     use crate::msnp::token::testing::command;
 
     const K: &str = "9b8a7c6d-0000-4000-8000-00000000aaaa";
@@ -247,10 +250,13 @@ mod tests {
         assert_eq!(Subject::from_code(&Dialect::MSNP11, "MFN"), Some(Subject::Name));
         assert_eq!(Subject::from_code(&Dialect::MSNP7, "WWE"), None);
         assert_eq!(Subject::from_code(&Dialect::MSNP11, "XXX"), None);
-        let home = Some(Subject::Property(Property::HomePhone));
-        for dialect in Dialect::ALL {
-            assert_eq!(Subject::from_code(dialect, "PHH"), home);
-        }
+        let since = |code| {
+            let oldest = Dialect::ALL.iter().rev().position(|dialect| Subject::from_code(dialect, code).is_some());
+            let rest = Dialect::ALL.iter().rev().skip(oldest.unwrap());
+            assert!(rest.clone().all(|dialect| Subject::from_code(dialect, code).is_some()), "{code}");
+            rest.clone().next().unwrap().number
+        };
+        assert_eq!(["PHH", "MOB", "WWE", "MFN", "HSB"].map(since), [5, 5, 10, 10, 11].map(Number));
     }
 
     #[test]
@@ -269,7 +275,12 @@ mod tests {
         assert_eq!(changed(&Dialect::MSNP7, home, "5 5").unwrap(), "BPR 9 bob@example.com PHH 5%205\r\n");
         assert_eq!(changed(&Dialect::MSNP8, home, "").unwrap(), "BPR 9 bob@example.com PHH\r\n");
         assert_eq!(changed(&Dialect::MSNP11, home, "5").unwrap(), "BPR bob@example.com PHH 5\r\n");
-        assert_eq!(changed(&Dialect::MSNP8, Property::HasBlog, "1"), None);
+        for dialect in [&Dialect::MSNP8, &Dialect::MSNP10] {
+            assert_eq!(changed(dialect, Property::HasBlog, "1"), None);
+        }
+        assert_eq!(changed(&Dialect::MSNP4, home, "5"), None);
+        assert_eq!(changed(&Dialect::MSNP5, home, "5").unwrap(), "BPR 9 bob@example.com PHH 5\r\n");
+        assert_eq!(changed(&Dialect::MSNP10, home, "5").unwrap(), "BPR bob@example.com PHH 5\r\n");
         assert_eq!(changed(&Dialect::MSNP11, Property::HasBlog, "1").unwrap(), "BPR bob@example.com HSB 1\r\n");
     }
 
@@ -300,9 +311,14 @@ mod tests {
         let new = in_sync.map(|line| format!("{b} {line}"));
         check(&Dialect::MSNP11, &set, &new.each_ref().map(|line| &line[..]), &in_sync);
         check(&Dialect::MSNP11, &one, &["bob@example.com PHW 5%205"], &["PHW 5%205"]);
-        for dialect in [&Dialect::MSNP8, &Dialect::MSNP11] {
+        for dialect in [&Dialect::MSNP8, &Dialect::MSNP9, &Dialect::MSNP10, &Dialect::MSNP11] {
             check(dialect, &none, &[], &[]);
         }
+        for dialect in [&Dialect::MSNP2, &Dialect::MSNP4] {
+            check(dialect, &set, &[], &[]);
+        }
+        check(&Dialect::MSNP5, &one, &old, &old);
+        check(&Dialect::MSNP10, &set, &new.each_ref().map(|line| &line[..])[..4], &in_sync[..4]);
     }
 
     #[test]
@@ -314,6 +330,10 @@ mod tests {
         assert_eq!(told(&Dialect::MSNP7, &set), ["PHH=1", "PHW=", "PHM=", "MOB=Y", "MBE=N"]);
         assert!(told(&Dialect::MSNP8, &none).is_empty());
         assert_eq!(told(&Dialect::MSNP8, &set), ["PHH=1", "MOB=Y"]);
+        assert!(told(&Dialect::MSNP4, &set).is_empty());
+        assert_eq!(told(&Dialect::MSNP5, &none), told(&Dialect::MSNP7, &none));
+        assert_eq!(told(&Dialect::MSNP9, &set), ["PHH=1", "MOB=Y"]);
+        assert_eq!(told(&Dialect::MSNP10, &none), ["MOB=N", "MBE=N", "WWE=0"]);
         assert_eq!(told(&Dialect::MSNP11, &none), ["MOB=N", "MBE=N", "WWE=0"]);
         assert_eq!(told(&Dialect::MSNP11, &set), ["PHH=1", "MOB=Y", "MBE=N", "WWE=0"]);
     }

@@ -215,7 +215,10 @@ pub const TABLE: &[Row] = &[
     ns(*b"IMS", (3, LAST), (2, 2)),
     ns(*b"URL", (2, LAST), (2, 3)),
     ns(*b"GCF", (11, 12), (2, 2)),
-    ns(*b"SND", (2, LAST), (2, 5)),
+    // Each has grown by some arguments, and newer clients may leave them out.
+    ns(*b"SND", (2, 2), (2, 2)),
+    ns(*b"SND", (3, 3), (2, 4)),
+    ns(*b"SND", (4, LAST), (2, 5)),
     ns(*b"SDC", (5, LAST), (8, 9)).with(Payload::UpTo(4096)),
     ns(*b"FND", (2, LAST), (1, MANY)),
     ns(*b"PAG", (5, LAST), (3, 3)).with(Payload::UpTo(4096)),

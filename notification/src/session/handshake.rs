@@ -23,9 +23,22 @@ pub(crate) struct Handshake {
 #[derive(Debug)]
 struct Claim {
     passport: Passport,
-    scheme: SignInScheme,
-    /// What was sent with `USR … S`: a salt, of use for MD5 only.
-    challenge: String,
+    /// What it was asked with.
+    asked: Asked,
+}
+
+/// How a client is asked to prove who it is.
+#[derive(Debug)]
+enum Asked {
+    /// For its password.
+    ClearText,
+    /// For MD5 of this salt and its password.
+    Md5 {
+        /// Never the same twice.
+        salt: String,
+    },
+    /// For a ticket.
+    Tweener,
 }
 
 /// A client's attempt to prove who it is.
@@ -49,6 +62,8 @@ pub(crate) enum Evidence {
         /// The client's answer.
         answer: Bytes,
     },
+    /// The password, in the clear.
+    Password(Bytes),
     /// A sign-in ticket.
     Ticket(Bytes),
 }
@@ -116,7 +131,7 @@ impl Handshake {
         let reply = match request {
             Request::Policy { trid } => {
                 self.ready = true;
-                handshake::policy(trid, dialect)
+                handshake::policy(trid, dialect, env.clear_text())
             }
             Request::ClientVersion { trid, version } => {
                 self.ready = true;
@@ -124,12 +139,10 @@ impl Handshake {
                 handshake::client_version(trid, version.as_ref(), &config.download_url, &config.info_url)
             }
             Request::Identify { trid, scheme, passport, .. } => {
-                check_scheme(dialect, scheme)?;
-                return Ok(self.identify(trid, dialect.sign_in, passport, env));
+                return Ok(self.identify(trid, check_scheme(dialect, scheme, env)?, passport, env));
             }
             Request::Prove { trid, scheme, proof } => {
-                check_scheme(dialect, scheme)?;
-                return self.prove(trid, dialect, proof);
+                return self.prove(trid, dialect, check_scheme(dialect, scheme, env)?, proof.0);
             }
             Request::Version { .. } | Request::VersionQuery { .. } => return Err(ParseError::OutOfOrder),
         };
@@ -153,31 +166,46 @@ impl Handshake {
                 return Step::Close(refusal, Closing::Authentication);
             }
         };
-        let challenge = match scheme {
-            SignInScheme::Md5 => salt(env.random()),
-            SignInScheme::Tweener => tweener_challenge(env.wall_ms() / 1000, env.random()),
+        let (asked, challenge) = match scheme {
+            SignInScheme::ClearText => (Asked::ClearText, None),
+            SignInScheme::Md5 => {
+                let salt = salt(env.random());
+                (Asked::Md5 { salt: salt.clone() }, Some(salt))
+            }
+            SignInScheme::Tweener => (Asked::Tweener, Some(tweener_challenge(env.wall_ms() / 1000, env.random()))),
         };
-        let reply = handshake::challenge(trid, scheme, &challenge);
-        self.challenged = Some(Claim { passport, scheme, challenge });
+        let reply = handshake::challenge(trid, scheme, challenge.as_deref());
+        self.challenged = Some(Claim { passport, asked });
         Step::Reply(reply)
     }
 
-    /// `USR t scheme S proof`
-    fn prove(&mut self, trid: TrId, dialect: &'static Dialect, proof: Bytes) -> Result<Step, ParseError> {
+    /// `USR t scheme S proof`, of the scheme that was asked for.
+    fn prove(
+        &mut self,
+        trid: TrId,
+        dialect: &'static Dialect,
+        scheme: SignInScheme,
+        proof: Bytes,
+    ) -> Result<Step, ParseError> {
         let claim = self.challenged.take().ok_or(ParseError::OutOfOrder)?;
-        let evidence = match claim.scheme {
-            SignInScheme::Md5 => Evidence::Md5 { salt: claim.challenge, answer: proof },
-            SignInScheme::Tweener => Evidence::Ticket(proof),
+        let evidence = match (claim.asked, scheme) {
+            (Asked::ClearText, SignInScheme::ClearText) => Evidence::Password(proof),
+            (Asked::Md5 { salt }, SignInScheme::Md5) => Evidence::Md5 { salt, answer: proof },
+            (Asked::Tweener, SignInScheme::Tweener) => Evidence::Ticket(proof),
+            _ => return Err(ParseError::BadArgument("another way to sign in than was asked for")),
         };
         Ok(Step::Check(Proof { trid, dialect, passport: claim.passport, evidence }))
     }
 }
 
-fn check_scheme(dialect: &Dialect, scheme: Option<SignInScheme>) -> Result<(), ParseError> {
-    match scheme {
-        Some(scheme) if scheme == dialect.sign_in => Ok(()),
-        _ => Err(ParseError::BadArgument("not the dialect's way to sign in")),
-    }
+/// The scheme, if the dialect has it and the operator lets it be used.
+fn check_scheme(
+    dialect: &Dialect,
+    scheme: Option<SignInScheme>,
+    env: &dyn Surroundings,
+) -> Result<SignInScheme, ParseError> {
+    let known = scheme.filter(|scheme| dialect.schemes(env.clear_text()).any(|known| known == *scheme));
+    known.ok_or(ParseError::BadArgument("not the dialect's way to sign in"))
 }
 
 /// A new salt for each attempt, in the historic shape (§5.4): 30 digits and more, so that no answer fits twice.
@@ -202,7 +230,11 @@ mod tests {
     /// Plays a script of `C:` and `S:` lines; ends at the proof, a close, or a bad line, which it returns as text.
     #[track_caller]
     fn check(script: &str) -> String {
-        let world = World::default();
+        check_in(&World::default(), script)
+    }
+
+    #[track_caller]
+    fn check_in(world: &World, script: &str) -> String {
         let mut handshake = Handshake::default();
         let mut replies = Vec::new();
         for line in script.lines().map(str::trim) {
@@ -213,7 +245,7 @@ mod tests {
             }
             assert!(replies.is_empty(), "before {line}: {replies:?}");
             let sent = line.strip_prefix("C: ").expect(line);
-            match handshake.command(&command(&format!("{sent}\r\n")), &world) {
+            match handshake.command(&command(&format!("{sent}\r\n")), world) {
                 Ok(Step::Reply(reply)) => replies.push(reply),
                 Ok(Step::Close(reply, why)) => {
                     return format!("{} {}", String::from_utf8_lossy(&reply), why.label());
@@ -221,7 +253,7 @@ mod tests {
                 Ok(Step::Check(proof)) => {
                     let evidence = match proof.evidence {
                         Evidence::Md5 { salt, answer } => format!("{salt} {answer:?}"),
-                        Evidence::Ticket(ticket) => format!("{ticket:?}"),
+                        Evidence::Password(proof) | Evidence::Ticket(proof) => format!("{proof:?}"),
                     };
                     return format!("{} {} {evidence}", proof.trid, proof.passport);
                 }
@@ -247,6 +279,22 @@ mod tests {
         );
         let answer = "b\"ca119f98ef5b826b095287c249ca8e87\"";
         assert_eq!(proof, format!("6 alice@example.com 1.00000000000000000000 {answer}"));
+    }
+
+    /// §5.3
+    #[test]
+    fn in_the_clear_where_the_operator_lets_it() {
+        let mut clear = World::default();
+        clear.clear_text = true;
+        let ver = |dialect: &str| format!("C: VER 1 {dialect} CVR0\nS: VER 1 {dialect} CVR0\n");
+        let ask = "C: USR 3 CTP I alice@example.com\n";
+        let prove = format!("{}C: INF 2\nS: INF 2 MD5 CTP\n{ask}S: USR 3 CTP S\n", ver("MSNP2"));
+        assert_eq!(check_in(&clear, &format!("{prove}C: USR 4 CTP S secret")), "4 alice@example.com b\"secret\"");
+        let mixed = check_in(&clear, &format!("{prove}C: USR 4 MD5 S 0123"));
+        assert_eq!(mixed, "bad argument: another way to sign in than was asked for");
+        let refused = "bad argument: not the dialect's way to sign in";
+        assert_eq!(check_in(&clear, &format!("{}{ask}", ver("MSNP3"))), refused);
+        assert_eq!(check(&format!("{}C: INF 2\nS: INF 2 MD5\n{ask}", ver("MSNP2"))), refused);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use common::clock;
 use common::cluster::Location;
 use common::model::{Endpoint, Epoch, Passport};
 use common::msnp::challenge::md5_answer;
-use common::msnp::{ErrorCode, handshake, miscellany};
+use common::msnp::{ErrorCode, handshake, miscellany, value};
 use common::store::{Account, StoreError};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
@@ -135,17 +135,21 @@ async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Res
 
 async fn check(services: &Services, proof: &Proof, peer: SocketAddr) -> Result<Account, Denied> {
     match &proof.evidence {
-        Evidence::Md5 { salt, answer } => by_password(services, &proof.passport, salt, answer, peer).await,
+        Evidence::Md5 { salt, answer } => {
+            by_password(services, &proof.passport, |password| answers(salt, password, answer), peer).await
+        }
+        Evidence::Password(sent) => {
+            by_password(services, &proof.passport, |password| is_password(password, sent), peer).await
+        }
         Evidence::Ticket(ticket) => by_ticket(services, &proof.passport, ticket).await,
     }
 }
 
-/// MD5 sign-in. An unknown account, one without MD5, and a wrong password take the same steps.
+/// Sign-in by MD5 or in the clear. An unknown account, one without MD5, and a wrong password take the same steps.
 async fn by_password(
     services: &Services,
     who: &Passport,
-    salt: &str,
-    answer: &[u8],
+    fits: impl FnOnce(Option<&str>) -> bool,
     peer: SocketAddr,
 ) -> Result<Account, Denied> {
     if !services.guard.allows(who, peer.ip()) {
@@ -153,7 +157,7 @@ async fn by_password(
     }
     let account = services.store.account(who).await?;
     let password = services.md5.as_ref().and_then(|passwords| passwords.open(who, account.as_ref()));
-    let is_right = answers(salt, password.as_deref(), answer);
+    let is_right = fits(password.as_deref());
     match account {
         Some(account) if is_right => {
             // Asked again: guesses sent at once were all let in before the first was found wrong.
@@ -176,6 +180,15 @@ fn answers(salt: &str, password: Option<&str>, answer: &[u8]) -> bool {
     // Upper-case digits would be no less right; nobody has seen a client that sends them.
     let fits: bool = right.as_bytes().ct_eq(&answer.to_ascii_lowercase()).into();
     fits & password.is_some()
+}
+
+/// Whether that is the password, as it was sent or decoded: nobody has said which of them clients send (§5.3).
+fn is_password(password: Option<&str>, sent: &[u8]) -> bool {
+    let right = password.unwrap_or("no such password").as_bytes();
+    let decoded = std::str::from_utf8(sent).ok().and_then(value::decode);
+    let raw: bool = right.ct_eq(sent).into();
+    let decoded: bool = right.ct_eq(decoded.as_deref().unwrap_or_default().as_bytes()).into();
+    (raw | decoded) & password.is_some()
 }
 
 /// Sign-in by ticket: genuine, fresh, of this principal, and of its present password.
@@ -223,5 +236,15 @@ mod tests {
         assert!(!answers(salt, Some("correct horse"), &right[..31]));
         assert!(!answers(salt, None, right));
         assert!(!answers(salt, None, md5_answer(salt, "no such password").as_bytes()));
+    }
+    #[test]
+    fn a_password_in_the_clear_fits_raw_or_decoded() {
+        assert!(is_password(Some("secret"), b"secret"));
+        assert!(is_password(Some("my secret"), b"my%20secret"));
+        assert!(is_password(Some("100%25"), b"100%25"));
+        assert!(!is_password(Some("secret"), b"secrets"));
+        assert!(!is_password(Some("secret"), b""));
+        assert!(!is_password(Some("secret"), b"\xff"));
+        assert!(!is_password(None, b"no such password"));
     }
 }

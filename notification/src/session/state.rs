@@ -159,7 +159,7 @@ impl Session {
         match request {
             miscellany::Request::Ping => out.line(miscellany::pong(self.dialect, config.ping_secs)),
             miscellany::Request::Out => out.close(Closing::Out),
-            miscellany::Request::Url(trid) => out.line(miscellany::url(trid)),
+            miscellany::Request::Url(trid) => out.line(miscellany::url(self.dialect, trid)),
             miscellany::Request::Policy(trid, name) => out.line(miscellany::policy(trid, &name)),
             miscellany::Request::Recommend(trid, verb) => out.line(miscellany::recommended(trid, verb)),
             miscellany::Request::Refused(code, trid) => out.refuse(code, trid),

@@ -13,6 +13,8 @@ pub(crate) trait Surroundings {
     fn config(&self) -> &NotificationConfig;
     /// Bounds on what users may make grow.
     fn limits(&self) -> &Limits;
+    /// Whether MSNP2 clients may send their password in the clear.
+    fn clear_text(&self) -> bool;
     /// Milliseconds since 1970.
     fn wall_ms(&self) -> u64;
     /// The live nodes.

@@ -69,6 +69,7 @@ impl House {
             .unwrap();
         let services = Arc::new(Services {
             guard: AttemptGuard::new(&config.accounts),
+            clear_text: config.accounts.clear_text,
             limits: config.limits,
             config: config.notification,
             store: store.clone(),

@@ -6,12 +6,7 @@ use super::*;
 use crate::model::{
     AddPrompt, ClaimId, ContactId, GroupId, Lists, Properties, Property, Settings, StrangerPolicy,
 };
-use crate::msnp::dialect::Number;
 use crate::msnp::token::testing::command;
-
-const MSNP4: Dialect = Dialect { number: Number(4), groups: false, properties: false, ..Dialect::MSNP7 };
-const MSNP6: Dialect = Dialect { number: Number(6), groups: false, ..Dialect::MSNP7 };
-const MSNP12: Dialect = Dialect { number: Number(12), network_ids: true, ..Dialect::MSNP11 };
 
 fn empty() -> Roster {
     let settings = Settings {
@@ -93,9 +88,15 @@ fn list_by_list() {
     let no_groups = lines.iter().filter(|line| !line.starts_with("LSG"));
     let no_groups: Vec<_> =
         no_groups.map(|line| if line.starts_with("LST 7 FL") { &line[..line.len() - 2] } else { line }).collect();
-    check(&full(), &MSNP6, "SYN 7 0", &no_groups);
+    for dialect in [&Dialect::MSNP5, &Dialect::MSNP6] {
+        check(&full(), dialect, "SYN 7 0", &no_groups);
+    }
     let bare = no_groups.iter().filter(|line| !line.starts_with("PRP") && !line.starts_with("BPR"));
-    check(&full(), &MSNP4, "SYN 7 0", &bare.copied().collect::<Vec<_>>());
+    let bare: Vec<_> = bare.copied().collect();
+    for dialect in [&Dialect::MSNP2, &Dialect::MSNP3, &Dialect::MSNP4] {
+        check(&full(), dialect, "SYN 7 0", &bare);
+        check(&full(), dialect, "SYN 7 30", &["SYN 7 30"]);
+    }
 }
 
 #[test]
@@ -109,7 +110,7 @@ fn empty_lists_are_said_to_be_empty() {
         "LST 7 BL 30 0 0",
         "LST 7 RL 30 0 0",
     ];
-    check(&empty(), &MSNP4, "SYN 7 0", &lines);
+    check(&empty(), &Dialect::MSNP4, "SYN 7 0", &lines);
 }
 
 #[test]
@@ -127,8 +128,10 @@ fn merged() {
         "LST carol@example.com Carol 12",
         "LST erin@example.com Erin 8",
     ];
-    check(&roster, &Dialect::MSNP8, "SYN 8 0", &lines);
-    check(&roster, &Dialect::MSNP8, "SYN 8 30", &["SYN 8 30"]);
+    for dialect in [&Dialect::MSNP8, &Dialect::MSNP9] {
+        check(&roster, dialect, "SYN 8 0", &lines);
+        check(&roster, dialect, "SYN 8 30", &["SYN 8 30"]);
+    }
     roster.contacts.values_mut().for_each(|contact| contact.groups.clear());
     check(&roster, &Dialect::MSNP8, "SYN 8 1", &{
         let mut lines = lines;
@@ -164,6 +167,7 @@ fn tagged() {
         "LST N=erin@example.com F=Erin 16",
     ];
     for request in ["SYN 5 0 0", "SYN 5 0", "SYN 5 7 0", &format!("SYN 5 {rest} {lists}")] {
+        check(&roster, &Dialect::MSNP10, request, &lines);
         check(&roster, &Dialect::MSNP11, request, &lines);
     }
     check(&roster, &Dialect::MSNP11, &syn, &[&syn]);
@@ -171,7 +175,7 @@ fn tagged() {
     lines[8] = &with_net;
     lines[9] = "LST N=carol@example.com F=Carol 12 1";
     lines[10] = "LST N=erin@example.com F=Erin 16 1";
-    check(&roster, &MSNP12, "SYN 5 0 0", &lines);
+    check(&roster, &Dialect::MSNP12, "SYN 5 0 0", &lines);
     let lines = [&format!("{syn} 0 0"), "GTC A", "BLP AL", "PRP MFN Alice", "PRP MOB N", "PRP MBE N", "PRP WWE 0"];
     check(&empty(), &Dialect::MSNP11, "SYN 5 0 0", &lines);
 }
@@ -205,12 +209,15 @@ fn properties_follow_their_contact() {
 fn single_lists() {
     let mut roster = full();
     check(&roster, &Dialect::MSNP7, "LST 9 FL", &["LST 9 FL 30 1 1 bob@example.com Bob 1"]);
+    check(&roster, &Dialect::MSNP6, "LST 9 FL", &["LST 9 FL 30 1 1 bob@example.com Bob"]);
     check(&roster, &Dialect::MSNP7, "LST 9 BL", &["LST 9 BL 30 1 1 carol@example.com Carol"]);
     let groups = ["LSG 9 30 1 2 0 Other%20Contacts 0", "LSG 9 30 2 2 1 Friends 0"];
     check(&roster, &Dialect::MSNP7, "LSG 9", &groups);
     roster.contacts.clear();
-    check(&roster, &Dialect::MSNP7, "LST 9 RL", &["LST 9 RL 30 0 0"]);
-    for dialect in [&Dialect::MSNP8, &Dialect::MSNP11] {
+    for dialect in [&Dialect::MSNP2, &Dialect::MSNP7] {
+        check(&roster, dialect, "LST 9 RL", &["LST 9 RL 30 0 0"]);
+    }
+    for dialect in [&Dialect::MSNP8, &Dialect::MSNP9, &Dialect::MSNP11, &Dialect::MSNP12] {
         check(&roster, dialect, "LST 9 FL", &["502 9"]);
         check(&roster, dialect, "LST 9 XX", &["502 9"]);
     }

@@ -3,12 +3,8 @@
 use std::sync::Arc;
 
 use common::model::List::{Allow, Block, Forward, Pending, Reverse};
-use common::msnp::dialect::Number;
 
 use super::*;
-
-const MSNP4: Dialect = Dialect { number: Number(4), groups: false, properties: false, ..Dialect::MSNP7 };
-const MSNP6: Dialect = Dialect { number: Number(6), groups: false, ..Dialect::MSNP7 };
 
 fn added(by: &str, name: &str) -> Notice {
     Notice::Added { by: passport(by), name: Arc::from(name) }
@@ -171,14 +167,14 @@ fn properties_follow_a_new_contact_up_to_msnp7() {
                  S: BPR 31 bob@example.com PHW
                  S: BPR 31 bob@example.com PHM
                  S: BPR 31 bob@example.com MOB N";
-    for dialect in [&MSNP6, &Dialect::MSNP7] {
+    for dialect in [&Dialect::MSNP5, &Dialect::MSNP6, &Dialect::MSNP7] {
         Desk::new("alice", dialect).check(&format!(
             "C: ADD 9 FL Bob@example.com B%6fb 0
              S: ADD 9 FL 31 Bob@example.com B%6fb 0
              {lines}"
         ));
     }
-    for dialect in [&MSNP4, &Dialect::MSNP8] {
+    for dialect in [&Dialect::MSNP2, &Dialect::MSNP4, &Dialect::MSNP8, &Dialect::MSNP9] {
         Desk::new("alice", dialect).check(
             "C: ADD 9 FL Bob@example.com B%6fb 0
              S: ADD 9 FL 31 Bob@example.com B%6fb 0",
@@ -286,6 +282,39 @@ fn a_contact_moves_between_groups() {
 }
 
 /// `CLIENTS` 19
+/// Dialects up to MSNP6 know no groups: what their clients edit leaves them as they are, and the group argument `0`
+/// that some send is as good as none (`CLIENTS` 18).
+#[test]
+fn groups_outlast_edits_of_clients_that_know_none() {
+    let mut desk = Desk::alice(&Dialect::MSNP8);
+    let groups = desk.roster.contacts[&passport("bob")].groups.clone();
+    assert_eq!(groups.len(), 1);
+    for dialect in [&Dialect::MSNP2, &Dialect::MSNP4, &Dialect::MSNP6] {
+        desk.dialect = dialect;
+        desk.roster.settings.list_version = 30;
+        desk.check(
+            "C: REA 8 bob@example.com Robert
+             S: REA 8 31 bob@example.com Robert
+             C: ADD 9 FL bob@example.com Bob 0
+             S: 215 9
+             C: REM 10 AL bob@example.com
+             S: REM 10 AL 32 bob@example.com
+             C: ADD 11 BL bob@example.com Bob
+             S: ADD 11 BL 33 bob@example.com Bob
+             C: REM 12 BL bob@example.com
+             S: REM 12 BL 34 bob@example.com
+             C: ADD 13 AL bob@example.com Bob
+             S: ADD 13 AL 35 bob@example.com Bob
+             C: REA 14 bob@example.com Bob
+             S: REA 14 36 bob@example.com Bob",
+        );
+        assert_eq!(desk.roster.contacts[&passport("bob")].groups, groups);
+        assert_eq!(desk.roster.groups.len(), 1);
+    }
+    desk.check("C: REM 15 FL bob@example.com 0\nS: REM 15 FL 37 bob@example.com 0");
+    assert!(!desk.roster.is_on(Forward, &passport("bob")));
+}
+
 #[test]
 fn new_clients_block_in_either_order() {
     let bob = || passport("bob");

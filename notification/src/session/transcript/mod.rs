@@ -25,6 +25,7 @@ use crate::roster::Effect;
 /// The world of a test: the default configuration, a clock that stands, and no chance.
 pub(crate) struct World {
     pub(crate) config: NotificationConfig,
+    pub(crate) clear_text: bool,
     limits: Limits,
     view: Arc<View>,
     random: Cell<u128>,
@@ -34,7 +35,7 @@ impl Default for World {
     fn default() -> Self {
         let view = Arc::new(View::new([switchboard("sb-1", 0, 100)]));
         let config = NotificationConfig::default();
-        Self { config, limits: Limits::default(), view, random: Cell::new(1) }
+        Self { config, clear_text: false, limits: Limits::default(), view, random: Cell::new(1) }
     }
 }
 
@@ -51,6 +52,10 @@ impl Surroundings for World {
 
     fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    fn clear_text(&self) -> bool {
+        self.clear_text
     }
 
     fn wall_ms(&self) -> u64 {
