@@ -46,7 +46,7 @@ impl Session {
         self.copies.due.get_or_insert(self.heard() + PAUSE);
     }
 
-    /// When [`write`] has something to do, if ever.
+    /// When [`write()`] has something to do, if ever.
     pub(super) fn copies_deadline(&self) -> Option<Instant> {
         self.copies.due
     }
