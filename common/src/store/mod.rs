@@ -52,7 +52,8 @@ pub enum StoreError {
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// Durable data. All calls may be made by many tasks at once; none holds a lock across an await, and each ends
-/// within 4 s, as an error if need be. A write that has returned `Ok` survives a crash and a power cut.
+/// within 4 s, as an error if need be. A write that has returned `Ok` survives a crash and a power cut,
+/// where the servers of a CQL store write their logs before they answer (docs/store-cql.md).
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
     /// The random id that this store got when it was created. Nodes on another store are refused by their peers.
@@ -89,7 +90,8 @@ pub trait Store: Send + Sync + 'static {
     /// Settings, contacts and groups of an account; nothing if there is no such account.
     async fn roster(&self, owner: &Passport) -> Result<Option<Roster>>;
 
-    /// Applies all of `edits` or none. Called by the owner's session only.
+    /// Applies all of `edits` or none, but that a CQL store writes more than 20 KiB of them in several parts: of these an
+    /// error may leave the first, and to repeat the edits completes them. Called by the owner's session only.
     ///
     /// An edit of the forward list also edits the other side's reverse and pending lists, in the same transaction.
     /// Without an account of `owner` nothing is to be seen of it.
