@@ -6,7 +6,7 @@ use std::sync::Arc;
 use scylla::statement::bound::BoundStatement;
 use uuid::Uuid;
 
-use super::buckets::{Bucket, Buckets};
+use super::buckets::{Bucket, Buckets, Place};
 use super::db::{Db, bind};
 use super::errors::strange;
 use super::participations;
@@ -33,10 +33,12 @@ pub(super) struct Append {
 pub(super) fn plan(db: &Db, buckets: &Buckets, write: &HistoryWrite) -> Result<Append> {
     let channel = write.message.channel;
     let stamp = db.stamps.next();
-    let (bucket, listed) = buckets.choose(channel, write.message.id);
+    let Place { bucket, list, left } = buckets.choose(channel, write.message.id);
     let mut rows = vec![message(db, bucket, &write.message, stamp)?];
-    if !listed {
-        rows.push(bind(&db.statements.put_bucket, &(channel.0, bucket.column(), stamp))?);
+    for listing in list.iter().chain(&left) {
+        let writer = if listing.own { db.process } else { Uuid::nil() };
+        let row = (channel.0, listing.bucket.column(), writer, listing.stopped, stamp);
+        rows.push(bind(&db.statements.put_bucket, &row)?);
     }
     for used in &write.participations {
         rows.push(participations::put(db, used, stamp)?);
@@ -48,7 +50,7 @@ pub(super) fn plan(db: &Db, buckets: &Buckets, write: &HistoryWrite) -> Result<A
         rows.push(bind(&db.statements.put_member, &(at, since, channel, who))?);
         rows.push(bind(&db.statements.put_channel_of, &(at, since, who, channel))?);
     }
-    Ok(Append { channel, unlisted: (!listed).then_some(bucket), rows })
+    Ok(Append { channel, unlisted: list.is_some().then_some(bucket), rows })
 }
 
 fn message(db: &Db, bucket: Bucket, message: &StoredMessage, stamp: i64) -> Result<BoundStatement> {
