@@ -83,18 +83,22 @@ struct Current {
     rows: u32,
     /// Its row is in the list of the channel's buckets.
     listed: bool,
-    /// The bucket that this one follows within the span.
-    before: Option<Bucket>,
+    /// When the newest message in it was made. They don't come in the order in which they were made.
+    newest: u64,
+    /// The bucket that this one follows within the span, as this process lists it.
+    before: Option<Listing>,
 }
 
 impl Current {
-    fn new(bucket: Bucket, before: Option<Bucket>) -> Self {
-        Self { bucket, rows: 0, listed: false, before }
+    fn new(bucket: Bucket, before: Option<Listing>) -> Self {
+        Self { bucket, rows: 0, listed: false, newest: bucket.0, before }
     }
 
-    /// What this process says of the bucket before. The first millisecond of this one may be shared.
-    fn left(&self) -> Option<Listing> {
-        Some(Listing { bucket: self.before?, own: true, stopped: self.bucket.column().saturating_add(1) })
+    /// What this process says of the bucket when it goes on to one that begins at `next`. What is older than that may
+    /// still be put here.
+    fn leave(&self, next: u64) -> Listing {
+        let stopped = self.newest.max(next).saturating_add(1).cast_signed();
+        Listing { bucket: self.bucket, own: true, stopped }
     }
 }
 
@@ -115,17 +119,18 @@ impl Buckets {
         }
         if made < current.bucket.0 {
             let straggler = Listing { bucket: span, own: false, stopped: OPEN };
-            let list = current.left().filter(|before| before.bucket.0 <= made).unwrap_or(straggler);
+            let list = current.before.filter(|before| before.bucket.0 <= made).unwrap_or(straggler);
             return Place { bucket: list.bucket, list: Some(list), left: None };
         }
         let full = current.rows >= self.most_rows && made > current.bucket.0;
         if full {
-            *current = Current::new(Bucket(made), Some(current.bucket));
+            *current = Current::new(Bucket(made), Some(current.leave(made)));
         }
         current.rows = current.rows.saturating_add(1);
+        current.newest = current.newest.max(made);
         let bucket = current.bucket;
         let list = (!current.listed).then_some(Listing { bucket, own: true, stopped: OPEN });
-        Place { bucket, list, left: current.left().filter(|_| full) }
+        Place { bucket, list, left: current.before.filter(|_| full) }
     }
 
     /// This process has listed the bucket, durably.
@@ -197,6 +202,13 @@ mod tests {
         assert_eq!(straggler(NOW + 5), (second, Some(stopped(second, third)), None));
         assert_eq!(straggler(NOW + 2), (first, Some(Listing { own: false, ..open(first) }), None));
         assert_eq!(buckets.choose(ChannelId(Uuid::new_v4()), id(NOW)).bucket, first);
+        // The newest came first.
+        let (buckets, channel) = (Buckets::new(1), ChannelId(Uuid::new_v4()));
+        buckets.choose(channel, id(NOW + 9));
+        assert_eq!(
+            buckets.choose(channel, id(NOW)).left,
+            Some(Listing { stopped: Bucket(NOW + 10).column(), ..open(first) })
+        );
         // All of one millisecond stay together.
         let one = Buckets::new(1);
         assert_eq!([(); 3].map(|()| one.choose(channel, id(NOW)).bucket), [first, Bucket(NOW), Bucket(NOW)]);
