@@ -9,8 +9,8 @@ use std::sync::Arc;
 use cli::scenario::{Chain, load, play_all};
 use integration_tests::{Plan, World};
 
-/// Scenarios played at once, unless the environment says otherwise.
-const JOBS: usize = 8;
+/// Playings at once, unless the environment says otherwise: most of their time they wait for the servers' timers.
+const JOBS: usize = 32;
 
 fn files() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");

@@ -9,7 +9,7 @@
 //! | `play`, `expect`, `scope`, `functions` | playing it |
 //! | `connection`, `passport` | the client's end of TCP and of the sign-in over HTTP |
 //! | `accounts` | accounts and lists, made in the store of the deployment |
-//! | `suite`, `command` | many files; `monarch scenario run` |
+//! | `suite`, `parallel`, `outcome`, `command` | many files, and what became of each; `monarch scenario run` |
 
 mod accounts;
 mod command;
@@ -20,6 +20,8 @@ mod expect;
 mod failure;
 mod functions;
 mod kind;
+mod outcome;
+mod parallel;
 mod parse;
 mod passport;
 mod pattern;
@@ -36,5 +38,7 @@ pub use accounts::AccountSource;
 pub use command::{RunArgs, ScenarioCommand, command};
 pub use deployment::Deployment;
 pub use failure::{Failure, FailureKind};
+pub use outcome::Outcome;
+pub use parallel::play_all;
 pub use parse::SyntaxError;
-pub use suite::{Chain, LoadError, Outcome, RunId, load, play_all};
+pub use suite::{Chain, LoadError, RunId, load};
