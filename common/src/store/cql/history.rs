@@ -7,7 +7,7 @@ use scylla::statement::bound::BoundStatement;
 use uuid::Uuid;
 
 use super::buckets::{Bucket, Buckets, Place};
-use super::db::{Db, bind};
+use super::db::{Db, WAITING, bind};
 use super::errors::strange;
 use super::participations;
 use super::stamps::{falling, rising};
@@ -18,7 +18,8 @@ use crate::store::{ChannelMember, ChannelOf, HistoryWrite, Result, StoredMessage
 pub(super) fn cost(write: &HistoryWrite) -> usize {
     let message = &write.message;
     let rows = 1 + write.participations.len() + 2 * write.members.len();
-    message.payload.len() + message.meant_for.len() * size_of::<ParticipationId>() + rows * 512
+    // Bound to its statement, and in the frames of two attempts.
+    3 * message.payload.len() + message.meant_for.len() * size_of::<ParticipationId>() + rows * WAITING
 }
 
 /// What one message writes.
