@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::cluster::{Deliver, Invitation, Notice, Outcome};
-use common::model::{Endpoint, Epoch, NodeId, Passport};
+use common::model::{Bulletin, Endpoint, Epoch, NodeId, Passport};
 use common::net::{Mailbox, Sender, mailbox};
 use tokio::sync::oneshot;
 
@@ -35,6 +35,10 @@ pub(crate) enum Item {
 const MAILBOX_BUDGET: usize = 256 * 1024;
 /// How long a caller waits for the session's answer to an invitation.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+/// What everybody is told is told to so many at a time, with a pause in between: 10,000 sessions a second.
+const AT_A_TIME: usize = 50;
+/// See [`AT_A_TIME`].
+const BREATH: Duration = Duration::from_millis(5);
 /// Sessions are spread over so many tables, so that workers seldom meet at one lock.
 const SHARDS: usize = 32;
 
@@ -103,6 +107,24 @@ impl Hub {
                 let _ = entry.sender.send(item(), 0);
             }
         }
+    }
+
+    /// Hands a notice to every session, a few at a time; says how many have it in their mailboxes.
+    async fn tell_slowly(&self, notice: Notice) -> u64 {
+        let cost = cost(&notice);
+        let (mut told, mut batch) = (0, 0);
+        for shard in &self.shards {
+            let senders: Vec<_> = lock(shard).values().flatten().map(|entry| entry.sender.clone()).collect();
+            for sender in senders {
+                told += u64::from(sender.send(Item::Notice(notice.clone()), cost).is_ok());
+                batch += 1;
+                if batch == AT_A_TIME {
+                    batch = 0;
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+        told
     }
 
     fn shard(&self, who: &Passport) -> MutexGuard<'_, Shard> {
@@ -178,6 +200,7 @@ fn cost(notice: &Notice) -> usize {
         }
         Notice::Added { name, .. } => name.len(),
         Notice::Property { value, .. } => value.len(),
+        Notice::Bulletin(Bulletin::Text { text, .. }) => text.as_str().len(),
         _ => 0,
     };
     size_of::<Item>() + Passport::MAX_LEN + texts
@@ -250,6 +273,10 @@ impl Deliver for Hub {
         for entry in self.shard(who).get(who).into_iter().flatten().filter(|entry| entry.epoch == Some(epoch)) {
             let _ = entry.sender.send(Item::Reannounce, 0);
         }
+    }
+
+    async fn broadcast(&self, bulletin: Bulletin) -> u64 {
+        self.tell_slowly(Notice::Bulletin(bulletin)).await
     }
 }
 
@@ -354,6 +381,26 @@ mod tests {
         let stamp = common::cluster::Stamp { epoch: Epoch(1), node, count: 1 };
         let longest = cost(&Notice::ProbeAnswer { from: alice(), stamp, presence });
         assert!(Asking::AT_ONCE * longest <= MAILBOX_BUDGET, "{longest} bytes each");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bulletin_reaches_all_but_not_all_at_once() {
+        const SESSIONS: u64 = 1000;
+        let hub = Arc::new(Hub::new());
+        let enter =
+            |number| hub.enter(&Passport::parse(&format!("{number}@example.com")).unwrap(), Endpoint::SOLE);
+        let mut sessions: Vec<_> = (0..SESSIONS).map(enter).collect();
+        let gone = sessions.split_off(990);
+        drop(gone.into_iter().map(|(place, _)| place).collect::<Vec<_>>());
+        let bulletin = Bulletin::ShutDown { minutes: 5 };
+        let began = tokio::time::Instant::now();
+        assert_eq!(hub.broadcast(bulletin.clone()).await, 990);
+        assert!(began.elapsed() >= Duration::from_millis(95), "{:?}", began.elapsed());
+        for (_, mailbox) in &mut sessions {
+            let Some(Item::Notice(Notice::Bulletin(got))) = mailbox.now() else { panic!() };
+            assert_eq!(got, bulletin);
+            assert!(mailbox.now().is_none());
+        }
     }
 
     #[tokio::test]

@@ -178,6 +178,9 @@ impl<'a, T: Transport> Online<'a, T> {
     fn take_now(&mut self, item: Item) {
         let mut out = self.out();
         match item {
+            Item::Notice(Notice::Bulletin(bulletin)) => {
+                self.session.bulletin(&bulletin, &self.services.config, &mut out);
+            }
             Item::Notice(notice) => {
                 self.services.metrics.notices_in.inc();
                 self.session.notice(notice, &mut out);

@@ -72,6 +72,7 @@ impl House {
             guard: AttemptGuard::new(&config.accounts),
             clear_text: config.accounts.clear_text,
             limits: config.limits,
+            rates: config.rates,
             config: config.notification,
             store: store.clone(),
             cluster,
