@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cli::scenario::{Outcome, Shown};
+use common::msnp::dialect::Number;
 
 /// Which scenarios have shown what.
 #[derive(Debug, Default)]
 pub struct Coverage {
     cells: BTreeMap<Shown, BTreeSet<String>>,
-    played: BTreeSet<String>,
+    /// In which dialects each scenario was played.
+    played: BTreeMap<String, BTreeSet<Number>>,
 }
 
 impl Coverage {
@@ -22,7 +24,14 @@ impl Coverage {
         for shown in &outcome.shown {
             self.cells.entry(shown.clone()).or_default().insert(name.clone());
         }
-        self.played.insert(name);
+        let own = outcome.dialect.as_deref().and_then(|dialect| dialect.strip_prefix("MSNP")?.parse().ok());
+        let spoken = outcome.shown.iter().filter_map(|shown| shown.dialect);
+        let dialects = self.played.entry(name).or_default();
+        match own {
+            // Others may be there too, in another dialect, but it is this one that is looked at.
+            Some(dialect) => _ = dialects.insert(Number(dialect)),
+            None => dialects.extend(spoken),
+        }
     }
 
     /// The scenarios that show it.
@@ -36,8 +45,13 @@ impl Coverage {
     }
 
     /// The names of all scenarios that were played as written.
-    pub(super) fn played(&self) -> &BTreeSet<String> {
-        &self.played
+    pub(super) fn played(&self) -> impl Iterator<Item = &str> {
+        self.played.keys().map(String::as_str)
+    }
+
+    /// The dialects in which a scenario was played as written; nothing if it was not.
+    pub(super) fn dialects(&self, scenario: &str) -> Option<&BTreeSet<Number>> {
+        self.played.get(scenario)
     }
 }
 

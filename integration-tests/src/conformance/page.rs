@@ -165,7 +165,7 @@ fn errors(page: &mut String, problems: &mut Vec<String>, coverage: &Coverage, kn
 }
 
 fn points(page: &mut String, problems: &mut Vec<String>, coverage: &Coverage, known: &BTreeMap<String, String>) {
-    _ = write!(page, "\n## The reference's checklist (§15)\n\n| point | shown by |\n|---|---|\n");
+    _ = write!(page, "\n## The reference's checklist (§15)\n\n| point | MSNP | shown by |\n|---|---|---|\n");
     for point in checklist::POINTS {
         let shown: Vec<String> =
             point.shown_by.iter().map(|name| evidence(name, coverage, known, problems)).collect();
@@ -177,7 +177,16 @@ fn points(page: &mut String, problems: &mut Vec<String>, coverage: &Coverage, kn
                 String::new()
             }
         };
-        _ = writeln!(page, "| {} | {shown} |", point.text);
+        let (first, last) = point.dialects;
+        for dialect in (first..=last).map(Number) {
+            // A Rust test says by itself in which dialects it goes.
+            let in_it = |name: &&str| coverage.dialects(name).is_none_or(|dialects| dialects.contains(&dialect));
+            if !point.shown_by.iter().any(in_it) {
+                problems.push(format!("§15, {}: not shown in {dialect}", point.text));
+            }
+        }
+        let dialects = if first <= last { format!("{first}–{last}") } else { "–".to_owned() };
+        _ = writeln!(page, "| {} | {dialects} | {shown} |", point.text);
     }
 }
 
@@ -188,7 +197,7 @@ fn evidence(
     known: &BTreeMap<String, String>,
     problems: &mut Vec<String>,
 ) -> String {
-    if coverage.played().contains(name) {
+    if coverage.dialects(name).is_some() {
         return name.to_owned();
     }
     match known.get(name) {
@@ -241,10 +250,14 @@ mod tests {
     }
 
     fn coverage(cells: &[Shown]) -> Coverage {
+        coverage_by("one", None, cells)
+    }
+
+    fn coverage_by(scenario: &str, dialect: Option<&str>, cells: &[Shown]) -> Coverage {
         let mut coverage = Coverage::default();
         coverage.add(&Outcome {
-            path: PathBuf::from("scenarios/one.txt"),
-            dialect: None,
+            path: PathBuf::from(format!("scenarios/{scenario}.txt")),
+            dialect: dialect.map(str::to_owned),
             run: "r".into(),
             took: Duration::ZERO,
             shown: cells.iter().cloned().collect(),
@@ -277,6 +290,14 @@ mod tests {
         let (page, _) = render(&coverage(&cells), &BTreeMap::new(), &[]);
         assert!(page.contains("| ILN | 2–4 | one |"), "{page}");
         assert!(page.contains("| ILN | 6 | one |"), "{page}");
+    }
+
+    #[test]
+    fn a_point_of_the_checklist_needs_every_dialect() {
+        let (_, problems) = render(&coverage_by("errands", Some("MSNP5"), &[]), &BTreeMap::new(), &[]);
+        let has = |text: &str| problems.iter().any(|problem| problem == text);
+        assert!(has("§15, PNG: not shown in MSNP4") && !has("§15, PNG: not shown in MSNP5"), "{problems:?}");
+        assert!(has("chat-two is neither a scenario that was played nor a test"), "{problems:?}");
     }
 
     #[test]
