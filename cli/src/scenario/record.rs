@@ -28,6 +28,8 @@ pub struct Shown {
     pub dialect: Option<Number>,
     /// A verb, or the number of an error.
     pub word: String,
+    /// The server has answered it with an error.
+    pub refused: bool,
 }
 
 /// One connection.
@@ -36,9 +38,30 @@ struct Track {
     /// None for HTTP.
     service: Option<Service>,
     dialect: Option<Number>,
-    words: Vec<(Direction, String)>,
+    words: Vec<Word>,
     /// The last command was the client's, and counts.
     last_is_sent: bool,
+}
+
+/// One command.
+#[derive(Debug)]
+struct Word {
+    direction: Direction,
+    word: String,
+    trid: Option<String>,
+    refused: bool,
+}
+
+impl Word {
+    fn new(direction: Direction, words: &[&str]) -> Self {
+        let trid = words.get(1).filter(|word| is_number(word)).map(|trid| (*trid).to_owned());
+        let word = words.first().copied().unwrap_or_default().to_owned();
+        Self { direction, word, trid, refused: false }
+    }
+}
+
+fn is_number(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Keeps what a playing shows.
@@ -69,7 +92,7 @@ impl Record {
         }
         track.last_is_sent = counts;
         if counts {
-            track.words.push((Direction::ToServer, words[0].to_owned()));
+            track.words.push(Word::new(Direction::ToServer, &words));
         }
     }
 
@@ -88,15 +111,20 @@ impl Record {
             _ => {}
         }
         track.last_is_sent = false;
+        let word = Word::new(Direction::ToClient, &words);
+        if is_number(&word.word) {
+            let asked = |asked: &&mut Word| asked.direction == Direction::ToServer && asked.trid == word.trid;
+            track.words.iter_mut().rfind(asked).into_iter().for_each(|asked| asked.refused = true);
+        }
         if counts {
-            track.words.push((Direction::ToClient, words[0].to_owned()));
+            track.words.push(word);
         }
     }
 
     /// The server has closed the connection: what was sent last was refused.
     pub(super) fn closed(&mut self, connection: &str) {
         let Some(track) = self.open.get_mut(connection) else { return };
-        if track.last_is_sent && track.words.last().is_some_and(|(_, word)| word != "OUT") {
+        if track.last_is_sent && track.words.last().is_some_and(|last| last.word != "OUT") {
             track.words.pop();
         }
         track.last_is_sent = false;
@@ -104,7 +132,7 @@ impl Record {
 
     fn end(&mut self, track: Track) {
         let (Some(service), dialect) = (track.service, track.dialect) else { return };
-        let shown = |(direction, word)| Shown { service, direction, dialect, word };
+        let shown = |Word { direction, word, refused, .. }| Shown { service, direction, dialect, word, refused };
         self.shown.extend(track.words.into_iter().map(shown));
     }
 
@@ -125,7 +153,10 @@ mod tests {
         let shown = record.finish();
         shown
             .iter()
-            .map(|one| format!("{:?} {} {}{}", one.service, dialect(one), way(one.direction), one.word))
+            .map(|one| {
+                let refused = if one.refused { " refused" } else { "" };
+                format!("{:?} {} {}{}{refused}", one.service, dialect(one), way(one.direction), one.word)
+            })
             .collect()
     }
 
@@ -144,9 +175,28 @@ mod tests {
             [
                 "Notification MSNP9 >VER",
                 "Notification MSNP9 <VER",
-                "Switchboard MSNP9 >USR",
+                "Switchboard MSNP9 >USR refused",
                 "Switchboard MSNP9 <911"
             ]
+        );
+    }
+
+    #[test]
+    fn an_error_refuses_what_has_its_transaction_id() {
+        let mut record = Record::default();
+        record.opened("A", Some(Service::Notification));
+        for line in [&b"PRP 1 PHH 5"[..], b"ADD 2 FL a@b c", b"PNG"] {
+            record.sent("A", line, true);
+        }
+        record.got("A", b"205 2", true);
+        let none = "Notification none";
+        assert_eq!(
+            words(record),
+            ["ADD refused", "PNG", "PRP"]
+                .map(|word| format!("{none} >{word}"))
+                .into_iter()
+                .chain([format!("{none} <205")])
+                .collect::<Vec<_>>()
         );
     }
 

@@ -96,6 +96,15 @@ const SENT: &[Sent] = &[
     sb("BYE"),
 ];
 
+/// What is answered with an error by definition, since the dialect that is named first: what is switched off, and `LST` alone,
+/// which newer clients should not send (§6.6, §6.17, §6.19, §6.23; CLIENTS 4).
+const REFUSED: &[(&str, u8)] = &[("FND", 2), ("LST", 8), ("PAG", 5), ("LKP", 12)];
+
+fn is_refused(service: Service, word: &str, dialect: Option<Number>) -> bool {
+    let refused = |&(of, since): &(&str, u8)| of == word && dialect.is_some_and(|dialect| dialect.0 >= since);
+    service == Service::Notification && REFUSED.iter().any(refused)
+}
+
 /// The dialects of the suite, the oldest first.
 pub(super) fn dialects() -> Vec<Number> {
     Dialect::ALL.iter().rev().map(|dialect| dialect.number).collect()
@@ -120,8 +129,9 @@ pub(super) fn all() -> BTreeSet<Shown> {
     let mut cells = BTreeSet::new();
     for row in TABLE {
         for dialect in columns(row) {
-            let word = row.verb.to_string();
-            cells.insert(Shown { service: row.service, direction: Direction::ToServer, dialect, word });
+            let (service, word) = (row.service, row.verb.to_string());
+            let refused = is_refused(service, &word, dialect);
+            cells.insert(Shown { service, direction: Direction::ToServer, dialect, word, refused });
         }
     }
     for sent in SENT {
@@ -133,7 +143,8 @@ pub(super) fn all() -> BTreeSet<Shown> {
         }
         for dialect in columns {
             let word = sent.verb.to_owned();
-            cells.insert(Shown { service: sent.service, direction: Direction::ToClient, dialect, word });
+            let (service, direction) = (sent.service, Direction::ToClient);
+            cells.insert(Shown { service, direction, dialect, word, refused: false });
         }
     }
     cells

@@ -17,8 +17,9 @@ Generated from a playing of every scenario in `scenarios/`; don't edit it. `carg
 fails when it is not current, and writes it with ";
 
 const LEGEND: &str = "
-A command counts as shown when a scenario itself sends it, or expects it and gets it, in a playing that went as written.
-What the macros of the prelude do doesn't count, nor what is passed over, nor a command that ended the connection.
+A command counts as shown when a scenario itself sends it and it is granted, or expects it and gets it, in a playing that
+went as written. What the macros of the prelude do doesn't count, nor what is passed over, nor a command that ended the
+connection or was answered with an error, but for those whose answer is an error by definition.
 
 ● shown · ○ open, see below · empty: the dialect has no such command. The column “–” is a connection on which `VER` has
 found no dialect. On switchboards the dialect is the one in which the participant is signed in.
@@ -89,18 +90,18 @@ fn commands(
         let mut marks = Vec::new();
         let mut by_dialect = Vec::new();
         for dialect in &columns {
-            let cell = Shown { service, direction, dialect: *dialect, word: word.to_owned() };
-            let shown = coverage.of(&cell).filter(|_| cells.contains(&cell));
-            marks.push(match shown {
-                _ if !cells.contains(&cell) => "",
-                Some(_) => "●",
-                None => "○",
-            });
-            if shown.is_none() && cells.contains(&cell) && !open::OPEN.iter().any(|open| open.holds(&cell)) {
-                let title = title(service, direction, word);
-                problems.push(format!("nothing shows {title} in {}", column(*dialect)));
-            }
+            let Some(cell) = cells.iter().find(|cell| cell.word == word && cell.dialect == *dialect) else {
+                marks.push("");
+                continue;
+            };
+            let shown = coverage.of(cell);
+            marks.push(if shown.is_some() { "●" } else { "○" });
             by_dialect.extend(shown.map(|scenarios| (*dialect, scenarios)));
+            if shown.is_none() && !open::OPEN.iter().any(|open| open.holds(cell)) {
+                let (title, refused) =
+                    (title(service, direction, word), if cell.refused { " refused" } else { "" });
+                problems.push(format!("nothing shows {title}{refused} in {}", column(*dialect)));
+            }
         }
         _ = writeln!(page, "| {word} | {} |", marks.join(" | "));
         scenarios_of(&mut lists, word, &by_dialect);
@@ -246,7 +247,13 @@ mod tests {
 
     fn shown(word: &str, dialect: u8) -> Shown {
         let dialect = Some(Number(dialect));
-        Shown { service: Service::Notification, direction: Direction::ToClient, dialect, word: word.to_owned() }
+        Shown {
+            service: Service::Notification,
+            direction: Direction::ToClient,
+            dialect,
+            word: word.to_owned(),
+            refused: false,
+        }
     }
 
     fn coverage(cells: &[Shown]) -> Coverage {
