@@ -6,7 +6,8 @@
 //! | file | what |
 //! |---|---|
 //! | `parse`, `statement`, `template`, `kind`, `dialects` | text to a `script` |
-//! | `play`, `expect`, `scope`, `functions` | playing it |
+//! | `play`, `expect`, `deeds`, `scope`, `functions` | playing it |
+//! | `record` | what a playing has shown of the protocol |
 //! | `connection`, `passport` | the client's end of TCP and of the sign-in over HTTP |
 //! | `accounts` | accounts and lists, made in the store of the deployment |
 //! | `suite`, `parallel`, `outcome`, `command` | many files, and what became of each; `monarch scenario run` |
@@ -14,6 +15,7 @@
 mod accounts;
 mod command;
 mod connection;
+mod deeds;
 mod deployment;
 mod dialects;
 mod expect;
@@ -26,6 +28,7 @@ mod parse;
 mod passport;
 mod pattern;
 mod play;
+mod record;
 mod scope;
 mod script;
 mod statement;
@@ -41,4 +44,5 @@ pub use failure::{Failure, FailureKind};
 pub use outcome::Outcome;
 pub use parallel::play_all;
 pub use parse::SyntaxError;
+pub use record::{Direction, Shown};
 pub use suite::{Chain, LoadError, RunId, load};

@@ -1,10 +1,12 @@
 //! What is known once a scenario has been played.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::record::Shown;
 
 /// How one playing of one file ended.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Outcome {
     pub run: String,
     /// How long it took.
     pub took: Duration,
+    /// What it has shown of the protocol, up to a failure if there was one.
+    pub shown: BTreeSet<Shown>,
     /// What went wrong.
     pub result: Result<(), Box<Failure>>,
 }

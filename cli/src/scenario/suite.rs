@@ -141,12 +141,14 @@ impl Chain {
 
 async fn play(script: &Script, deployment: &Deployment, run: &str, dialect: Option<&str>) -> Outcome {
     let start = Instant::now();
-    let result = Player::new(script, prelude(), deployment, run, dialect).play().await;
+    let mut player = Player::new(script, prelude(), deployment, run, dialect);
+    let result = player.play().await;
     Outcome {
         path: script.path.clone(),
         dialect: dialect.map(str::to_owned),
         run: run.to_owned(),
         took: start.elapsed(),
+        shown: player.shown(),
         result: result.map_err(Box::new),
     }
 }
