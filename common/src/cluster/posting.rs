@@ -140,7 +140,9 @@ fn size(notice: &Notice) -> usize {
         Notice::Presence { presence: None, .. }
         | Notice::Probe { .. }
         | Notice::Removed { .. }
-        | Notice::Outstanding { .. } => 0,
+        | Notice::Outstanding { .. }
+        | Notice::PickUp { .. }
+        | Notice::PickedUp { .. } => 0,
     };
     REST + texts
 }

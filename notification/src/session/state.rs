@@ -19,6 +19,7 @@ use super::copies::Copies;
 use super::doubt::Doubt;
 use super::out::Out;
 use super::own::Own;
+use super::pickup::PickUp;
 use super::{Closing, Surroundings};
 use crate::roster;
 
@@ -42,6 +43,7 @@ pub(crate) struct Session {
     pub(super) contacts: Contacts,
     pub(super) asking: Asking,
     pub(super) copies: Copies,
+    pub(super) pick_up: PickUp,
     /// Whether the last edit has happened is not known.
     pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
@@ -72,6 +74,7 @@ impl Session {
             contacts: Contacts::new(dialect),
             asking: Asking::default(),
             copies: Copies::default(),
+            pick_up: PickUp::default(),
             doubt: None,
             challenges: Challenges::default(),
             heard: now,
@@ -84,6 +87,7 @@ impl Session {
         let watched = contacts.filter(|contact| contact.lists.contains(List::Forward));
         self.asking.enter(watched.map(|contact| contact.passport.clone()), now);
         self.ask_some(now, out);
+        self.pick_up.want(now);
     }
 
     fn ask_some(&mut self, now: Instant, out: &mut Out) {
@@ -178,9 +182,11 @@ impl Session {
             Notice::ProbeAnswer { from, stamp, presence } => self.hear(&from, stamp, Some(presence), true, out),
             Notice::Probe { from, reply_to } => self.answer_probe(from, reply_to, out),
             Notice::Property { of, property, value } => self.hear_property(&of, property, &value, out),
-            // Its row waits in the store; picking it up comes with offline messages.
-            Notice::Outstanding { participation } => tracing::debug!(%participation, "something is outstanding"),
+            // At once: that moment has passed.
+            Notice::Outstanding { .. } => self.pick_up.want(self.heard),
             Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) => {}
+            // The driver's as well, and the switchboards'.
+            Notice::PickedUp { .. } | Notice::PickUp { .. } => {}
         }
     }
 
@@ -233,7 +239,8 @@ impl Session {
         let silence = self.longest_silence(config).map(|silence| self.heard + silence);
         let (challenges, contacts) = (self.challenges.deadline(), self.contacts.deadline());
         let (asking, doubt, copies) = (self.asking.deadline(), self.doubt_deadline(), self.copies_deadline());
-        let deadlines = [challenges, contacts, asking, doubt, copies, silence];
+        let pick_up = self.pick_up.deadline().filter(|_| self.may_be_rung());
+        let deadlines = [challenges, contacts, asking, doubt, copies, pick_up, silence];
         deadlines.into_iter().flatten().min()
     }
 
@@ -245,6 +252,7 @@ impl Session {
         self.challenges.tick(now, env, out);
         self.contacts.tick(now, out);
         self.ask_some(now, out);
+        out.pick_up |= self.may_be_rung() && self.pick_up.begins(now);
     }
 }
 

@@ -222,6 +222,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
                 addr: ([192, 0, 2, 21], 1864).into(),
                 caller: from(),
                 caller_name: "Bob B".into(),
+                kept_for: None,
             };
             let outcome = session.invite(&invitation, world, out);
             out.line(format!("({outcome:?})").into());
