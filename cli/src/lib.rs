@@ -1,10 +1,12 @@
-//! The `monarch` command: starts the suite, tends store and accounts, shows history, plays scenarios.
+//! The `monarch` command: starts the suite, tends store and accounts, shows history, leaves messages, plays
+//! scenarios.
 //!
 //! Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 could not reach what it needed.
 
 mod account;
 mod failure;
 mod history;
+mod message;
 pub mod scenario;
 mod store;
 mod terminal;
@@ -46,6 +48,9 @@ enum Command {
     /// Read conversations
     #[command(subcommand)]
     History(history::HistoryCommand),
+    /// Send messages without a client
+    #[command(subcommand)]
+    Message(message::MessageCommand),
     /// Play scripted clients against a running deployment
     #[command(subcommand)]
     Scenario(scenario::ScenarioCommand),
@@ -89,6 +94,10 @@ async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Fai
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             history::run(command, &store, &mut out).await?;
             out.flush()?;
+        }
+        Command::Message(command) => {
+            let config = config::load(&sources)?.config;
+            message::run(command, &config, &mut std::io::stdout()).await?;
         }
         Command::Scenario(command) => {
             let config = config::load(&sources)?.config;

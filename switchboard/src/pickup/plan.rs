@@ -1,12 +1,12 @@
 //! Reading what was kept for a principal: a bounded part of it at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::{made_ms, wall_ms};
 use common::model::{InboxId, MessageId, Passport, Roster};
-use common::store::{Cursor, KEPT_FOR, Participation, Result, SETTLED_AFTER, Store};
+use common::store::{Cursor, InboxMessage, KEPT_FOR, Participation, Result, SETTLED_AFTER, Store};
 use uuid::Uuid;
 
 use super::ledger::{Line, Reading};
@@ -187,9 +187,13 @@ async fn read_inbox(
 ) -> Result<()> {
     let inbox = store.inbox(who, INBOX).await?;
     plan.more |= inbox.len() == INBOX;
-    let (mut waiting, now) = (std::collections::VecDeque::new(), wall_ms());
+    let (mut waiting, now) = (VecDeque::new(), wall_ms());
+    let age = |message: &InboxMessage| Duration::from_millis(now.saturating_sub(message.id.made_ms()));
+    // What was sent in one go is brought in one go.
+    let is_under_way = inbox.first().is_some_and(|first| age(first) <= 2 * SETTLED_AFTER);
+    let youngest = inbox.last().map(age).filter(|age| is_under_way && *age <= SETTLED_AFTER);
     for message in inbox {
-        let age = Duration::from_millis(now.saturating_sub(message.id.made_ms()));
+        let age = youngest.unwrap_or_else(|| age(&message));
         if age <= SETTLED_AFTER {
             // The watermark must not pass it yet, since another may still be put in before it.
             plan.wait_for(SETTLED_AFTER.saturating_sub(age) + Duration::from_millis(1));
