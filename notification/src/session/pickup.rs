@@ -28,7 +28,7 @@ pub(crate) struct PickUp {
     /// When to ask. Passed over while the client can't be rung.
     due: Option<Instant>,
     state: State,
-    /// Something new has been heard of meanwhile.
+    /// Something new has been heard of while it was asking.
     again: bool,
     /// The switchboard that served last.
     known: Option<Life>,
@@ -57,12 +57,12 @@ pub(crate) enum Asked {
 }
 
 impl PickUp {
-    /// Something may have been kept: it is asked for at `at`, or after what is under way.
+    /// Something may have been kept: it is asked for at `at`. A switchboard that serves already looks once more.
     pub(super) fn want(&mut self, at: Instant) {
-        if self.state == State::Idle {
-            self.due = Some(self.due.map_or(at, |due| due.min(at)));
-        } else {
+        if self.state == State::Asking {
             self.again = true;
+        } else {
+            self.due = Some(self.due.map_or(at, |due| due.min(at)));
         }
     }
 
@@ -83,20 +83,32 @@ impl PickUp {
     pub(super) fn asked(&mut self, asked: Asked, now: Instant) {
         match asked {
             Asked::Nothing => self.end(true, now),
-            Asked::Of(node, generation) => (self.state, self.known) = (State::Served, Some((node, generation))),
+            Asked::Of(node, generation) => {
+                (self.state, self.known) = (State::Served, Some((node, generation)));
+                if std::mem::take(&mut self.again) {
+                    self.due = Some(now);
+                }
+            }
             Asked::Failed => self.end(false, now),
         }
     }
 
-    /// What was under way has ended.
-    pub(super) fn end(&mut self, complete: bool, now: Instant) {
+    /// What was under way has ended. `complete`: there is no reason to ask again.
+    fn end(&mut self, complete: bool, now: Instant) {
         self.state = State::Idle;
         self.failures = if complete { 0 } else { self.failures + 1 };
         if !complete {
             let pause = PAUSES.0.saturating_mul(1 << (self.failures - 1).min(5)).min(PAUSES.1);
             self.due = Some(now + pause);
-        } else if self.again {
+        } else if std::mem::take(&mut self.again) {
             self.due = Some(now);
+        }
+    }
+
+    /// The switchboard has ended. While it is asked again that says nothing new.
+    pub(super) fn served(&mut self, complete: bool, now: Instant) {
+        if self.state == State::Served {
+            self.end(complete, now);
         }
     }
 
@@ -123,7 +135,7 @@ impl Session {
     /// The switchboard has brought what was kept, if this session is the one that had asked.
     pub(crate) fn picked_up(&mut self, epoch: Epoch, complete: bool, now: Instant) {
         if epoch == self.here.epoch {
-            self.pick_up.end(complete, now);
+            self.pick_up.served(complete, now);
         }
     }
 
@@ -197,11 +209,15 @@ mod tests {
         assert!(pick_up.deadline().is_none() && !pick_up.begins(now));
         pick_up.want(now);
         assert!(pick_up.begins(now) && !pick_up.begins(now));
-        pick_up.asked(of(life()), now);
-        assert_eq!(pick_up.deadline(), None);
         pick_up.want(now);
         assert_eq!(pick_up.deadline(), None, "after what is under way");
-        pick_up.end(true, now);
+        pick_up.served(false, now);
+        pick_up.asked(of(life()), now);
+        assert!(pick_up.begins(now), "though it serves: the word of its end may have been lost");
+        pick_up.asked(of(life()), now);
+        assert_eq!(pick_up.deadline(), None);
+        pick_up.served(true, now);
+        pick_up.want(now);
         assert!(pick_up.begins(now));
         pick_up.asked(Asked::Nothing, now);
         assert_eq!((pick_up.deadline(), pick_up.known.clone()), (None, Some(life())));
@@ -218,7 +234,7 @@ mod tests {
             now += Duration::from_secs(secs);
         }
         assert!(pick_up.begins(now));
-        pick_up.end(true, now);
+        pick_up.asked(Asked::Nothing, now);
         assert_eq!((pick_up.deadline(), pick_up.failures), (None, 0));
     }
 
@@ -229,7 +245,8 @@ mod tests {
         assert!(pick_up.begins(now));
         pick_up.asked(of(life()), now);
         pick_up.lost(&(NodeId::parse("sb-2").unwrap(), Generation(1)), now);
-        assert_eq!(pick_up.deadline(), None, "another one serves");
+        assert!(pick_up.begins(now), "who serves looks once more, since another one is dead");
+        pick_up.asked(of(life()), now);
         pick_up.lost(&life(), now);
         assert!(pick_up.begins(now) && pick_up.known.is_none());
     }

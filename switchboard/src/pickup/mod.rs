@@ -44,7 +44,10 @@ use room::Met;
 pub(crate) use lives::Life;
 
 /// Principals who are served at once. Each holds at most about 600 KiB of messages.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 512;
+/// After so many rings that nobody has answered the rest waits for the next sign-in as well: a client that is mute must not
+/// keep its place for as long as it has senders.
+const MOST_SILENT: usize = 3;
 /// Plans for one principal in a row; then it is the others' turn.
 const MOST_PLANS: usize = 100;
 /// Attempts at writing a cursor, and the pause before the second one. What can't be written is delivered once more.
@@ -199,6 +202,7 @@ impl Pickup {
                 tracing::debug!(who = %self.who, count = letters.len(), "brings kept messages");
                 match room::bring(board, self, epoch, &sender, letters).await {
                     Met::Came => moved = true,
+                    Met::NoAnswer if silent.len() + 1 >= MOST_SILENT => return Ok(true),
                     Met::NoAnswer => _ = silent.insert(sender),
                     Met::Failed => return Ok(false),
                 }

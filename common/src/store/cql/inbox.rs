@@ -31,6 +31,9 @@ pub(super) fn put(db: &Db, who: &Passport, message: &InboxMessage) -> Result<Bou
     )
 }
 
+/// The most rows that are asked for at once.
+const MOST_ROWS: i32 = 128;
+
 type Row = (Uuid, Uuid, String, Vec<u8>);
 
 /// See [`Store::inbox`](crate::store::Store::inbox).
@@ -42,7 +45,8 @@ pub(super) async fn read(db: &Db, who: &Passport, limit: usize, now_ms: u64) -> 
     // One more: another machine's clock may be a little ahead.
     let (mut messages, mut bytes) = (Vec::new(), 0);
     for week in first..=week_of(now_ms) + 1 {
-        let statement = bind(&db.statements.inbox, &(who.as_str(), week, watermark))?;
+        let mut statement = bind(&db.statements.inbox, &(who.as_str(), week, watermark))?;
+        statement.set_page_size(i32::try_from(limit).unwrap_or(MOST_ROWS).clamp(1, MOST_ROWS));
         let mut from = Some(PagingState::start());
         while let Some(page) = from.take() {
             let Rows { rows, next }: Rows<Row> = db.page(&statement, page).await?;

@@ -13,7 +13,7 @@ use common::cluster::{Admittance, Cookie, Invitation, Load, Location, Node, Noti
 use common::config::NotificationConfig;
 use common::model::{
     ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits, List, Lists, NodeId,
-    Passport, Presence, Property, Roster, Settings, Status, StrangerPolicy,
+    ParticipationId, Passport, Presence, Property, Roster, Settings, Status, StrangerPolicy,
 };
 use common::msnp::{Command, Decoder, Dialect, Service, TrId};
 use uuid::Uuid;
@@ -176,7 +176,7 @@ fn check(dialect: &'static Dialect, script: &str) {
 }
 
 /// `bob looks STATUS message`, `bob answers STATUS`, `bob gone`, `bob asks`, `bob calls`, `bob phones VALUE`,
-/// `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`.
+/// `bob kept EPOCH`, `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`, `outstanding`, `serves`, `brought EPOCH all|part`.
 fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world: &World, out: &mut Out) {
     let mut words = line.split(' ');
     let (subject, verb) = (words.next().unwrap(), words.next().unwrap_or_default());
@@ -198,6 +198,14 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
             *now += Duration::from_secs(secs.parse().unwrap());
             session.tick(*now, world, out);
         }
+        ("outstanding", _) => {
+            session.notice(Notice::Outstanding { participation: ParticipationId(Uuid::nil()) }, out);
+        }
+        ("serves", _) => {
+            let asked = super::Asked::Of(NodeId::parse("sb-1").unwrap(), Generation(7));
+            session.asked_for_kept(asked, *now);
+        }
+        ("brought", epoch) => session.picked_up(Epoch(epoch.parse().unwrap()), rest == "all", *now),
         ("lost", node) => session.node_lost(&NodeId::parse(node).unwrap(), *now, out),
         ("edit", effect) => edit(session, effect, rest, out),
         (_, "looks") => {
@@ -213,7 +221,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
             let notice = Notice::Property { of: from(), property: Property::MobilePhone, value: rest.into() };
             session.notice(notice, out);
         }
-        (_, "calls") => {
+        (_, "calls" | "kept") => {
             let invitation = Invitation {
                 conversation: ConversationId(Uuid::from_u128(2)),
                 session: 11_752_013,
@@ -222,7 +230,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
                 addr: ([192, 0, 2, 21], 1864).into(),
                 caller: from(),
                 caller_name: "Bob B".into(),
-                kept_for: None,
+                kept_for: rest.parse().ok().map(Epoch),
             };
             let outcome = session.invite(&invitation, world, out);
             out.line(format!("({outcome:?})").into());
@@ -289,6 +297,9 @@ fn report(out: Out, played: &mut String) {
     );
     for post in posts {
         let _ = writeln!(played, "> {}", post.replace("@example.com", ""));
+    }
+    if out.pick_up {
+        let _ = writeln!(played, "? kept");
     }
     if let Some(closing) = out.close {
         let _ = writeln!(played, "! {}", closing.label());
