@@ -39,15 +39,17 @@ async fn hears(chat: &mut Client, texts: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// `alice` says something to `bob` in a conversation, and gets her `ACK`; bob's side is returned.
-async fn says(at_alice: &mut Client, alice: &str, at_bob: &mut Client, bob: &str, text: &str) -> Result<Client> {
-    let (mut chat, at) = soon(client::open_chat((at_alice, alice), (at_bob, bob))).await?;
+/// `alice` says something to `bob` in a conversation, and gets her `ACK`. Returns their sides; bob's has not read it.
+async fn says(
+    (at_alice, alice): (&mut Client, &str),
+    (at_bob, bob): (&mut Client, &str),
+    text: &str,
+) -> Result<(Client, Client)> {
+    let (mut chat, unread) = soon(client::open_chat((at_alice, alice), (at_bob, bob))).await?;
     let trid = chat.message("A", &client::text(text)).await?.to_string();
     let answer = soon(chat.receive()).await?;
     ensure!(answer.verb() == "ACK" && answer.token(1) == trid, "{:?}", answer.tokens);
-    // Bob need not see her go.
-    std::mem::forget(chat);
-    Ok(at)
+    Ok((chat, unread))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,7 +57,7 @@ async fn a_ring_that_nobody_answers_comes_again_at_the_next_sign_in() -> Result<
     play(one_of_each(&["switchboard.kept_secs=1"]), async |world| {
         let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
         let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
-        let unread = says(&mut at_alice, &alice, &mut at_bob, &bob, "are you there?").await?;
+        let (_chat, unread) = says((&mut at_alice, &alice), (&mut at_bob, &bob), "are you there?").await?;
         // Lost while bob is signed in: he is rung at once.
         unread.reset()?;
         let ring = soon(at_bob.expect("RNG")).await?;
@@ -83,7 +85,7 @@ async fn what_a_dead_switchboard_has_left_reaches_those_who_are_signed_in() -> R
     play(one_of_each(&[]), async |world| {
         let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
         let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
-        let _unread = says(&mut at_alice, &alice, &mut at_bob, &bob, "before it died").await?;
+        let _sides = says((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
         world.kill("switchboard-1").await?;
         world.restart("switchboard-1").await?;
         world.ready().await?;
