@@ -150,7 +150,7 @@ async fn accept(listener: &Listener, board: &Arc<Board>) {
     }
 }
 
-/// Once a second: ends quiet conversations, publishes the load.
+/// Once a second: ends quiet conversations, looks who is alive, publishes the load.
 async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -161,6 +161,7 @@ async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
         }
         board.conversations.end_quiet(config.switchboard.idle_secs);
         board.history.observe();
+        board.pickups.see(cluster.view().of(Role::Switchboard));
         board.metrics.cursors_age.set(board.cursors.age().as_secs_f64());
         cluster.publish(load(&config, board.conversations.participants(), false));
     }

@@ -139,8 +139,8 @@ pub trait Store: Send + Sync + 'static {
     /// back to what was confirmed before. A participation that is not recorded is passed over.
     async fn set_live_cursors(&self, cursors: Vec<(Passport, ParticipationId, Option<MessageId>)>) -> Result<()>;
 
-    /// Moves the offline cursor, forwards only; only the switchboard that brings the principal what was kept calls it. A participation that is not
-    /// recorded is passed over.
+    /// Moves the offline cursor, forwards only; only the switchboard that brings the principal what was kept calls it.
+    /// A participation that is not recorded is passed over.
     async fn set_offline_cursor(
         &self,
         who: &Passport,

@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration_tests::accounts::PASSWORD;
 use integration_tests::client::{self, Client};
-use integration_tests::{World, program};
+use integration_tests::{Plan, World, program};
 use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
+use crate::operators::metric;
 use crate::{SILENCE, one_of_each, people, play, soon};
 
 async fn sign_in(world: &World, who: &str) -> Result<Client> {
@@ -91,6 +92,31 @@ async fn what_a_dead_switchboard_has_left_reaches_those_who_are_signed_in() -> R
         world.ready().await?;
         let mut chat = answered(&mut at_bob, &bob, &alice).await?;
         hears(&mut chat, &["before it died"]).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_switchboard_brings_what_a_dead_one_has_left() -> Result<()> {
+    play(Plan { switchboard: 2, ..one_of_each(&[]) }, async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
+        let _sides = says((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
+        let mut dead = None;
+        for name in ["switchboard-1", "switchboard-2"] {
+            if metric(world.process(name)?, "monarch_switchboard_participants").await? == 2 {
+                dead = Some(name);
+            }
+        }
+        world.kill(dead.context("nobody has the conversation")?).await?;
+        let mut chat = answered(&mut at_bob, &bob, &alice).await?;
+        hears(&mut chat, &["before it died"]).await?;
+        chat.raw(b"OUT\r\n").await?;
+        soon(chat.rest()).await?;
+        drop(at_bob);
+        let mut at_bob = sign_in(world, &bob).await?;
+        ensure!(!is_rung(&mut at_bob, SILENCE).await, "rung for what was delivered");
+        Ok(())
     })
     .await
 }

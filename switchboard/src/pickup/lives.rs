@@ -31,34 +31,39 @@ pub(super) enum Left {
     Probably,
 }
 
-/// Since when lives of switchboards are absent.
+/// When lives of switchboards were last known to gossip; of one that was never, when that was first asked.
 #[derive(Debug, Default)]
 pub(super) struct Lives(Mutex<HashMap<(NodeId, Generation), Instant>>);
 
 impl Lives {
     /// So long a life must be absent until it counts as dead.
     const SILENCE: Duration = Duration::from_secs(7);
-    /// Absent lives that are remembered. Beyond that all are forgotten, and waited for anew.
+    /// Lives that are remembered. Beyond that all are forgotten, and those that are absent waited for anew.
     const MOST: usize = 4096;
+
+    /// A life is known to gossip. To be told about once a second of each.
+    pub(super) fn see(&self, node: &NodeId, generation: Generation) {
+        self.judge(Life::Living, node, generation);
+    }
 
     /// Takes in what gossip says at this moment.
     pub(super) fn judge(&self, life: Life, node: &NodeId, generation: Generation) -> Left {
-        let mut absent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (node.clone(), generation);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (key, now) = ((node.clone(), generation), Instant::now());
+        if known.len() >= Self::MOST && !known.contains_key(&key) {
+            known.clear();
+        }
         match life {
             Life::Living => {
-                absent.remove(&key);
+                known.insert(key, now);
                 Left::No
             }
             Life::Superseded => {
-                absent.remove(&key);
+                known.remove(&key);
                 Left::ForGood
             }
             Life::Absent => {
-                if absent.len() >= Self::MOST && !absent.contains_key(&key) {
-                    absent.clear();
-                }
-                let since = absent.entry(key).or_insert_with(Instant::now).elapsed();
+                let since = now.duration_since(*known.entry(key).or_insert(now));
                 match Self::SILENCE.saturating_sub(since) {
                     Duration::ZERO => Left::Probably,
                     left => Left::NotYet(left),

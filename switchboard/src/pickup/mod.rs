@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::cluster::{Deliver, Notice, Outcome};
+use common::cluster::{Deliver, Node, Notice, Outcome};
 use common::model::{Endpoint, Epoch, Passport};
 use common::store::StoreError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -95,6 +95,11 @@ impl Pickups {
 
     fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// Switchboards that gossip knows at this moment. To be told about once a second.
+    pub(crate) fn see<'a>(&self, switchboards: impl Iterator<Item = &'a Node>) {
+        switchboards.for_each(|node| self.lives.see(&node.id, node.generation));
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Passport, Arc<Pickup>>> {
