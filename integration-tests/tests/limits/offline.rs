@@ -127,6 +127,10 @@ async fn operators_leave_messages_to_those_who_are_away() -> Result<()> {
         let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
         for text in ["one", "two"] {
             let mut monarch = Command::new(program("monarch")?);
+            // What tests are told is no setting.
+            for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MONARCH_")) {
+                monarch.env_remove(name);
+            }
             monarch.arg("--config").arg(world.directory().join("monarch.toml"));
             let done = monarch.args(["message", "send", &alice, &bob, text]).output().await?;
             let said = String::from_utf8_lossy(&done.stdout).into_owned();

@@ -166,6 +166,8 @@ pub(super) async fn ask(services: Arc<Services>, who: Passport, epoch: Epoch, kn
 /// Whether something waits that may be picked up; a switchboard that gossip has just lost counts as dead here, and who
 /// serves decides.
 async fn is_kept(services: &Services, who: &Passport) -> Result<bool, StoreError> {
+    // It is never closed, so there always is a place at last.
+    let _place = services.kept_reads.acquire().await;
     let view = services.view();
     let waits = |row: &Participation| row.closed || !view.has(&row.switchboard, row.generation);
     if services.store.participations(who).await?.iter().any(waits) {
