@@ -1,4 +1,5 @@
-//! The `monarch` command: starts the suite, tends store and accounts, shows history, speaks to users, plays scenarios.
+//! The `monarch` command: starts the suite, tends store and accounts, shows history, speaks to users, leaves messages, plays
+//! scenarios.
 //!
 //! Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 could not reach what it needed.
 
@@ -6,6 +7,7 @@ mod account;
 mod broadcast;
 mod failure;
 mod history;
+mod message;
 mod orders;
 pub mod scenario;
 mod store;
@@ -51,6 +53,9 @@ enum Command {
     History(history::HistoryCommand),
     /// Tell everybody who is signed in something, or that the service goes down
     Broadcast(broadcast::BroadcastArgs),
+    /// Send messages without a client
+    #[command(subcommand)]
+    Message(message::MessageCommand),
     /// Play scripted clients against a running deployment
     #[command(subcommand)]
     Scenario(scenario::ScenarioCommand),
@@ -98,6 +103,10 @@ async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Fai
         Command::Broadcast(args) => {
             let config = config::load(&sources)?.config;
             broadcast::run(args, &config, &mut std::io::stdin().lock(), &mut std::io::stdout()).await?;
+        }
+        Command::Message(command) => {
+            let config = config::load(&sources)?.config;
+            message::run(command, &config, &mut std::io::stdout()).await?;
         }
         Command::Scenario(command) => {
             let config = config::load(&sources)?.config;

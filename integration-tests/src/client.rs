@@ -226,17 +226,25 @@ pub async fn open_chat(
         bail!("{callee_name} could not be rung: {:?}", ringing.tokens);
     }
     let rng = callee.expect("RNG").await?;
-    let mut at_callee = Client::connect(rng.token(2).parse().context("a switchboard's address")?).await?;
-    let answer = format!("{callee_name} {} {}", rng.token(4), rng.token(1));
-    let trid = at_callee.send("ANS", &answer).await?.to_string();
-    loop {
-        let received = at_callee.receive().await?;
-        if received.verb() == "ANS" && received.token(1) == trid {
-            break;
-        }
-    }
+    let at_callee = answer(&rng, callee_name).await?;
     at_caller.expect("JOI").await?;
     Ok((at_caller, at_callee))
+}
+
+/// Answers a ring: the connection to the conversation, on which what comes next has not been read.
+///
+/// # Errors
+/// When any step fails.
+pub async fn answer(ring: &Received, callee_name: &str) -> Result<Client> {
+    let mut client = Client::connect(ring.token(2).parse().context("a switchboard's address")?).await?;
+    let answer = format!("{callee_name} {} {}", ring.token(4), ring.token(1));
+    let trid = client.send("ANS", &answer).await?.to_string();
+    loop {
+        let received = client.receive().await?;
+        if received.verb() == "ANS" && received.token(1) == trid {
+            return Ok(client);
+        }
+    }
 }
 
 /// A text message's payload.

@@ -1,10 +1,11 @@
-//! kill -9 in the middle of a chat: whatever was acknowledged is in the history afterwards, exactly once and in order.
+//! kill -9 in the middle of a chat: whatever was acknowledged is in the history afterwards, exactly once and in order, and
+//! reaches its recipient.
 //!
 //! The checker reads the database itself, not through the suite.
 //!
 //! `MONARCH_KILL_MESSAGES=20000` makes the chats longer; `scripts/kill-cql` kills a node of the database meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -18,6 +19,8 @@ use tokio::time::timeout;
 const ACKNOWLEDGED: usize = 2_000;
 /// After so many more the test says how far it is; scripts wait for it.
 const PROGRESS: usize = 500;
+/// Messages of which a part is unread when the switchboard dies: more than is brought at a time.
+const UNREAD: usize = 600;
 /// Messages on their way at once.
 const WINDOW: usize = 32;
 /// How long anything may take that happens by itself.
@@ -59,6 +62,59 @@ async fn what_was_acknowledged_survives_kill_9_of_a_switchboard() -> Result<()> 
     chat_until(&mut beliefs, chat, enough, async || Ok(())).await?;
     check(&world, &beliefs, enough).await?;
     world.shut_down().await
+}
+
+/// Of what was acknowledged bob misses nothing: he hears it live, or as an offline message after the death.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_reaches_its_recipient_after_kill_9_of_a_switchboard() -> Result<()> {
+    let mut world = World::start(Plan::default()).await?;
+    let (alice, bob) = two_people(&world).await?;
+    let ((_at_alice, mut at_bob), (mut alice_says, mut bob_hears)) = meet(&world, &alice, &bob).await?;
+    let (mut trids, mut acknowledged, mut heard) = (HashMap::new(), HashSet::new(), HashSet::new());
+    for number in 0..UNREAD {
+        let trid = alice_says.message("A", &client::text(&format!("message {number}"))).await?;
+        trids.insert(trid.to_string(), number);
+    }
+    // Bob reads a part of it and then no more, though all of it is on its way to him.
+    while heard.len() < UNREAD / 4 {
+        let received = timeout(PATIENCE, bob_hears.receive()).await??;
+        heard.extend(number_in(&received.payload));
+    }
+    while acknowledged.len() < UNREAD / 2 {
+        let received = timeout(PATIENCE, alice_says.receive()).await??;
+        if received.verb() == "ACK" {
+            acknowledged.extend(trids.get(received.token(1)).copied());
+        }
+    }
+    world.kill("switchboard-1").await?;
+    while let Ok(Ok(received)) = timeout(PATIENCE, alice_says.receive()).await {
+        if received.verb() == "ACK" {
+            acknowledged.extend(trids.get(received.token(1)).copied());
+        }
+    }
+    drop(bob_hears);
+    world.restart("switchboard-1").await?;
+    world.ready().await?;
+    let mut rings = 0;
+    while !acknowledged.is_subset(&heard) {
+        let ring = timeout(PATIENCE, at_bob.expect("RNG")).await.context("no ring")??;
+        ensure!(ring.token(5) == alice.as_str(), "{:?}", ring.tokens);
+        let mut chat = client::answer(&ring, bob.as_str()).await?;
+        rings += 1;
+        loop {
+            let received = timeout(PATIENCE, chat.receive()).await.context("the rest does not come")??;
+            if received.verb() == "BYE" {
+                break;
+            }
+            heard.extend(number_in(&received.payload));
+        }
+    }
+    println!("{} acknowledged, {} heard, {rings} rings", acknowledged.len(), heard.len());
+    world.shut_down().await
+}
+
+fn number_in(payload: &[u8]) -> Option<usize> {
+    std::str::from_utf8(payload).ok()?.rsplit_once("message ")?.1.parse().ok()
 }
 
 async fn world_kill(world: &mut World) -> Result<()> {
@@ -124,7 +180,7 @@ async fn chat_until(
         };
         (at_bob, ended)
     });
-    let mut waiting = std::collections::HashMap::new();
+    let mut waiting = HashMap::new();
     let mut blow = Some(blow);
     loop {
         while waiting.len() < WINDOW && beliefs.acknowledged.len() + waiting.len() < enough + WINDOW {

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::cluster::{Deliver, Invitation, Notice, Outcome};
-use common::model::{Bulletin, Endpoint, Epoch, NodeId, Passport};
+use common::model::{Bulletin, Endpoint, Epoch, Generation, NodeId, Passport};
 use common::net::{Mailbox, Sender, mailbox};
 use tokio::sync::oneshot;
+
+use crate::session::Asked;
 
 /// What a session finds in its mailbox.
 #[derive(Debug)]
@@ -27,6 +29,17 @@ pub(crate) enum Item {
     Missed,
     /// That notification node is dead, and the grace for its users is over.
     NodeLost(NodeId),
+    /// What came of asking for what was kept.
+    AskedForKept(Asked),
+    /// That life of a switchboard is dead: what it has left may be asked for after that time.
+    SwitchboardLost {
+        /// Which.
+        node: NodeId,
+        /// Which of its lives.
+        generation: Generation,
+        /// Each session has another one, so that the store isn't asked by all at once.
+        after: Duration,
+    },
     /// This process shuts down.
     ShutDown,
 }
@@ -100,7 +113,7 @@ impl Hub {
     }
 
     /// Tells every session something.
-    pub(crate) fn tell_all(&self, item: impl Fn() -> Item) {
+    pub(crate) fn tell_all(&self, mut item: impl FnMut() -> Item) {
         for shard in &self.shards {
             for entry in lock(shard).values().flatten() {
                 // A closed mailbox belongs to a session that is ending anyway.
@@ -125,6 +138,16 @@ impl Hub {
             }
         }
         told
+    }
+
+    /// Tells one session something.
+    pub(crate) fn tell(&self, who: &Passport, epoch: Epoch, item: Item) {
+        let shard = self.shard(who);
+        let session = shard.get(who).into_iter().flatten().find(|entry| entry.epoch == Some(epoch));
+        if let Some(session) = session {
+            // A closed mailbox belongs to a session that is ending anyway.
+            let _ = session.sender.send(item, 0);
+        }
     }
 
     fn shard(&self, who: &Passport) -> MutexGuard<'_, Shard> {
@@ -302,6 +325,7 @@ mod tests {
             addr: ([127, 0, 0, 1], 1865).into(),
             caller: Passport::parse("bob@example.com").unwrap(),
             caller_name: "Bob".into(),
+            kept_for: None,
         })
     }
 

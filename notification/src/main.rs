@@ -23,12 +23,13 @@ use common::config::{self, Config, Program};
 use common::credentials::{AttemptGuard, SealingKey};
 use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
 use common::telemetry::{self, Admin, Readiness, Registry};
+use tokio::sync::Semaphore;
 
 use hub::{Hub, Item};
 use last_active::LastActive;
 use metrics::Metrics;
 use passwords::Passwords;
-use services::Services;
+use services::{KEPT_READS, Services};
 
 /// How long sessions may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -98,6 +99,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         md5,
         hub,
         buffers: Arc::default(),
+        kept_reads: Semaphore::new(KEPT_READS),
         last_active: LastActive::default(),
         metrics,
         shutdown: shutdown.clone(),

@@ -9,6 +9,7 @@ use common::credentials::AttemptGuard;
 use common::model::{Limits, Rates};
 use common::net::{BufferPool, Shutdown};
 use common::store::SharedStore;
+use tokio::sync::Semaphore;
 
 use crate::hub::Hub;
 use crate::last_active::LastActive;
@@ -40,6 +41,8 @@ pub(crate) struct Services {
     pub(crate) hub: Arc<Hub>,
     /// Read buffers.
     pub(crate) buffers: Arc<BufferPool>,
+    /// Places of sessions that look whether something was kept for them: in a storm of sign-ins the store has more to do.
+    pub(crate) kept_reads: Semaphore,
     /// When principals were last here.
     pub(crate) last_active: LastActive,
     /// Counters.
@@ -47,6 +50,9 @@ pub(crate) struct Services {
     /// The way out.
     pub(crate) shutdown: Shutdown,
 }
+
+/// See [`Services::kept_reads`].
+pub(crate) const KEPT_READS: usize = 64;
 
 impl Surroundings for Services {
     fn config(&self) -> &NotificationConfig {

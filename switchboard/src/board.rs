@@ -10,7 +10,7 @@ use common::clock::{MessageClock, wall_ms};
 use common::cluster::{
     Admittance, Cluster, Cookie, CookieRole, Invitation, Keyring, Nonces, Notice, Outcome, TicketError,
 };
-use common::model::{ParticipationId, Passport, Rate};
+use common::model::{Epoch, Generation, NodeId, ParticipationId, Passport, Rate};
 use common::net::{BufferPool, Shutdown};
 use common::store::SharedStore;
 
@@ -19,6 +19,7 @@ use crate::conversations::Conversations;
 use crate::cursors::Cursors;
 use crate::history::History;
 use crate::metrics::Metrics;
+use crate::pickup::{Life, Pickups};
 
 /// What all connections of this process share.
 pub(crate) struct Board {
@@ -40,6 +41,7 @@ pub(crate) struct Board {
     pub(crate) conversations: Conversations,
     pub(crate) history: Arc<History>,
     pub(crate) cursors: Cursors,
+    pub(crate) pickups: Pickups,
     pub(crate) clock: MessageClock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pool: Arc<BufferPool>,
@@ -66,6 +68,12 @@ pub(crate) trait Peers: Send + Sync + 'static {
 
     /// Tells a principal that one of its participations was closed with something outstanding.
     fn outstanding(&self, who: &Passport, participation: ParticipationId);
+
+    /// Tells the session of that epoch that it has been brought what was kept; `complete`: all that is wanted now.
+    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool);
+
+    /// What is known of a life of a switchboard.
+    fn life(&self, node: &NodeId, generation: Generation) -> Life;
 }
 
 /// The doorman of a running switchboard.
@@ -103,5 +111,17 @@ impl Peers for Cluster {
 
     fn outstanding(&self, who: &Passport, participation: ParticipationId) {
         self.post(vec![(who.clone(), Notice::Outstanding { participation })]);
+    }
+
+    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool) {
+        self.post(vec![(who.clone(), Notice::PickedUp { epoch, complete })]);
+    }
+
+    fn life(&self, node: &NodeId, generation: Generation) -> Life {
+        match self.view().node(node) {
+            Some(known) if known.generation == generation => Life::Living,
+            Some(known) if known.generation > generation => Life::Superseded,
+            _ => Life::Absent,
+        }
     }
 }

@@ -17,6 +17,7 @@ use common::net::Sender;
 use common::store::{ChannelMember, HistoryWrite, MessageKind, ParticipationUse, StoredMessage};
 use tokio::time::Instant;
 
+use crate::handing::Handed;
 use crate::history::{Kept, Made};
 use crate::participation::{Participation, Write};
 use crate::push::{Farewell, Heard, Push, Receipt, Ticket, push};
@@ -307,6 +308,20 @@ impl Conversation {
         };
         let write = HistoryWrite { message, participations, members };
         Some(Kept { write, writes, made: Made::now(), conversation: Arc::clone(self) })
+    }
+
+    /// Whether somebody is there.
+    pub(crate) fn has(&self, who: &Passport) -> bool {
+        self.lock().participants.iter().any(|p| p.participation.passport == *who)
+    }
+
+    /// Puts a message that was kept for one participant into its mailbox; nothing of it is stored. The others hear
+    /// nothing of it.
+    pub(crate) fn hand(&self, to: &Passport, spoken: &Spoken, handed: Handed) {
+        self.touch();
+        if let Some(listener) = self.lock().participants.iter().find(|p| p.participation.passport == *to) {
+            push(&listener.mailbox, Push::Message(spoken.clone(), Heard::Handed(handed)));
+        }
     }
 
     /// The store has these rows of a channel: they need not be written again.

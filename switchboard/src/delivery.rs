@@ -4,23 +4,23 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use common::model::MessageId;
 use tokio::time::Instant;
 
 use crate::push::Ticket;
 
-/// The live cursor of one participation: the last message up to which the other side has confirmed every byte.
-#[derive(Debug, Default)]
-pub(crate) struct LiveCursor {
+/// The live cursor of one participation: the last message up to which the other side has confirmed every byte. `M` is
+/// what messages are known by.
+#[derive(Debug)]
+pub(crate) struct LiveCursor<M> {
     /// Where kept messages end in the stream to the client, oldest first.
-    unconfirmed: VecDeque<(u64, MessageId)>,
-    confirmed: Option<MessageId>,
+    unconfirmed: VecDeque<(u64, M)>,
+    confirmed: Option<M>,
     /// Where it stood before the client sent its last command: a kernel may confirm what no client has read, but
     /// who sends has most likely read what came before.
-    at_last_command: Option<MessageId>,
+    at_last_command: Option<M>,
     /// What is known of commands that are still to come.
-    mark: Option<Mark>,
-    reported: Option<MessageId>,
+    mark: Option<Mark<M>>,
+    reported: Option<M>,
 }
 
 /// A command that ends behind byte `arrived` was sent after `confirmed` was confirmed.
@@ -28,17 +28,23 @@ pub(crate) struct LiveCursor {
 /// A command may have been in a buffer for long when it is handled. What was confirmed by then says nothing about
 /// what its sender had read.
 #[derive(Debug, Clone, Copy)]
-struct Mark {
+struct Mark<M> {
     arrived: u64,
-    confirmed: Option<MessageId>,
+    confirmed: Option<M>,
 }
 
-impl LiveCursor {
+impl<M> Default for LiveCursor<M> {
+    fn default() -> Self {
+        Self { unconfirmed: VecDeque::new(), confirmed: None, at_last_command: None, mark: None, reported: None }
+    }
+}
+
+impl<M: Copy + PartialEq> LiveCursor<M> {
     /// More entries than this are thinned out: the cursor then moves in greater steps, never too far.
     const MOST: usize = 1024;
 
     /// A kept message was queued and ends at byte `end` of the stream.
-    pub(crate) fn queued(&mut self, message: MessageId, end: u64) {
+    pub(crate) fn queued(&mut self, message: M, end: u64) {
         if self.unconfirmed.len() == Self::MOST {
             // Of each pair the later one stays: the cursor moves when both are confirmed.
             let mut later = true;
@@ -103,7 +109,7 @@ impl LiveCursor {
     }
 
     /// The place to write behind, if it has moved.
-    pub(crate) fn report(&mut self) -> Option<MessageId> {
+    pub(crate) fn report(&mut self) -> Option<M> {
         let moved = self.has_moved();
         self.reported = self.confirmed;
         self.confirmed.filter(|_| moved)
@@ -111,7 +117,7 @@ impl LiveCursor {
 
     /// The final place: all that was confirmed if the connection ended in order, otherwise back to the client's
     /// last command.
-    pub(crate) fn finish(&self, in_order: bool) -> Option<MessageId> {
+    pub(crate) fn finish(&self, in_order: bool) -> Option<M> {
         if in_order { self.confirmed } else { self.at_last_command }
     }
 }
@@ -157,6 +163,7 @@ impl Awaited {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::model::MessageId;
     use uuid::Uuid;
 
     fn id(number: u128) -> MessageId {
@@ -224,7 +231,7 @@ mod tests {
         let mut cursor = LiveCursor::default();
         for number in 1..=100_000 {
             cursor.queued(id(number), 10 * number as u64);
-            assert!(cursor.unconfirmed.len() <= LiveCursor::MOST);
+            assert!(cursor.unconfirmed.len() <= LiveCursor::<MessageId>::MOST);
         }
         for bytes in (0..1_000_000).step_by(777) {
             cursor.confirm(bytes);

@@ -10,6 +10,7 @@
 //! | `kind` | which messages are kept |
 //! | `history` | what is kept, on its bounded way into the store |
 //! | `participation`, `delivery`, `cursors`, `departure` | delivery as a cursor over history: the row of an admission, how far its client has got, the cursor written behind, the end of the row |
+//! | `pickup/`, `handing` | bringing principals what was kept for them |
 
 mod board;
 mod conversation;
@@ -17,10 +18,12 @@ mod conversations;
 mod cursors;
 mod delivery;
 mod departure;
+mod handing;
 mod history;
 mod kind;
 mod metrics;
 mod participation;
+mod pickup;
 mod push;
 mod server;
 mod session;

@@ -52,6 +52,8 @@ pub(crate) struct Metrics {
     pub(crate) cursors_age: Gauge<f64, AtomicU64>,
     /// Seconds from the making of a message's id to the store's answer.
     pub(crate) append_seconds: Histogram,
+    /// Kept messages that were delivered.
+    pub(crate) kept_delivered: Counter,
     messages: Vec<Counter>,
 }
 
@@ -79,6 +81,7 @@ impl Metrics {
             pending_age: Gauge::default(),
             cursors_age: Gauge::default(),
             append_seconds: Histogram::new(buckets),
+            kept_delivered: Counter::default(),
             messages,
         };
         let part = registry.sub_registry_with_prefix("switchboard");
@@ -96,6 +99,7 @@ impl Metrics {
             "Of the oldest live cursor to be written",
             metrics.cursors_age.clone(),
         );
+        part.register("kept_delivered", "Kept messages that were delivered", metrics.kept_delivered.clone());
         part.register("history_append_seconds", "Until durable", metrics.append_seconds.clone());
         metrics
     }

@@ -12,6 +12,7 @@ use common::net::Sender;
 use common::store::MessageKind;
 use tokio::time::Instant;
 
+use crate::handing::Handed;
 use crate::metrics::{Fate, Metrics};
 
 /// Bytes that may wait in a participant's mailbox; its outbox has a bound of its own. One that overflows is
@@ -41,6 +42,8 @@ pub(crate) enum Heard {
     Kept(MessageId),
     /// Its sender waits until it is written.
     Awaited(Ticket),
+    /// It was kept, and is handed over now: whoever does that follows how far the listener has got.
+    Handed(Handed),
 }
 
 /// Why the switchboard ends a participation.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use common::clock::{HybridClock, MessageClock};
-use common::cluster::{Cluster, Keyring, Load, Me, Nonces, OrderDesk, Role};
+use common::cluster::{Cluster, Deliver, Keyring, Load, Me, Nonces, OrderDesk, Role};
 use common::config::Config;
 use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
 use common::store::{self, SharedStore};
@@ -20,6 +20,7 @@ use crate::conversations::{Conversations, LOOK};
 use crate::cursors::Cursors;
 use crate::history::History;
 use crate::metrics::Metrics;
+use crate::pickup::{Desk, Pickups};
 use crate::session;
 
 /// How long conversations may take to end when the process does: a connection lingers for 2 s, a message is given
@@ -58,12 +59,16 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
         load: load(config, 0, false),
         directory: config.store.path.clone(),
     };
-    let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
+    let desk = Arc::new(Desk::default());
+    let deliver: Arc<dyn Deliver> = desk.clone();
+    let cluster =
+        Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 
     let board = Arc::new(board(config, addr, &cluster, keys, store, metrics, shutdown)?);
+    desk.open(&board);
     let addresses = [
         ("clients", listens),
         ("gossip", cluster.gossip_addr()),
@@ -118,6 +123,7 @@ fn board(
         conversations: Conversations::new(rules, Arc::clone(&metrics)),
         history: History::new(Arc::clone(&store), Arc::clone(&metrics), shutdown.clone()),
         cursors: Cursors::new(Arc::clone(&store)),
+        pickups: Pickups::new(Duration::from_secs(part.kept_secs.min(120))),
         clock: MessageClock::new()?,
         pool: Arc::new(BufferPool::default()),
         shutdown: shutdown.clone(),
@@ -147,7 +153,7 @@ async fn accept(listener: &Listener, board: &Arc<Board>) {
     }
 }
 
-/// Once a second: ends quiet conversations, publishes the load.
+/// Once a second: ends quiet conversations, looks who is alive, publishes the load.
 async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -158,6 +164,7 @@ async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
         }
         board.conversations.end_quiet(config.switchboard.idle_secs);
         board.history.observe();
+        board.pickups.see(cluster.view().of(Role::Switchboard));
         board.metrics.cursors_age.set(board.cursors.age().as_secs_f64());
         cluster.publish(load(&config, board.conversations.participants(), false));
     }

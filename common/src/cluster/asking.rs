@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::delivery::better;
+use super::node::Node;
 use super::notice::{Location, Notice, Outcome};
 use super::posting::{Batches, group_size};
 use super::ring::{Place, Ring};
@@ -39,6 +40,21 @@ impl Router {
     pub(super) async fn route(&self, to: &Passport, notice: Notice, patience: Duration) -> Outcome {
         let groups = vec![Group { to: to.clone(), notices: vec![notice] }];
         let outcomes = timeout(patience, self.carry(groups, patience)).await.unwrap_or_default();
+        outcomes.first().copied().unwrap_or(Outcome::Unknown)
+    }
+
+    /// See [`super::Cluster::hand`].
+    pub(super) async fn hand_over(
+        &self,
+        to: &Node,
+        who: &Passport,
+        notice: Notice,
+        patience: Duration,
+    ) -> Outcome {
+        let place = Place { node: to.id.clone(), generation: to.generation };
+        let parcels = vec![Parcel { epoch: None, group: Group { to: who.clone(), notices: vec![notice] } }];
+        let Some(wait) = hand(self, &place, parcels, patience) else { return Outcome::Unknown };
+        let outcomes = handed(timeout(patience, wait).await.ok());
         outcomes.first().copied().unwrap_or(Outcome::Unknown)
     }
 

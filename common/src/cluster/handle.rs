@@ -75,8 +75,8 @@ const FAREWELL: u32 = 3;
 const TOLD: u32 = 3;
 
 impl Cluster {
-    /// Binds the gossip and peer addresses and takes part until shutdown. `deliver` is the hub of a notification
-    /// node, and absent elsewhere.
+    /// Binds the gossip and peer addresses and takes part until shutdown. `deliver` is whoever takes in
+    /// notices here: the hub of a notification node.
     ///
     /// Shutdown waits about 1.5 s for the other nodes to hear of it, if there are any; until then notices still go out.
     ///
@@ -240,6 +240,12 @@ impl Cluster {
         } else {
             Outcome::Accepted
         }
+    }
+
+    /// Hands a notice about a principal to another live node itself, of any tier, and says what became of it, after
+    /// `patience` at the latest.
+    pub async fn hand(&self, to: &Node, who: &Passport, notice: Notice, patience: Duration) -> Outcome {
+        self.router.hand_over(to, who, notice, patience).await
     }
 
     /// Sends notices to many without waiting: grouped by owner node, one batch each. Notices from one task to one

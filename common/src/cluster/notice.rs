@@ -55,6 +55,9 @@ pub struct Invitation {
     pub caller: Passport,
     /// The caller's friendly name, decoded.
     pub caller_name: Arc<str>,
+    /// The caller is away, and the switchboard speaks in its name: it has messages kept for the session of this epoch,
+    /// which alone is rung.
+    pub kept_for: Option<Epoch>,
 }
 
 /// What happened.
@@ -118,6 +121,18 @@ pub enum Notice {
     },
     /// Operators have something to say.
     Bulletin(Bulletin),
+    /// To a switchboard: bring the recipient what was kept for it. [`Outcome::Accepted`]: a [`Notice::PickedUp`] follows.
+    PickUp {
+        /// The session that asks.
+        epoch: Epoch,
+    },
+    /// The end of what [`Notice::PickUp`] began.
+    PickedUp {
+        /// The session that has asked.
+        epoch: Epoch,
+        /// Nothing is left but what was not answered. Otherwise it is worth asking again, a little later.
+        complete: bool,
+    },
 }
 
 /// What became of a notice.
@@ -133,7 +148,8 @@ pub enum Outcome {
     Unknown,
 }
 
-/// The sessions of this node, as the router sees them. Implemented by the notification tier's hub.
+/// Whoever takes in notices at this node, as the router sees it: the sessions, implemented by the notification tier's hub;
+/// at a switchboard whoever brings what was kept, which has no sessions.
 #[async_trait::async_trait]
 pub trait Deliver: Send + Sync + 'static {
     /// Hands a notice to the principal's sessions here; only to that of `epoch`, if one is named.

@@ -142,7 +142,9 @@ fn size(notice: &Notice) -> usize {
         | Notice::Probe { .. }
         | Notice::Removed { .. }
         | Notice::Bulletin(Bulletin::ShutDown { .. })
-        | Notice::Outstanding { .. } => 0,
+        | Notice::Outstanding { .. }
+        | Notice::PickUp { .. }
+        | Notice::PickedUp { .. } => 0,
     };
     REST + texts
 }

@@ -476,6 +476,8 @@ pub struct SwitchboardConfig {
     pub idle_secs: u64,
     /// Seconds that an invitation's cookie opens the conversation; at most 120.
     pub cookie_secs: u64,
+    /// Seconds that somebody has to answer the ring of messages that were kept; at most 120.
+    pub kept_secs: u64,
 }
 
 impl Default for SwitchboardConfig {
@@ -496,6 +498,7 @@ impl Default for SwitchboardConfig {
             authenticate_secs: 60,
             idle_secs: 300,
             cookie_secs: 120,
+            kept_secs: 60,
         }
     }
 }

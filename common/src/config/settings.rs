@@ -221,6 +221,7 @@ const SWITCHBOARD: &[Setting] = &[
     setting("switchboard.authenticate_secs", seconds(1, DAY), "From the connection to `USR` or `ANS`"),
     setting("switchboard.idle_secs", seconds(0, 30 * DAY), "Silence after which a conversation ends; 0: never"),
     setting("switchboard.cookie_secs", seconds(1, 120), "How long an invitation's cookie opens the conversation"),
+    setting("switchboard.kept_secs", seconds(1, 120), "Time to answer the ring of messages that were kept"),
 ];
 
 /// All settings, section by section.

@@ -36,6 +36,8 @@ uuid_id! {
     ConversationId;
     /// One admission of a principal to a conversation; a rejoin is a new one.
     ParticipationId;
+    /// A message in the inbox of somebody who was away: a UUID v7, made when it is put there.
+    InboxId;
     /// The random id of the claim that won a passport; a passport registered anew has another.
     ClaimId;
     /// A contact in its owner's list, as dialects from MSNP10 name it.

@@ -13,8 +13,8 @@ mod roster;
 pub use account::{AddPrompt, Properties, Property, Settings, StrangerPolicy};
 pub use bulletin::{Bulletin, BulletinError, BulletinText};
 pub use ids::{
-    ChannelId, ClaimId, ContactId, ConversationId, Endpoint, Epoch, Generation, GroupId, MessageId, NodeId,
-    ParticipationId,
+    ChannelId, ClaimId, ContactId, ConversationId, Endpoint, Epoch, Generation, GroupId, InboxId, MessageId,
+    NodeId, ParticipationId,
 };
 pub use limits::Limits;
 pub use lists::{List, Lists};

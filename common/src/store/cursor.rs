@@ -13,7 +13,7 @@ use crate::model::MessageId;
 
 /// How far the exact point stays behind the time before a reading, in milliseconds: a write is confirmed within
 /// 5 s of the making of its id, and the clocks of two nodes that serve differ by 1 s at most; 1 s to spare.
-const SETTLED_AFTER_MS: u64 = 7_000;
+pub(super) const SETTLED_AFTER_MS: u64 = 7_000;
 
 /// The most ids that a cursor holds above its point: 64 KiB, or 585 messages a second in one channel. What is
 /// beyond waits until the point has risen.
@@ -29,6 +29,18 @@ pub(super) const HELD_BACK: Duration = Duration::from_millis(200);
 /// The first byte of a cursor: how the rest is to be read.
 const FORM: u8 = 1;
 const ID_LEN: usize = 16;
+
+impl Cursor {
+    /// Behind a message, or before all that are made after an id. Not exact by itself: what is written later below it,
+    /// by anybody, is not read. It is for what one conversation has said, whose ids rise.
+    #[must_use]
+    pub fn behind(message: MessageId) -> Self {
+        let mut bytes = Vec::with_capacity(1 + ID_LEN);
+        bytes.push(FORM);
+        bytes.extend_from_slice(message.0.as_bytes());
+        Self(bytes)
+    }
+}
 
 /// One reading of a channel, from its cursor to the next.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ pub mod battery;
 pub mod cql;
 mod cursor;
 mod history;
+mod inbox;
 mod open;
 mod roster;
 pub mod sqlite;
@@ -26,10 +27,11 @@ pub use history::{
     ChannelMember, ChannelOf, Cursor, HistoryWrite, MessageKind, Page, Participation, ParticipationUse,
     StoredMessage,
 };
+pub use inbox::{InboxMessage, KEPT_FOR, SETTLED_AFTER};
 pub use open::{migrate, open, open_when_there};
 pub use roster::Edit;
 
-use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};
+use crate::model::{ChannelId, ClaimId, InboxId, MessageId, ParticipationId, Passport, Roster};
 
 /// A store that tasks share.
 pub type SharedStore = Arc<dyn Store>;
@@ -137,8 +139,8 @@ pub trait Store: Send + Sync + 'static {
     /// back to what was confirmed before. A participation that is not recorded is passed over.
     async fn set_live_cursors(&self, cursors: Vec<(Passport, ParticipationId, Option<MessageId>)>) -> Result<()>;
 
-    /// Moves the offline cursor, forwards only; only the principal's session calls it. A participation that is not
-    /// recorded is passed over.
+    /// Moves the offline cursor, forwards only; only the switchboard that brings the principal what was kept calls it.
+    /// A participation that is not recorded is passed over.
     async fn set_offline_cursor(
         &self,
         who: &Passport,
@@ -158,4 +160,18 @@ pub trait Store: Send + Sync + 'static {
     /// Removes a participation that waits for nothing more. A message that the same process appended before does
     /// not bring it back; one appended later would.
     async fn remove_participation(&self, who: &Passport, participation: ParticipationId) -> Result<()>;
+
+    // The inbox: messages to principals who were away, sent by nobody in a conversation.
+
+    /// Puts a message into somebody's inbox. Its id must be made just before: who reads relies on this to return within
+    /// 5 s of that, or not to count as done. It is gone after [`KEPT_FOR`] by itself.
+    async fn put_in_inbox(&self, who: &Passport, message: InboxMessage) -> Result<()>;
+
+    /// Up to `limit` messages of an inbox, from the watermark on, oldest first; large payloads end it early. None that
+    /// is older than [`KEPT_FOR`].
+    async fn inbox(&self, who: &Passport, limit: usize) -> Result<Vec<InboxMessage>>;
+
+    /// Notes that all up to this message are delivered: they are not read again. Never moves back. To be called only for
+    /// what is older than [`SETTLED_AFTER`], since others may still put in what is younger.
+    async fn set_inbox_watermark(&self, who: &Passport, id: InboxId) -> Result<()>;
 }

@@ -1,5 +1,5 @@
 //! What shows only in a deployment with other settings, or in one that has lost a part: deadlines, limits, grace,
-//! guessed passwords, nodes that are gone; and what operators and resolvers ask, or order.
+//! guessed passwords, nodes that are gone, and what they have not delivered; and what operators and resolvers ask, or order.
 
 mod broadcast;
 mod clear_text;
@@ -9,6 +9,7 @@ mod grace;
 mod guessing;
 mod lists;
 mod losses;
+mod offline;
 mod operators;
 mod rates;
 mod sizes;

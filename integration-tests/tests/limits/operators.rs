@@ -73,7 +73,7 @@ async fn answers(process: &Process) -> Result<()> {
 }
 
 /// A metric without labels.
-async fn metric(process: &Process, name: &str) -> Result<u64> {
+pub(crate) async fn metric(process: &Process, name: &str) -> Result<u64> {
     let (_, metrics) = process.get("/metrics").await?;
     let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     Ok(value.with_context(|| format!("no {name} in {metrics}"))?.parse()?)

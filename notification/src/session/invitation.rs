@@ -15,7 +15,7 @@ const LONGEST_LIFE: u64 = 120;
 impl Session {
     /// `XFR t SB`
     pub(super) fn open_switchboard(&self, trid: TrId, env: &dyn Surroundings, out: &mut Out) {
-        if !self.own.is_visible() || !self.takes_invitations {
+        if !self.may_be_rung() {
             return out.refuse(ErrorCode::NotWhileHidden, trid);
         }
         let view = env.view();
@@ -33,9 +33,11 @@ impl Session {
         out.line(invitation::switchboard(trid, node.client_addr, &cookie));
     }
 
-    /// Somebody calls. Rung only by those who are allowed, and only while others can see the principal.
+    /// Somebody calls. Rung only by those who are allowed, and only while others can see the principal. Messages that were
+    /// kept ring the session that has asked for them.
     pub(crate) fn invite(&self, call: &Invitation, env: &dyn Surroundings, out: &mut Out) -> Outcome {
-        if !self.own.is_visible() || !self.takes_invitations || !self.roster.allows(&call.caller) {
+        let asked_for = call.kept_for.is_none_or(|epoch| epoch == self.here.epoch);
+        if !self.may_be_rung() || !self.roster.allows(&call.caller) || !asked_for {
             return Outcome::Refused;
         }
         let bound_to = Admittance {
@@ -64,7 +66,7 @@ impl Session {
 }
 
 /// The switchboard that is least loaded for its size, among those that take conversations; ties at random.
-fn least_loaded(view: &View, random: u64) -> Option<&Node> {
+pub(super) fn least_loaded(view: &View, random: u64) -> Option<&Node> {
     // load / capacity, compared without division.
     let lighter = |a: &Node, b: &Node| {
         let share = |of: &Node, other: &Node| u128::from(of.load.load) * u128::from(other.load.capacity.max(1));

@@ -11,6 +11,7 @@
 //! | `contacts` | what the client was shown of its contacts |
 //! | `asking` | contacts are asked how they look, a few at a time |
 //! | `challenge`, `invitation` | `CHL`; `XFR SB` and `RNG` |
+//! | `pickup` | asking for what was kept |
 //! | `copies` | what contacts keep of the principal's name, written behind |
 //! | `edit` | edits of the roster: planned, made durable, applied, answered |
 //! | `doubt` | edits that the store did not confirm |
@@ -28,6 +29,7 @@ mod invitation;
 mod online;
 mod out;
 mod own;
+mod pickup;
 mod sign_in;
 mod state;
 mod surroundings;
@@ -57,6 +59,7 @@ use sign_in::SignedIn;
 #[cfg(test)]
 pub(crate) use asking::Asking;
 pub(crate) use closing::Closing;
+pub(crate) use pickup::Asked;
 pub(crate) use state::Session;
 pub(crate) use surroundings::Surroundings;
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::inbox::Inbox;
 use super::out::{Out, Piece};
-use super::{Closing, Session, copies, doubt, edit};
+use super::{Closing, Session, copies, doubt, edit, pickup};
 use crate::hub::Item;
 use crate::services::Services;
 
@@ -169,6 +169,7 @@ impl<'a, T: Transport> Online<'a, T> {
         match item {
             Item::Notice(Notice::Added { .. } | Notice::Removed { .. }) => self.inbox.put_off(item),
             Item::Notice(_) | Item::Invite(..) | Item::Missed => self.take_now(item),
+            Item::AskedForKept(_) | Item::SwitchboardLost { .. } => self.take_now(item),
             // These end the session or make it say something of itself: better once it knows where it stands.
             Item::Displaced | Item::Reannounce | Item::NodeLost(_) | Item::ShutDown => self.inbox.put_off(item),
         }
@@ -180,6 +181,13 @@ impl<'a, T: Transport> Online<'a, T> {
         match item {
             Item::Notice(Notice::Bulletin(bulletin)) => {
                 self.session.bulletin(&bulletin, &self.services.config, &mut out);
+            }
+            Item::Notice(Notice::PickedUp { epoch, complete }) => {
+                self.session.picked_up(epoch, complete, Instant::now().into_std());
+            }
+            Item::AskedForKept(asked) => self.session.asked_for_kept(asked, Instant::now().into_std()),
+            Item::SwitchboardLost { node, generation, after } => {
+                self.session.switchboard_lost(&node, generation, (Instant::now() + after).into_std());
             }
             Item::Notice(notice) => {
                 self.services.metrics.notices_in.inc();
@@ -224,10 +232,20 @@ impl<'a, T: Transport> Online<'a, T> {
         }
     }
 
+    /// Somebody else asks, since the session has its client to serve.
+    fn ask_for_kept(&self) {
+        let (who, epoch) = (self.session.passport.clone(), self.session.here.epoch);
+        let known = self.session.picked_up_by().cloned();
+        self.services.shutdown.spawn(pickup::ask(Arc::clone(self.services), who, epoch, known));
+    }
+
     /// Carries out what the session wants done.
     pub(super) fn apply(&mut self, mut out: Out) {
         if apply(self.connection, self.services, &mut out) && !self.backlogged {
             self.flush();
+        }
+        if out.pick_up {
+            self.ask_for_kept();
         }
         if let Some(closing) = out.close {
             self.closing.get_or_insert(closing);

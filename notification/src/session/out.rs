@@ -24,6 +24,8 @@ pub(crate) struct Out {
     pub(crate) posts: Vec<(Passport, Notice)>,
     /// For sessions whose place is known.
     pub(crate) direct: Vec<(Location, Passport, Notice)>,
+    /// What was kept for the principal is to be asked for.
+    pub(crate) pick_up: bool,
     /// The session is to end, once the client has got its pieces.
     pub(crate) close: Option<Closing>,
     /// The client is slow: something written earlier still waits, and how contacts look is better said later.

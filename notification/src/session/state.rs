@@ -21,6 +21,7 @@ use super::copies::Copies;
 use super::doubt::Doubt;
 use super::out::Out;
 use super::own::Own;
+use super::pickup::PickUp;
 use super::{Closing, Surroundings};
 use crate::roster::{self, Renamed};
 
@@ -44,6 +45,7 @@ pub(crate) struct Session {
     pub(super) contacts: Contacts,
     pub(super) asking: Asking,
     pub(super) copies: Copies,
+    pub(super) pick_up: PickUp,
     /// Whether the last edit has happened is not known.
     pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
@@ -84,6 +86,7 @@ impl Session {
             contacts: Contacts::new(dialect),
             asking: Asking::default(),
             copies: Copies::default(),
+            pick_up: PickUp::default(),
             doubt: None,
             challenges: Challenges::default(),
             buckets: Buckets::default(),
@@ -98,6 +101,7 @@ impl Session {
         self.asking = Asking::default();
         self.asking.enter(watched.map(|contact| contact.passport.clone()), now);
         self.ask_some(now, out);
+        self.pick_up.want(now);
     }
 
     /// Contacts have said more than fitted into the mailbox: all are asked again, and who does not answer has gone.
@@ -235,9 +239,11 @@ impl Session {
             Notice::ProbeAnswer { from, stamp, presence } => self.hear(&from, stamp, Some(presence), true, out),
             Notice::Probe { from, reply_to } => self.answer_probe(from, reply_to, out),
             Notice::Property { of, property, value } => self.hear_property(&of, property, &value, out),
-            // Its row waits in the store; picking it up comes with offline messages.
-            Notice::Outstanding { participation } => tracing::debug!(%participation, "something is outstanding"),
+            // At once: that moment has passed.
+            Notice::Outstanding { .. } => self.pick_up.want(self.heard),
             Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) | Notice::Bulletin(_) => {}
+            // The driver's as well, and the switchboards'.
+            Notice::PickedUp { .. } | Notice::PickUp { .. } => {}
         }
     }
 
@@ -301,7 +307,8 @@ impl Session {
         let silence = self.longest_silence(config).map(|silence| self.heard + silence);
         let (challenges, contacts) = (self.challenges.deadline(), self.contacts.deadline());
         let (asking, doubt, copies) = (self.asking.deadline(), self.doubt_deadline(), self.copies_deadline());
-        let deadlines = [challenges, contacts, asking, doubt, copies, silence];
+        let pick_up = self.pick_up.deadline().filter(|_| self.may_be_rung());
+        let deadlines = [challenges, contacts, asking, doubt, copies, pick_up, silence];
         deadlines.into_iter().flatten().min()
     }
 
@@ -317,6 +324,7 @@ impl Session {
             self.contacts.expect_answers(now + self.asking.duration());
         }
         self.contacts.tick(now, out);
+        out.pick_up |= self.may_be_rung() && self.pick_up.begins(now);
     }
 }
 

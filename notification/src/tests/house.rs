@@ -16,6 +16,7 @@ use common::telemetry::Registry;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -24,7 +25,7 @@ use crate::hub::{Hub, Item};
 use crate::last_active::LastActive;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
-use crate::services::Services;
+use crate::services::{KEPT_READS, Services};
 use crate::session;
 
 /// How long something may take to come.
@@ -80,6 +81,7 @@ impl House {
             md5: Some(Passwords::new(key.clone()).unwrap()),
             hub,
             buffers: Arc::default(),
+            kept_reads: Semaphore::new(KEPT_READS),
             last_active: LastActive::default(),
             metrics,
             shutdown,

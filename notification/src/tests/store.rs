@@ -4,10 +4,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};
+use common::model::{ChannelId, ClaimId, InboxId, MessageId, ParticipationId, Passport, Roster};
 use common::store::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
-    NewAccount, Page, Participation, Result, SharedStore, Store, StoreError, StoredMessage,
+    InboxMessage, NewAccount, Page, Participation, Result, SharedStore, Store, StoreError, StoredMessage,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -111,4 +111,7 @@ moody! {
         live_cursor: Option<MessageId>
     ) -> ();
     remove_participation(who: &Passport, participation: ParticipationId) -> ();
+    put_in_inbox(who: &Passport, message: InboxMessage) -> ();
+    inbox(who: &Passport, limit: usize) -> Vec<InboxMessage>;
+    set_inbox_watermark(who: &Passport, id: InboxId) -> ();
 }

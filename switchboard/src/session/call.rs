@@ -101,6 +101,7 @@ impl<T: Transport> Session<T> {
             addr: board.addr,
             caller: seat.participation.passport.clone(),
             caller_name: Arc::clone(&seat.name),
+            kept_for: None,
         };
         let answer = board.peers.invite(&ring.callee, invitation, PATIENCE);
         Box::pin(async move {

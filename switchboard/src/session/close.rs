@@ -30,11 +30,14 @@ impl<T: Transport> Session<T> {
             // Also if what follows is answered by a reset.
             self.cursor.confirm(self.connection.confirmed());
             self.cursor.closed();
+            self.handing.confirm(self.connection.confirmed());
+            self.handing.closed();
         }
-        let needed = self.cursor.end();
+        let needed = self.cursor.end().max(self.handing.end());
         let in_order = linger(&mut self.connection, closed, needed).await;
         self.awaited.written(self.connection.written());
         self.cursor.confirm(self.connection.confirmed());
+        self.handing.confirm(self.connection.confirmed());
         in_order && *end != End::Violation
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::model::MessageId;
 use common::msnp::switchboard::{Request, Speaker};
 use common::msnp::verbs::{Phase, gate};
 use common::msnp::{Command, Decoder, ParseError, Service};
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use crate::board::Board;
 use crate::delivery::{Awaited, LiveCursor};
 use crate::departure;
+use crate::handing::Handing;
 use crate::kind::Kinds;
 use crate::push::{Farewell, Heard, Push};
 use call::Calls;
@@ -60,8 +62,9 @@ struct Session<T> {
     calls: Calls,
     /// A command that came while a `CAL` waits for its answer: commands are handled strictly in order.
     held: Option<Command>,
-    cursor: LiveCursor,
+    cursor: LiveCursor<MessageId>,
     awaited: Awaited,
+    handing: Handing,
 }
 
 /// Why a participation ends.
@@ -108,6 +111,7 @@ impl<T: Transport> Session<T> {
             held: None,
             cursor: LiveCursor::default(),
             awaited: Awaited::default(),
+            handing: Handing::default(),
         }
     }
 
@@ -121,6 +125,7 @@ impl<T: Transport> Session<T> {
         self.seat.leave();
         let in_order = self.close(&end).await;
         let live_cursor = self.cursor.finish(in_order);
+        self.handing.finish(in_order);
         let gone = Arc::clone(&self.seat.participation);
         let board = Arc::clone(&self.board);
         drop(self);
@@ -179,6 +184,7 @@ impl<T: Transport> Session<T> {
     fn command(&mut self, command: &Command) -> Result<(), End> {
         self.seat.conversation.touch();
         self.cursor.command(self.connection.consumed());
+        self.handing.command(self.connection.consumed());
         gate(Service::Switchboard, None, Phase::SignedIn, command)?;
         match Request::parse(command)? {
             Request::Message { trid, ack, payload } => {
@@ -226,6 +232,7 @@ impl<T: Transport> Session<T> {
                     Heard::Unnoted => {}
                     Heard::Kept(message) => self.cursor.queued(message, end),
                     Heard::Awaited(ticket) => self.awaited.queued(ticket, end),
+                    Heard::Handed(handed) => self.handing.queued(handed, end),
                 }
                 Ok(())
             }
@@ -237,7 +244,8 @@ impl<T: Transport> Session<T> {
     fn is_watching(&self) -> bool {
         let row = &self.seat.participation;
         let unreported = self.cursor.has_moved() && (row.has_row() || row.is_being_written());
-        self.cursor.is_waiting() || self.cursor.wants_mark() || unreported || self.awaited.is_bounded()
+        let live = self.cursor.is_waiting() || self.cursor.wants_mark() || unreported;
+        live || self.awaited.is_bounded() || self.handing.is_watching()
     }
 
     fn look(&mut self) {
@@ -246,6 +254,10 @@ impl<T: Transport> Session<T> {
         }
         if self.cursor.wants_mark() {
             self.cursor.mark(self.connection.arrived());
+        }
+        if self.handing.is_watching() {
+            self.handing.confirm(self.connection.confirmed());
+            self.handing.mark(self.connection.arrived());
         }
         let Seat { participation, .. } = &self.seat;
         if participation.has_row()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::clock::MessageClock;
 use common::cluster::{Cookie, CookieRole, Invitation, Outcome, TicketError};
-use common::model::{ClaimId, ConversationId, Generation, NodeId, ParticipationId, Passport, Rates};
+use common::model::{ClaimId, ConversationId, Epoch, Generation, NodeId, ParticipationId, Passport, Rates};
 use common::net::{BufferPool, Shutdown};
 use common::store::HistoryWrite;
 use common::telemetry::Registry;
@@ -22,6 +22,7 @@ use crate::conversations::Conversations;
 use crate::cursors::Cursors;
 use crate::history::History;
 use crate::metrics::Metrics;
+use crate::pickup::{Desk, Life, Pickups};
 use crate::session;
 
 pub(crate) use store::{Asked, FakeStore, Mood};
@@ -75,11 +76,14 @@ impl Doorman for Arc<FakeDoorman> {
     }
 }
 
-/// Sessions that answer invitations: `offline…` is not there, `slow…` never answers, the rest ring.
+/// Sessions that answer invitations: `offline…` is not there, `hidden…` refuses, `slow…` never answers, the rest ring.
 #[derive(Default)]
 pub(crate) struct FakePeers {
     pub(crate) invited: Mutex<Vec<(Passport, Invitation)>>,
     pub(crate) told: Mutex<Vec<Passport>>,
+    pub(crate) picked_up: Mutex<Vec<(Passport, Epoch, bool)>>,
+    /// Of switchboards, by generation; those that are not here are alive.
+    pub(crate) lives: Mutex<HashMap<Generation, Life>>,
     pub(crate) telling: Notify,
 }
 
@@ -91,7 +95,11 @@ impl Peers for Arc<FakePeers> {
             if name.starts_with("slow") {
                 std::future::pending::<()>().await;
             }
-            if name.starts_with("offline") { Outcome::NotHere } else { Outcome::Accepted }
+            match &name {
+                name if name.starts_with("offline") => Outcome::NotHere,
+                name if name.starts_with("hidden") => Outcome::Refused,
+                _ => Outcome::Accepted,
+            }
         })
     }
 
@@ -99,9 +107,30 @@ impl Peers for Arc<FakePeers> {
         lock(&self.told).push(who.clone());
         self.telling.notify_waiters();
     }
+
+    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool) {
+        lock(&self.picked_up).push((who.clone(), epoch, complete));
+        self.telling.notify_waiters();
+    }
+
+    fn life(&self, _: &NodeId, generation: Generation) -> Life {
+        lock(&self.lives).get(&generation).copied().unwrap_or(Life::Living)
+    }
 }
 
 impl FakePeers {
+    /// Waits until so many sessions were told that they have been brought what was kept.
+    pub(crate) async fn have_picked_up(&self, count: usize) -> Vec<(Passport, Epoch, bool)> {
+        loop {
+            let telling = self.telling.notified();
+            let told = lock(&self.picked_up).clone();
+            if told.len() >= count {
+                return told;
+            }
+            telling.await;
+        }
+    }
+
     /// Waits until a principal was told that something is outstanding.
     pub(crate) async fn has_told(&self, who: &Passport) {
         loop {
@@ -120,6 +149,7 @@ pub(crate) struct World {
     pub(crate) store: Arc<FakeStore>,
     pub(crate) doorman: Arc<FakeDoorman>,
     pub(crate) peers: Arc<FakePeers>,
+    pub(crate) desk: Desk,
 }
 
 impl World {
@@ -146,6 +176,7 @@ impl World {
             conversations: Conversations::new(rules, Arc::clone(&metrics)),
             history: History::new(Arc::clone(&store) as _, Arc::clone(&metrics), shutdown.clone()),
             cursors: Cursors::new(Arc::clone(&store) as _),
+            pickups: Pickups::new(Duration::from_secs(60)),
             clock: MessageClock::new().unwrap(),
             metrics,
             pool: Arc::new(BufferPool::default()),
@@ -155,7 +186,9 @@ impl World {
             let board = Arc::clone(&board);
             async move { board.cursors.run(&board.shutdown).await }
         });
-        Self { board, store, doorman, peers }
+        let desk = Desk::default();
+        desk.open(&board);
+        Self { board, store, doorman, peers, desk }
     }
 
     pub(crate) fn store_is(&self, mood: Mood) {

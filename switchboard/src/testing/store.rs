@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::model::{
-    AddPrompt, ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster, Settings, StrangerPolicy,
+    AddPrompt, ChannelId, ClaimId, Contact, ContactId, InboxId, List, MessageId, ParticipationId, Passport,
+    Roster, Settings, StrangerPolicy,
 };
 use common::store::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
-    NewAccount, Page, Participation, Result, Store, StoreError,
+    InboxMessage, NewAccount, Page, Participation, Result, Store, StoreError,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::{claim, lock};
+use super::{claim, lock, passport};
 
 /// How the store behaves.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,8 @@ pub(crate) enum Asked {
     Cursor(Passport, Option<MessageId>),
     Close(Passport, Option<MessageId>),
     Remove(Passport),
+    Offline(Passport, MessageId),
+    Watermark(Passport, InboxId),
 }
 
 /// A store in memory, as much of it as a switchboard uses.
@@ -37,14 +40,19 @@ pub(crate) struct FakeStore {
     pub(crate) mood: Mutex<Mood>,
     pub(crate) written: Mutex<Vec<HistoryWrite>>,
     pub(crate) asked: Mutex<Vec<Asked>>,
+    /// The rows of participations, by whoever they are read.
+    pub(crate) rows: Mutex<Vec<Participation>>,
+    /// What everybody's inbox holds.
+    pub(crate) letters: Mutex<Vec<InboxMessage>>,
     /// Something was written or asked.
     pub(crate) changed: Notify,
 }
 
 impl Default for FakeStore {
     fn default() -> Self {
-        let mood = Mutex::new(Mood::Well);
-        Self { mood, written: Mutex::default(), asked: Mutex::default(), changed: Notify::new() }
+        let (mood, changed) = (Mutex::new(Mood::Well), Notify::new());
+        let (written, asked, rows, letters) = Default::default();
+        Self { mood, written, asked, rows, letters, changed }
     }
 }
 
@@ -128,8 +136,20 @@ impl Store for FakeStore {
     async fn touch(&self, _: Vec<(Passport, u64)>) -> Result<()> {
         unused()
     }
-    async fn roster(&self, _: &Passport) -> Result<Option<Roster>> {
-        unused()
+    /// Everybody has blocked `blocked@example.com`.
+    async fn roster(&self, owner: &Passport) -> Result<Option<Roster>> {
+        let Some(account) = self.account(owner).await? else { return Ok(None) };
+        let blocked = passport("blocked");
+        let contact = Contact {
+            id: ContactId::of(account.claim, &blocked),
+            passport: blocked.clone(),
+            name: String::new(),
+            lists: [List::Block].into_iter().collect(),
+            groups: Default::default(),
+            properties: Default::default(),
+        };
+        let contacts = [(blocked, contact)].into();
+        Ok(Some(Roster { settings: account.settings, contacts, groups: Default::default() }))
     }
     async fn edit(&self, _: &Passport, _: Vec<Edit>) -> Result<()> {
         unused()
@@ -140,8 +160,17 @@ impl Store for FakeStore {
         self.changed.notify_waiters();
         Ok(())
     }
-    async fn read(&self, _: ChannelId, _: Option<&Cursor>, _: usize) -> Result<Page> {
-        unused()
+    /// What was written to the channel behind the point of the cursor.
+    async fn read(&self, channel: ChannelId, after: Option<&Cursor>, limit: usize) -> Result<Page> {
+        self.mood().await?;
+        let point = after.and_then(|cursor| Uuid::from_slice(&cursor.0[1..17]).ok()).unwrap_or_default();
+        let mut messages: Vec<_> = lock(&self.written).iter().map(|write| write.message.clone()).collect();
+        messages.retain(|message| message.channel == channel && message.id.0 > point);
+        messages.sort_by_key(|message| message.id);
+        let more = messages.len() > limit;
+        messages.truncate(limit);
+        let last = messages.last().map_or(MessageId(point), |message| message.id);
+        Ok(Page { messages, cursor: Cursor::behind(last), more })
     }
     async fn read_back(
         &self,
@@ -160,14 +189,25 @@ impl Store for FakeStore {
     async fn set_last_read(&self, _: &Passport, _: ChannelId, _: MessageId) -> Result<()> {
         unused()
     }
-    async fn participations(&self, _: &Passport) -> Result<Vec<Participation>> {
-        unused()
+    async fn participations(&self, who: &Passport) -> Result<Vec<Participation>> {
+        self.mood().await?;
+        Ok(lock(&self.rows).iter().filter(|row| row.passport == *who).cloned().collect())
     }
     async fn set_live_cursors(&self, cursors: Vec<(Passport, ParticipationId, Option<MessageId>)>) -> Result<()> {
         self.ask(cursors.into_iter().map(|(who, _, to)| Asked::Cursor(who, to))).await
     }
-    async fn set_offline_cursor(&self, _: &Passport, _: ParticipationId, _: MessageId) -> Result<()> {
-        unused()
+    async fn set_offline_cursor(
+        &self,
+        who: &Passport,
+        participation: ParticipationId,
+        message: MessageId,
+    ) -> Result<()> {
+        self.ask([Asked::Offline(who.clone(), message)]).await?;
+        lock(&self.rows)
+            .iter_mut()
+            .filter(|row| row.id == participation)
+            .for_each(|row| row.offline_cursor = Some(message));
+        Ok(())
     }
     async fn close_participation(
         &self,
@@ -177,7 +217,21 @@ impl Store for FakeStore {
     ) -> Result<()> {
         self.ask([Asked::Close(who.clone(), live_cursor)]).await
     }
-    async fn remove_participation(&self, who: &Passport, _: ParticipationId) -> Result<()> {
-        self.ask([Asked::Remove(who.clone())]).await
+    async fn remove_participation(&self, who: &Passport, participation: ParticipationId) -> Result<()> {
+        self.ask([Asked::Remove(who.clone())]).await?;
+        lock(&self.rows).retain(|row| row.id != participation);
+        Ok(())
+    }
+    async fn put_in_inbox(&self, _: &Passport, _: InboxMessage) -> Result<()> {
+        unused()
+    }
+    async fn inbox(&self, _: &Passport, limit: usize) -> Result<Vec<InboxMessage>> {
+        self.mood().await?;
+        Ok(lock(&self.letters).iter().take(limit).cloned().collect())
+    }
+    async fn set_inbox_watermark(&self, who: &Passport, id: InboxId) -> Result<()> {
+        self.ask([Asked::Watermark(who.clone(), id)]).await?;
+        lock(&self.letters).retain(|letter| letter.id > id);
+        Ok(())
     }
 }

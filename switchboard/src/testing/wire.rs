@@ -174,6 +174,12 @@ impl Client {
         String::from_utf8(self.take(end).await).unwrap().trim_end().to_owned()
     }
 
+    /// So many bytes, as text.
+    pub(crate) async fn bytes(&self, count: usize) -> String {
+        let next = self.take(|bytes| (bytes.len() >= count).then_some(count)).await;
+        String::from_utf8(next).unwrap()
+    }
+
     /// Expects exactly these bytes next; line ends are CRLF.
     pub(crate) async fn hears(&self, text: &str) {
         let text = text.replace('\n', "\r\n");

@@ -21,6 +21,7 @@ fn invitation() -> Notice {
         addr: ([127, 0, 0, 1], 1865).into(),
         caller: passport("caller"),
         caller_name: "Caller".into(),
+        kept_for: None,
     })
 }
 
@@ -52,6 +53,17 @@ async fn notices_find_their_way_from_every_tier() {
         let nobody = node.cluster.route(&passport("nobody"), notice(node.id(), 1), PATIENCE).await;
         assert_eq!(nobody, Outcome::NotHere, "from {}", node.id());
     }
+    // To a node itself, of any tier; it says what it makes of it.
+    let (sb, there) = (world.node("sb-1"), world.node("ns-2"));
+    let there = sb.cluster.view().node(there.cluster.id()).unwrap().clone();
+    for (name, expected) in [("1", Outcome::Accepted), ("0", Outcome::NotHere)] {
+        let outcome = sb.cluster.hand(&there, &passport(name), notice("hand", 9), PATIENCE).await;
+        assert_eq!(outcome, expected, "{name}");
+    }
+    assert_eq!(world.node("ns-2").hub.heard("1", "hand"), [9]);
+    let gone = super::Node { generation: Generation(there.generation.0 + 1), ..there };
+    let outcome = sb.cluster.hand(&gone, &passport("1"), notice("hand", 9), PATIENCE).await;
+    assert_eq!(outcome, Outcome::Unknown, "that life is not known");
     // An invitation is answered by the session itself, and a slow one delays nobody.
     let (sb, slow) = (world.node("sb-1"), world.node("ns-2"));
     slow.hub.answer("1", Outcome::Refused, Duration::from_millis(700));

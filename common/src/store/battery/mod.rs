@@ -8,6 +8,7 @@ mod accounts;
 mod cursor;
 mod durability;
 mod history;
+mod inbox;
 mod participations;
 mod roster;
 mod world;
@@ -18,6 +19,7 @@ pub use accounts::*;
 pub use cursor::*;
 pub use durability::*;
 pub use history::*;
+pub use inbox::*;
 pub use participations::*;
 pub use roster::*;
 
@@ -77,6 +79,11 @@ macro_rules! store_battery {
             a_closed_participation_is_removed_at_last
             what_is_not_recorded_is_passed_over
 
+            an_inbox_is_read_in_the_order_of_putting
+            a_watermark_moves_forwards
+            inboxes_are_bounded_and_end_by_themselves
+            a_cursor_behind_a_message_reads_on_from_there
+
             every_opening_is_the_same_store
             everything_outlasts_a_restart
             a_write_happens_though_nobody_waits
@@ -100,6 +107,7 @@ mod tests {
             include_str!("cursor.rs"),
             include_str!("durability.rs"),
             include_str!("history.rs"),
+            include_str!("inbox.rs"),
             include_str!("participations.rs"),
             include_str!("roster.rs"),
         ];

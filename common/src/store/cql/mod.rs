@@ -13,7 +13,7 @@
 //! | `calls`, `turns`, `flights` | bounds; order where timestamps don't give it; reads that are shared |
 //! | `stamps` | the timestamps of cells |
 //! | `accounts`, `names`, `settings`, `roster` | principals |
-//! | `buckets`, `history`, `pages`, `participations` | conversations |
+//! | `buckets`, `history`, `pages`, `participations`, `inbox` | conversations, and messages outside of them |
 
 mod accounts;
 mod buckets;
@@ -23,6 +23,7 @@ mod db;
 mod errors;
 mod flights;
 mod history;
+mod inbox;
 mod migrate;
 mod names;
 mod pages;
@@ -54,11 +55,11 @@ use self::turns::Turns;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
-    NewAccount, Page, Participation, Result, Store, StoredMessage,
+    InboxMessage, NewAccount, Page, Participation, Result, Store, StoredMessage,
 };
 use crate::clock::{self, HybridClock};
 use crate::config::ScyllaConfig;
-use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};
+use crate::model::{ChannelId, ClaimId, InboxId, MessageId, ParticipationId, Passport, Roster};
 
 /// What the values of a small write take up.
 const SMALL: usize = 1024;
@@ -282,6 +283,21 @@ impl Store for CqlStore {
 
     async fn remove_participation(&self, who: &Passport, participation: ParticipationId) -> Result<()> {
         let write = participations::remove(&self.db, who, participation);
+        self.write(write.map(|write| vec![write])).await
+    }
+
+    async fn put_in_inbox(&self, who: &Passport, message: InboxMessage) -> Result<()> {
+        let (db, cost) = (Arc::clone(&self.db), SMALL + message.payload.len());
+        let row = inbox::put(&db, who, &message)?;
+        self.calls.write(cost, async move { db.write(&row).await }).await
+    }
+
+    async fn inbox(&self, who: &Passport, limit: usize) -> Result<Vec<InboxMessage>> {
+        self.calls.read(inbox::read(&self.db, who, limit, clock::wall_ms())).await
+    }
+
+    async fn set_inbox_watermark(&self, who: &Passport, id: InboxId) -> Result<()> {
+        let write = inbox::set_watermark(&self.db, who, id);
         self.write(write.map(|write| vec![write])).await
     }
 }

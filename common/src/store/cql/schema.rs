@@ -55,6 +55,11 @@ const STEPS: &[&[&str]] = &[&[
         switchboard text, generation bigint, channels set<uuid>, live_cursor uuid, offline_cursor uuid,
         closed boolean, PRIMARY KEY (passport, participation))
         {by_key}",
+], &[
+    // Rows end by themselves; read from the watermark on.
+    "CREATE TABLE IF NOT EXISTS {k}.inbox (passport text, week bigint, inbox_id uuid, message_id uuid, sender text,
+        payload blob, PRIMARY KEY ((passport, week), inbox_id)) WITH CLUSTERING ORDER BY (inbox_id ASC) AND {reads}",
+    "CREATE TABLE IF NOT EXISTS {k}.inbox_watermarks (passport text PRIMARY KEY, watermark uuid) {by_key}",
 ]];
 
 /// The steps behind `version`, with the version that each leads to.

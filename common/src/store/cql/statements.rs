@@ -125,6 +125,13 @@ statements! {
         live_cursor = ? WHERE passport = ? AND participation = ?";
     Write remove_participation "DELETE FROM {k}.participations USING TIMESTAMP ?
         WHERE passport = ? AND participation = ?";
+
+    Write put_in_inbox "INSERT INTO {k}.inbox (passport, week, inbox_id, message_id, sender, payload)
+        VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ? AND TTL 2592000";
+    Read inbox "SELECT inbox_id, message_id, sender, payload FROM {k}.inbox
+        WHERE passport = ? AND week = ? AND inbox_id > ?";
+    Write set_inbox_watermark "UPDATE {k}.inbox_watermarks USING TIMESTAMP ? SET watermark = ? WHERE passport = ?";
+    Read inbox_watermark "SELECT watermark FROM {k}.inbox_watermarks WHERE passport = ?";
 }
 
 async fn prepare(

@@ -12,6 +12,7 @@ mod columns;
 mod connection;
 mod database;
 mod history;
+mod inbox;
 mod mark;
 mod participations;
 mod queue;
@@ -32,10 +33,10 @@ use self::database::Database;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
-    NewAccount, Page, Participation, Result, Store, StoreError, StoredMessage,
+    InboxMessage, NewAccount, Page, Participation, Result, Store, StoreError, StoredMessage,
 };
 use crate::clock;
-use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};
+use crate::model::{ChannelId, ClaimId, InboxId, MessageId, ParticipationId, Passport, Roster};
 
 /// What a small write takes up while it waits.
 const SMALL: usize = 512;
@@ -197,5 +198,20 @@ impl Store for SqliteStore {
     async fn remove_participation(&self, who: &Passport, participation: ParticipationId) -> Result<()> {
         let who = who.clone();
         self.history.write(SMALL, move |c| participations::remove(c, &who, participation)).await
+    }
+
+    async fn put_in_inbox(&self, who: &Passport, message: InboxMessage) -> Result<()> {
+        let (who, now) = (who.clone(), clock::wall_ms());
+        self.history.write(SMALL + message.payload.len(), move |c| inbox::put(c, &who, &message, now)).await
+    }
+
+    async fn inbox(&self, who: &Passport, limit: usize) -> Result<Vec<InboxMessage>> {
+        let (who, now) = (who.clone(), clock::wall_ms());
+        self.history.read(move |c| inbox::read(c, &who, limit, now)).await
+    }
+
+    async fn set_inbox_watermark(&self, who: &Passport, id: InboxId) -> Result<()> {
+        let who = who.clone();
+        self.history.write(SMALL, move |c| inbox::set_watermark(c, &who, id)).await
     }
 }

@@ -34,6 +34,57 @@ fn chats_open_with_cookies_bound_to_the_switchboard() {
 }
 
 #[test]
+fn what_was_kept_is_asked_for_while_the_client_may_be_rung() {
+    check(
+        MSNP8,
+        "@ begin
+         > bob probe
+         > dave probe
+         @ wait 1
+         C: CHG 9 HDN
+         S: CHG 9 HDN
+         S: CHL 0 00000000000000000001
+         > bob gone
+         > erin gone
+         @ wait 1
+         C: IMS 10 OFF
+         S: IMS 10 0 OFF
+         C: CHG 11 NLN
+         S: CHG 11 NLN
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ wait 1
+         C: IMS 12 ON
+         S: IMS 12 0 ON
+         @ wait 0
+         ? kept
+         @ bob kept 2
+         S: (Refused)
+         @ bob kept 1
+         S: RNG 11752013 192.0.2.21:1864 CKI Callee.8.120.alice@example.com.sb-2.3 bob@example.com Bob%20B
+         S: (Accepted)
+         @ outstanding
+         @ wait 0
+         @ serves
+         @ wait 0
+         ? kept
+         @ serves
+         @ brought 2 part
+         @ wait 10
+         @ brought 1 part
+         @ wait 1
+         @ wait 1
+         ? kept
+         @ serves
+         @ brought 1 all
+         @ wait 10
+         @ outstanding
+         @ wait 0
+         ? kept",
+    );
+}
+
+#[test]
 fn challenges_come_with_the_first_chg_and_then_periodically() {
     check(
         MSNP8,

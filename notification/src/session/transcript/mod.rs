@@ -13,7 +13,8 @@ use common::cluster::{Admittance, Cookie, Invitation, Load, Location, Node, Noti
 use common::config::NotificationConfig;
 use common::model::{
     Bulletin, BulletinText, ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits,
-    List, Lists, NodeId, Passport, Presence, Property, Rates, Roster, Settings, Status, StrangerPolicy,
+    List, Lists, NodeId, ParticipationId, Passport, Presence, Property, Rates, Roster, Settings, Status,
+    StrangerPolicy,
 };
 use common::msnp::{Command, Decoder, Dialect, Service, TrId};
 use uuid::Uuid;
@@ -187,7 +188,8 @@ fn check_in(world: &World, dialect: &'static Dialect, script: &str) {
 }
 
 /// `bob looks STATUS message`, `bob answers STATUS`, `bob gone`, `bob asks`, `bob calls`, `bob phones VALUE`,
-/// `operators say TEXT`, `operators stop MINUTES`, `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`.
+/// `bob kept EPOCH`, `operators say TEXT`, `operators stop MINUTES`, `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`,
+/// `outstanding`, `serves`, `brought EPOCH all|part`.
 fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world: &World, out: &mut Out) {
     let mut words = line.split(' ');
     let (subject, verb) = (words.next().unwrap(), words.next().unwrap_or_default());
@@ -216,6 +218,14 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
         ("operators", "stop") => {
             session.bulletin(&Bulletin::ShutDown { minutes: rest.parse().unwrap() }, &world.config, out);
         }
+        ("outstanding", _) => {
+            session.notice(Notice::Outstanding { participation: ParticipationId(Uuid::nil()) }, out);
+        }
+        ("serves", _) => {
+            let asked = super::Asked::Of(NodeId::parse("sb-1").unwrap(), Generation(7));
+            session.asked_for_kept(asked, *now);
+        }
+        ("brought", epoch) => session.picked_up(Epoch(epoch.parse().unwrap()), rest == "all", *now),
         ("lost", node) => session.node_lost(&NodeId::parse(node).unwrap(), *now, out),
         ("edit", effect) => edit(session, effect, rest, out),
         (_, "looks") => {
@@ -231,7 +241,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
             let notice = Notice::Property { of: from(), property: Property::MobilePhone, value: rest.into() };
             session.notice(notice, out);
         }
-        (_, "calls") => {
+        (_, "calls" | "kept") => {
             let invitation = Invitation {
                 conversation: ConversationId(Uuid::from_u128(2)),
                 session: 11_752_013,
@@ -240,6 +250,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
                 addr: ([192, 0, 2, 21], 1864).into(),
                 caller: from(),
                 caller_name: "Bob B".into(),
+                kept_for: rest.parse().ok().map(Epoch),
             };
             let outcome = session.invite(&invitation, world, out);
             out.line(format!("({outcome:?})").into());
@@ -306,6 +317,9 @@ fn report(out: Out, played: &mut String) {
     );
     for post in posts {
         let _ = writeln!(played, "> {}", post.replace("@example.com", ""));
+    }
+    if out.pick_up {
+        let _ = writeln!(played, "? kept");
     }
     if let Some(closing) = out.close {
         let _ = writeln!(played, "! {}", closing.label());

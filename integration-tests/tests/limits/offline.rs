@@ -1,0 +1,157 @@
+//! Messages that were kept: what takes a clock of its own, a lost switchboard, or an operator.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::accounts::PASSWORD;
+use integration_tests::client::{self, Client};
+use integration_tests::{Plan, World, program};
+use tokio::process::Command;
+use tokio::time::{sleep, timeout};
+
+use crate::operators::metric;
+use crate::{SILENCE, one_of_each, people, play, soon};
+
+async fn sign_in(world: &World, who: &str) -> Result<Client> {
+    soon(Client::sign_in(world.process("notification-1")?.address("clients")?, who, PASSWORD)).await
+}
+
+/// Waits for the ring in a sender's name, and answers it.
+async fn answered(at: &mut Client, who: &str, sender: &str) -> Result<Client> {
+    let ring = soon(at.expect("RNG")).await?;
+    ensure!(ring.token(5) == sender, "{:?}", ring.tokens);
+    soon(client::answer(&ring, who)).await
+}
+
+async fn is_rung(at: &mut Client, how_long: Duration) -> bool {
+    timeout(how_long, at.expect("RNG")).await.is_ok()
+}
+
+/// The next messages: a line with the time, and these texts; then the sender leaves.
+async fn hears(chat: &mut Client, texts: &[&str]) -> Result<()> {
+    let time = soon(chat.expect("MSG")).await?;
+    let time = String::from_utf8(time.payload)?;
+    ensure!(time.contains("\r\n\r\nSent 20") && time.ends_with(" UTC:"), "{time}");
+    for text in texts {
+        let message = soon(chat.receive()).await?;
+        ensure!(message.verb() == "MSG" && message.payload == client::text(text), "{message:?}");
+    }
+    ensure!(soon(chat.receive()).await?.verb() == "BYE");
+    Ok(())
+}
+
+/// `alice` says something to `bob` in a conversation, and gets her `ACK`. Returns their sides; bob's has not read it.
+async fn says(
+    (at_alice, alice): (&mut Client, &str),
+    (at_bob, bob): (&mut Client, &str),
+    text: &str,
+) -> Result<(Client, Client)> {
+    let (mut chat, unread) = soon(client::open_chat((at_alice, alice), (at_bob, bob))).await?;
+    let trid = chat.message("A", &client::text(text)).await?.to_string();
+    let answer = soon(chat.receive()).await?;
+    ensure!(answer.verb() == "ACK" && answer.token(1) == trid, "{:?}", answer.tokens);
+    Ok((chat, unread))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_that_nobody_answers_comes_again_at_the_next_sign_in() -> Result<()> {
+    play(one_of_each(&["switchboard.kept_secs=1"]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
+        let (_chat, unread) = says((&mut at_alice, &alice), (&mut at_bob, &bob), "are you there?").await?;
+        // Lost while bob is signed in: he is rung at once.
+        unread.reset()?;
+        let ring = soon(at_bob.expect("RNG")).await?;
+        sleep(Duration::from_secs(2)).await;
+        let mut late = Client::connect(ring.token(2).parse()?).await?;
+        let refused = late.request("ANS", &format!("{bob} {} {}", ring.token(4), ring.token(1))).await?;
+        ensure!(refused.verb() == "911", "{:?}", refused.tokens);
+        ensure!(!is_rung(&mut at_bob, Duration::from_secs(2)).await, "rung once more");
+        drop(at_bob);
+        let mut at_bob = sign_in(world, &bob).await?;
+        let mut chat = answered(&mut at_bob, &bob, &alice).await?;
+        hears(&mut chat, &["are you there?"]).await?;
+        chat.raw(b"OUT\r\n").await?;
+        soon(chat.rest()).await?;
+        drop(at_bob);
+        let mut at_bob = sign_in(world, &bob).await?;
+        ensure!(!is_rung(&mut at_bob, SILENCE).await, "rung for what was delivered");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_switchboard_has_left_reaches_those_who_are_signed_in() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
+        let _sides = says((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
+        world.kill("switchboard-1").await?;
+        world.restart("switchboard-1").await?;
+        world.ready().await?;
+        let mut chat = answered(&mut at_bob, &bob, &alice).await?;
+        hears(&mut chat, &["before it died"]).await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_switchboard_brings_what_a_dead_one_has_left() -> Result<()> {
+    play(Plan { switchboard: 2, ..one_of_each(&[]) }, async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
+        let _sides = says((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
+        let mut dead = None;
+        for name in ["switchboard-1", "switchboard-2"] {
+            if metric(world.process(name)?, "monarch_switchboard_participants").await? == 2 {
+                dead = Some(name);
+            }
+        }
+        world.kill(dead.context("nobody has the conversation")?).await?;
+        let mut chat = answered(&mut at_bob, &bob, &alice).await?;
+        hears(&mut chat, &["before it died"]).await?;
+        chat.raw(b"OUT\r\n").await?;
+        soon(chat.rest()).await?;
+        drop(at_bob);
+        let mut at_bob = sign_in(world, &bob).await?;
+        ensure!(!is_rung(&mut at_bob, SILENCE).await, "rung for what was delivered");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn operators_leave_messages_to_those_who_are_away() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        for text in ["one", "two"] {
+            let mut monarch = Command::new(program("monarch")?);
+            // What tests are told is no setting.
+            for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MONARCH_")) {
+                monarch.env_remove(name);
+            }
+            monarch.arg("--config").arg(world.directory().join("monarch.toml"));
+            let done = monarch.args(["message", "send", &alice, &bob, text]).output().await?;
+            let said = String::from_utf8_lossy(&done.stdout).into_owned();
+            ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+            ensure!(said == format!("sent; {bob} gets it at the next sign-in\n"), "{said}");
+        }
+        let mut at_bob = sign_in(world, &bob).await?;
+        let mut chat = answered(&mut at_bob, &bob, &alice).await.context("the first time")?;
+        hears(&mut chat, &["one", "two"]).await?;
+        // His machine is lost before he has read them.
+        chat.reset()?;
+        drop(at_bob);
+        let mut at_bob = sign_in(world, &bob).await?;
+        let mut chat = answered(&mut at_bob, &bob, &alice).await.context("the second time")?;
+        hears(&mut chat, &["one", "two"]).await?;
+        chat.raw(b"OUT\r\n").await?;
+        soon(chat.rest()).await?;
+        drop(at_bob);
+        let mut at_bob = sign_in(world, &bob).await?;
+        ensure!(!is_rung(&mut at_bob, SILENCE).await, "rung for what was delivered");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,255 @@
+//! Asking a switchboard for what was kept for the principal (offline messages).
+//!
+//! A session asks once its client may be rung, again when it hears of something new, and a little later when that has
+//! failed. One switchboard at a time serves it, the same as long as that lives: it knows what is under way.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::cluster::{Node, Notice, Outcome, Role, View};
+use common::model::{Epoch, Generation, NodeId, Passport};
+use common::store::{Participation, StoreError};
+
+use super::{Session, Surroundings, invitation};
+use crate::hub::Item;
+use crate::services::Services;
+
+/// The pauses before a session asks again after a failure, the first and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// How long a switchboard may take to say that it serves.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A life of a switchboard.
+type Life = (NodeId, Generation);
+
+/// Where a session stands.
+#[derive(Debug, Default)]
+pub(crate) struct PickUp {
+    /// When to ask. Passed over while the client can't be rung.
+    due: Option<Instant>,
+    state: State,
+    /// Something new has been heard of while it was asking.
+    again: bool,
+    /// The switchboard that served last.
+    known: Option<Life>,
+    failures: u32,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Idle,
+    /// It is being found out whether something was kept, and who brings it.
+    Asking,
+    /// A switchboard serves.
+    Served,
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Nothing was kept.
+    Nothing,
+    /// That switchboard brings it.
+    Of(NodeId, Generation),
+    /// The store or all switchboards are away.
+    Failed,
+}
+
+impl PickUp {
+    /// Something may have been kept: it is asked for at `at`. A switchboard that serves already looks once more.
+    pub(super) fn want(&mut self, at: Instant) {
+        if self.state == State::Asking {
+            self.again = true;
+        } else {
+            self.due = Some(self.due.map_or(at, |due| due.min(at)));
+        }
+    }
+
+    /// When to ask, if ever.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Whether to ask now. It is under way then.
+    pub(super) fn begins(&mut self, now: Instant) -> bool {
+        let begins = self.due.take_if(|due| *due <= now).is_some();
+        if begins {
+            (self.state, self.again) = (State::Asking, false);
+        }
+        begins
+    }
+
+    pub(super) fn asked(&mut self, asked: Asked, now: Instant) {
+        match asked {
+            Asked::Nothing => self.end(true, now),
+            Asked::Of(node, generation) => {
+                (self.state, self.known) = (State::Served, Some((node, generation)));
+                if std::mem::take(&mut self.again) {
+                    self.due = Some(now);
+                }
+            }
+            Asked::Failed => self.end(false, now),
+        }
+    }
+
+    /// What was under way has ended. `complete`: there is no reason to ask again.
+    fn end(&mut self, complete: bool, now: Instant) {
+        self.state = State::Idle;
+        self.failures = if complete { 0 } else { self.failures + 1 };
+        if !complete {
+            let pause = PAUSES.0.saturating_mul(1 << (self.failures - 1).min(5)).min(PAUSES.1);
+            self.due = Some(now + pause);
+        } else if std::mem::take(&mut self.again) {
+            self.due = Some(now);
+        }
+    }
+
+    /// The switchboard has ended. While it is asked again that says nothing new.
+    pub(super) fn served(&mut self, complete: bool, now: Instant) {
+        if self.state == State::Served {
+            self.end(complete, now);
+        }
+    }
+
+    /// A switchboard is dead: what it has left may be asked for at `at`.
+    pub(super) fn lost(&mut self, life: &Life, at: Instant) {
+        if self.known.take_if(|known| *known == *life).is_some() && self.state == State::Served {
+            self.state = State::Idle;
+        }
+        self.want(at);
+    }
+}
+
+impl Session {
+    /// Whether the client may be rung.
+    pub(super) fn may_be_rung(&self) -> bool {
+        self.own.is_visible() && self.takes_invitations
+    }
+
+    /// What came of asking for what was kept.
+    pub(crate) fn asked_for_kept(&mut self, asked: Asked, now: Instant) {
+        self.pick_up.asked(asked, now);
+    }
+
+    /// The switchboard has brought what was kept, if this session is the one that had asked.
+    pub(crate) fn picked_up(&mut self, epoch: Epoch, complete: bool, now: Instant) {
+        if epoch == self.here.epoch {
+            self.pick_up.served(complete, now);
+        }
+    }
+
+    /// A switchboard is dead.
+    pub(crate) fn switchboard_lost(&mut self, node: &NodeId, generation: Generation, at: Instant) {
+        self.pick_up.lost(&(node.clone(), generation), at);
+    }
+
+    /// The switchboard that served last.
+    pub(crate) fn picked_up_by(&self) -> Option<&(NodeId, Generation)> {
+        self.pick_up.known.as_ref()
+    }
+}
+
+/// Finds out whether something was kept and who brings it, and puts the answer into the session's mailbox.
+pub(super) async fn ask(services: Arc<Services>, who: Passport, epoch: Epoch, known: Option<Life>) {
+    let asked = match is_kept(&services, &who).await {
+        Ok(false) => Asked::Nothing,
+        Ok(true) => find(&services, &who, epoch, known).await,
+        Err(error) => {
+            tracing::warn!(%who, %error, "can't see whether messages were kept");
+            Asked::Failed
+        }
+    };
+    services.hub.tell(&who, epoch, Item::AskedForKept(asked));
+}
+
+/// Whether something waits that may be picked up; a switchboard that gossip has just lost counts as dead here, and who
+/// serves decides.
+async fn is_kept(services: &Services, who: &Passport) -> Result<bool, StoreError> {
+    // It is never closed, so there always is a place at last.
+    let _place = services.kept_reads.acquire().await;
+    let view = services.view();
+    let waits = |row: &Participation| row.closed || !view.has(&row.switchboard, row.generation);
+    if services.store.participations(who).await?.iter().any(waits) {
+        return Ok(true);
+    }
+    Ok(!services.store.inbox(who, 1).await?.is_empty())
+}
+
+async fn find(services: &Services, who: &Passport, epoch: Epoch, known: Option<Life>) -> Asked {
+    let view = services.view();
+    let Some(node) = choose(&view, known.as_ref(), services.random_u64()) else { return Asked::Failed };
+    match services.cluster.hand(node, who, Notice::PickUp { epoch }, PATIENCE).await {
+        // Unknown: it may serve, and says so at the end; otherwise the session hears of its death, or asks again when
+        // there is something new.
+        Outcome::Accepted => Asked::Of(node.id.clone(), node.generation),
+        Outcome::Refused | Outcome::NotHere | Outcome::Unknown => Asked::Failed,
+    }
+}
+
+/// The one that served last, or the least loaded.
+fn choose<'a>(view: &'a View, known: Option<&Life>, random: u64) -> Option<&'a Node> {
+    let is_known = |node: &&Node| known.is_some_and(|(id, life)| node.id == *id && node.generation == *life);
+    view.open(Role::Switchboard).find(is_known).or_else(|| invitation::least_loaded(view, random))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn life() -> Life {
+        (NodeId::parse("sb-1").unwrap(), Generation(1))
+    }
+
+    fn of(life: Life) -> Asked {
+        Asked::Of(life.0, life.1)
+    }
+
+    #[test]
+    fn asks_once_at_a_time_and_again_when_there_is_something_new() {
+        let (mut pick_up, now) = (PickUp::default(), Instant::now());
+        assert!(pick_up.deadline().is_none() && !pick_up.begins(now));
+        pick_up.want(now);
+        assert!(pick_up.begins(now) && !pick_up.begins(now));
+        pick_up.want(now);
+        assert_eq!(pick_up.deadline(), None, "after what is under way");
+        pick_up.served(false, now);
+        pick_up.asked(of(life()), now);
+        assert!(pick_up.begins(now), "though it serves: the word of its end may have been lost");
+        pick_up.asked(of(life()), now);
+        assert_eq!(pick_up.deadline(), None);
+        pick_up.served(true, now);
+        pick_up.want(now);
+        assert!(pick_up.begins(now));
+        pick_up.asked(Asked::Nothing, now);
+        assert_eq!((pick_up.deadline(), pick_up.known.clone()), (None, Some(life())));
+    }
+
+    #[test]
+    fn asks_again_after_a_failure_ever_later() {
+        let (mut pick_up, mut now) = (PickUp::default(), Instant::now());
+        pick_up.want(now);
+        for secs in [2, 4, 8, 16, 32, 60, 60] {
+            assert!(pick_up.begins(now));
+            pick_up.asked(Asked::Failed, now);
+            assert_eq!(pick_up.deadline(), Some(now + Duration::from_secs(secs)));
+            now += Duration::from_secs(secs);
+        }
+        assert!(pick_up.begins(now));
+        pick_up.asked(Asked::Nothing, now);
+        assert_eq!((pick_up.deadline(), pick_up.failures), (None, 0));
+    }
+
+    #[test]
+    fn the_death_of_who_serves_ends_that() {
+        let (mut pick_up, now) = (PickUp::default(), Instant::now());
+        pick_up.want(now);
+        assert!(pick_up.begins(now));
+        pick_up.asked(of(life()), now);
+        pick_up.lost(&(NodeId::parse("sb-2").unwrap(), Generation(1)), now);
+        assert!(pick_up.begins(now), "who serves looks once more, since another one is dead");
+        pick_up.asked(of(life()), now);
+        pick_up.lost(&life(), now);
+        assert!(pick_up.begins(now) && pick_up.known.is_none());
+    }
+}

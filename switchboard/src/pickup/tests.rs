@@ -1,0 +1,351 @@
+//! What was kept, brought through transports in memory.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::cluster::{Deliver, Invitation, Notice, Outcome};
+use common::model::{
+    ChannelId, ConversationId, Epoch, Generation, InboxId, MessageId, NodeId, ParticipationId, Passport,
+};
+use common::store::{HistoryWrite, InboxMessage, MessageKind, Participation, StoredMessage};
+use uuid::Uuid;
+
+use super::Life;
+use crate::testing::{Asked, Client, World, passport, payload};
+
+const TEXT: &str = "text/plain; charset=UTF-8";
+const EPOCH: Epoch = Epoch(7);
+
+/// A participation of bob's that is over, in a conversation of its own.
+fn row(world: &World, who: &str, generation: u64, closed: bool) -> Participation {
+    Participation {
+        passport: passport(who),
+        id: ParticipationId(world.board.clock.uuid()),
+        conversation: ConversationId(world.board.clock.uuid()),
+        switchboard: NodeId::parse("sb-9").unwrap(),
+        generation: Generation(generation),
+        channels: BTreeSet::from([ChannelId(world.board.clock.uuid())]),
+        live_cursor: None,
+        offline_cursor: None,
+        closed,
+    }
+}
+
+/// Notes a row in the store.
+fn note(world: &World, row: &Participation) {
+    world.store.rows.lock().unwrap().push(row.clone());
+}
+
+/// Something that was said in a participation; returns its id and payload.
+fn said(world: &World, row: &Participation, sender: &str, body: &str) -> (MessageId, String) {
+    let (id, payload) = (world.board.clock.tick(), payload(TEXT, body));
+    let message = StoredMessage {
+        channel: *row.channels.first().unwrap(),
+        id,
+        conversation: row.conversation,
+        sender: passport(sender),
+        kind: MessageKind::Text,
+        payload: payload.clone().into(),
+        meant_for: vec![row.id],
+    };
+    let write = HistoryWrite { message, participations: Vec::new(), members: Vec::new() };
+    world.store.written.lock().unwrap().push(write);
+    (id, payload)
+}
+
+/// A session asks for what was kept.
+async fn asks(world: &World, who: &str) {
+    let outcome = world.desk.deliver(&passport(who), None, Notice::PickUp { epoch: EPOCH }).await;
+    assert_eq!(outcome, Outcome::Accepted);
+}
+
+/// The ring of that number, from 0.
+async fn ring(world: &World, number: usize) -> (Passport, Invitation) {
+    let begun = tokio::time::Instant::now();
+    loop {
+        let rung = world.peers.invited.lock().unwrap().get(number).cloned();
+        assert!(begun.elapsed() < Duration::from_secs(100), "no ring");
+        if let Some(rung) = rung {
+            return rung;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// `who` answers the ring of that number, and sees the sender.
+async fn answer(world: &World, number: usize, who: &str, sender: &str) -> Client {
+    let (callee, invitation) = ring(world, number).await;
+    assert_eq!((&callee, &invitation.caller), (&passport(who), &passport(sender)));
+    assert_eq!(invitation.kept_for, Some(EPOCH));
+    let client = world.connect();
+    client.say(&world.answer(who, invitation.conversation));
+    client.skip(&format!("IRO 1 1 1 {} {}", passport(sender), invitation.caller_name)).await;
+    client.hears("ANS 1 OK\n").await;
+    client
+}
+
+/// The next message is the line with the time.
+async fn hears_time(client: &Client, sender: &str) {
+    client.skip(&format!("MSG {}", passport(sender))).await;
+    while !client.line().await.is_empty() {}
+    let minute = "Sent 2026-11-22 15:04 UTC:".len();
+    let line = client.bytes(minute).await;
+    assert!(line.starts_with("Sent 20") && line.ends_with(" UTC:"), "{line}");
+}
+
+fn asked(world: &World) -> Vec<Asked> {
+    world.store.asked.lock().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn kept_messages_come_behind_their_time_and_go_when_they_are_delivered() {
+    let world = World::new();
+    let mut kept = row(&world, "bob", 1, true);
+    let (seen, _) = said(&world, &kept, "alice", "seen");
+    kept.live_cursor = Some(seen);
+    note(&world, &kept);
+    let (_, one) = said(&world, &kept, "alice", "one");
+    let mut elsewhere = kept.clone();
+    elsewhere.id = ParticipationId(world.board.clock.uuid());
+    said(&world, &elsewhere, "alice", "to somebody else");
+    let (_, two) = said(&world, &kept, "alice", &"x".repeat(1500));
+    asks(&world, "bob").await;
+    let bob = answer(&world, 0, "bob", "alice").await;
+    hears_time(&bob, "alice").await;
+    bob.hears_msg("alice", "Alice", &one).await;
+    bob.hears_msg("alice", "Alice", &two).await;
+    bob.hears("BYE alice@example.com\n").await;
+    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
+    assert_eq!(asked(&world), [], "confirmed, and perhaps not read");
+    // Asked again meanwhile, nothing is brought twice.
+    asks(&world, "bob").await;
+    world.peers.have_picked_up(2).await;
+    assert_eq!(world.peers.invited.lock().unwrap().len(), 1);
+    // Nobody else is there.
+    bob.msg(5, "A", TEXT, "are you there?");
+    bob.hears("NAK 5\n").await;
+    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
+    bob.say("OUT\n");
+    bob.is_closed().await;
+    assert_eq!(world.written().len(), 4, "delivering writes no history");
+    assert_eq!(world.board.metrics.kept_delivered.get(), 2);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.board.conversations.participants(), 0);
+    assert!(world.board.pickups.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_reset_connection_had_not_read_is_kept() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    said(&world, &kept, "alice", "one");
+    asks(&world, "bob").await;
+    let bob = answer(&world, 0, "bob", "alice").await;
+    bob.skip("MSG alice").await;
+    world.peers.have_picked_up(1).await;
+    bob.reset();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(asked(&world), []);
+    assert!(world.board.pickups.lock().is_empty());
+    // At the next sign-in it comes again.
+    asks(&world, "bob").await;
+    let bob = answer(&world, 1, "bob", "alice").await;
+    hears_time(&bob, "alice").await;
+    bob.skip("MSG alice").await;
+    bob.close();
+    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn senders_come_one_after_the_other_and_one_line_of_history_has_one_cursor() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    let (first, _) = said(&world, &kept, "alice", "one");
+    said(&world, &kept, "carol", "two");
+    said(&world, &kept, "alice", "three");
+    asks(&world, "bob").await;
+    let from_alice = answer(&world, 0, "bob", "alice").await;
+    hears_time(&from_alice, "alice").await;
+    from_alice.hears_msg("alice", "Alice", &payload(TEXT, "one")).await;
+    assert_eq!(world.peers.invited.lock().unwrap().len(), 1);
+    from_alice.hears_msg("alice", "Alice", &payload(TEXT, "three")).await;
+    from_alice.hears("BYE alice@example.com\n").await;
+    from_alice.close();
+    world.store.was_asked(|asked| *asked == Asked::Offline(passport("bob"), first)).await;
+    let from_carol = answer(&world, 1, "bob", "carol").await;
+    hears_time(&from_carol, "carol").await;
+    from_carol.hears_msg("carol", "Carol", &payload(TEXT, "two")).await;
+    from_carol.hears("BYE carol@example.com\n").await;
+    from_carol.close();
+    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn unanswered_it_stays_and_others_have_their_turn() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    said(&world, &kept, "alice", "one");
+    said(&world, &kept, "carol", "two");
+    asks(&world, "bob").await;
+    let begun = tokio::time::Instant::now();
+    let (_, invitation) = ring(&world, 0).await;
+    let late = world.answer("bob", invitation.conversation);
+    let bob = answer(&world, 1, "bob", "carol").await;
+    assert!(begun.elapsed() >= Duration::from_secs(60));
+    hears_time(&bob, "carol").await;
+    bob.skip("MSG carol").await;
+    let too_late = world.connect();
+    too_late.say(&late);
+    too_late.hears("911 1\n").await;
+    bob.close();
+    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(asked(&world), [], "alice's is the first");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_takes_no_invitations_asks_again() {
+    let world = World::new();
+    let kept = row(&world, "hidden", 1, true);
+    note(&world, &kept);
+    said(&world, &kept, "alice", "one");
+    asks(&world, "hidden").await;
+    assert_eq!(world.peers.have_picked_up(1).await, [(passport("hidden"), EPOCH, false)]);
+    assert_eq!(world.board.conversations.participants(), 0);
+    world.store_is(crate::testing::Mood::Failing);
+    asks(&world, "hidden").await;
+    assert_eq!(world.peers.have_picked_up(2).await[1], (passport("hidden"), EPOCH, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_session_need_not_wait_for_the_ring_of_the_first() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    said(&world, &kept, "alice", "one");
+    asks(&world, "bob").await;
+    ring(&world, 0).await;
+    let begun = tokio::time::Instant::now();
+    world.desk.deliver(&passport("bob"), None, Notice::PickUp { epoch: Epoch(8) }).await;
+    let (_, invitation) = ring(&world, 1).await;
+    assert_eq!(invitation.kept_for, Some(Epoch(8)));
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn blocked_senders_are_passed_over() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    said(&world, &kept, "blocked", "one");
+    asks(&world, "bob").await;
+    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
+    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
+    assert!(world.peers.invited.lock().unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_kept_for_the_sender_while_it_seems_to_be_there() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    said(&world, &kept, "alice", "one");
+    asks(&world, "bob").await;
+    let bob = answer(&world, 0, "bob", "alice").await;
+    let reply = bob.msg(2, "A", TEXT, "a quick reply");
+    bob.msg(3, "D", "application/x-msnmsgrp2p", "p2p");
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|line: &String| line != "BYE alice@example.com") {
+        heard.push(bob.line().await);
+    }
+    assert!(["ACK 2", "NAK 3"].iter().all(|end| heard.iter().any(|line| line.ends_with(end))), "{heard:?}");
+    let written = world.written().pop().unwrap();
+    assert_eq!(written.message.payload, reply);
+    assert_eq!(written.participations.iter().map(|used| &used.passport).collect::<Vec<_>>(), [&passport("alice")]);
+    world.store.was_asked(|asked| *asked == Asked::Close(passport("alice"), None)).await;
+    world.peers.has_told(&passport("alice")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_living_switchboards_are_left_alone() {
+    let world = World::new();
+    for (generation, life) in [(1, Life::Living), (2, Life::Superseded), (3, Life::Absent)] {
+        world.peers.lives.lock().unwrap().insert(Generation(generation), life);
+        let left = row(&world, "bob", generation, false);
+        note(&world, &left);
+        said(&world, &left, ["alice", "carol", "dave"][generation as usize - 1], "one");
+    }
+    let begun = tokio::time::Instant::now();
+    asks(&world, "bob").await;
+    let from_carol = answer(&world, 0, "bob", "carol").await;
+    hears_time(&from_carol, "carol").await;
+    from_carol.skip("MSG carol").await;
+    from_carol.close();
+    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
+    let from_dave = answer(&world, 1, "bob", "dave").await;
+    assert!(begun.elapsed() >= Duration::from_secs(7), "gossip may have lost it for a moment");
+    hears_time(&from_dave, "dave").await;
+    from_dave.skip("MSG dave").await;
+    from_dave.close();
+    world.store.was_asked(|asked| matches!(asked, Asked::Offline(..))).await;
+    let left: Vec<u64> = world.store.rows.lock().unwrap().iter().map(|row| row.generation.0).collect();
+    assert_eq!(left, [1, 3], "it may come back");
+    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_inbox_is_brought_as_well() {
+    let world = World::new();
+    let letter = |ms_ago: u64, body: &str| {
+        let ms = common::clock::wall_ms() - ms_ago;
+        let id = Uuid::from_u128((u128::from(ms) << 80) | (7 << 76) | (2 << 62) | u128::from(ms_ago));
+        let payload = payload(TEXT, body).into();
+        InboxMessage { id: InboxId(id), message: MessageId(id), sender: passport("alice"), payload }
+    };
+    let (day, hour) = (24 * 60 * 60 * 1000, 60 * 60 * 1000);
+    let letters = [letter(31 * day, "too old"), letter(day, "one"), letter(hour, "two")];
+    *world.store.letters.lock().unwrap() = letters.to_vec();
+    asks(&world, "bob").await;
+    world.store.was_asked(|asked| *asked == Asked::Watermark(passport("bob"), letters[0].id)).await;
+    let bob = answer(&world, 0, "bob", "alice").await;
+    hears_time(&bob, "alice").await;
+    bob.hears_msg("alice", "Alice", &payload(TEXT, "one")).await;
+    hears_time(&bob, "alice").await;
+    bob.hears_msg("alice", "Alice", &payload(TEXT, "two")).await;
+    bob.close();
+    world.store.was_asked(|asked| *asked == Asked::Watermark(passport("bob"), letters[2].id)).await;
+}
+
+/// More than fits into a mailbox, a window or a plan comes whole and in order, and each once.
+#[tokio::test(start_paused = true)]
+async fn much_comes_in_parts() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    let body = "x".repeat(1000);
+    let expected: Vec<_> = (0..700).map(|n| said(&world, &kept, "alice", &format!("{n} {body}")).1).collect();
+    asks(&world, "bob").await;
+    let (mut got, mut rings) = (0, 0);
+    while got < expected.len() {
+        let bob = answer(&world, rings, "bob", "alice").await;
+        rings += 1;
+        hears_time(&bob, "alice").await;
+        loop {
+            let line = bob.line().await;
+            if line == "BYE alice@example.com" {
+                break;
+            }
+            let payload = bob.bytes(expected[got].len()).await;
+            assert!(payload == expected[got], "{got}");
+            got += 1;
+        }
+        bob.close();
+        bob.is_closed().await;
+    }
+    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
+    assert!(rings > 1 && got == 700, "{rings}");
+    assert_eq!(world.board.metrics.overflows.get(), 0);
+}
