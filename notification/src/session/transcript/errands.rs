@@ -210,7 +210,7 @@ fn what_the_table_lets_through_is_understood() {
                 // A transaction id, arguments that may mean anything, and an empty payload.
                 let mut line = verb.to_string();
                 (0..count).for_each(|at| {
-                    line.push_str(if at == 0 || (payload && at + 1 == count) { " 0" } else { " x" })
+                    line.push_str(if at == 0 || (payload && at + 1 == count) { " 0" } else { " x" });
                 });
                 let mut out = Out::default();
                 let mut session = alice(dialect, Instant::now());
