@@ -1,5 +1,5 @@
 //! The corpus of the fuzz targets, played with the same functions, and some thousand mutations of it: the targets
-//! themselves need a nightly toolchain (`scripts/fuzz`).
+//! themselves need a nightly toolchain (`scripts/fuzz`). The servers' own tests play the same against whole sessions.
 //!
 //! `MONARCH_FUZZ_SECS=60` mutates for so long; by default each seed is changed a fixed number of times, always the same way.
 
