@@ -6,6 +6,7 @@ pub mod accounts;
 mod admin;
 pub mod binaries;
 pub mod client;
+pub mod conformance;
 pub mod nodes;
 mod process;
 pub mod stored;

@@ -1,16 +1,20 @@
 //! Every scenario of `integration-tests/scenarios`, against the real binaries: two notification nodes, one
 //! switchboard.
 //!
+//! What they show of the protocol must be all that it has, and `CONFORMANCE.md` must say so: `MONARCH_CONFORMANCE=write`
+//! writes that page anew.
+//!
 //! `MONARCH_SCENARIOS=chat` plays only the files with `chat` in their names; `MONARCH_SCENARIO_JOBS=1` one at a time.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cli::scenario::{Chain, load, play_all};
+use integration_tests::conformance::{self, Coverage};
 use integration_tests::{Plan, World};
 
-/// Scenarios played at once, unless the environment says otherwise.
-const JOBS: usize = 8;
+/// Playings at once, unless the environment says otherwise: most of their time they wait for the servers' timers.
+const JOBS: usize = 32;
 
 fn files() -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -37,15 +41,15 @@ fn every_scenario_can_be_read() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_scenario_plays_as_written() {
     let mut chains = chains();
-    if let Ok(filter) = std::env::var("MONARCH_SCENARIOS") {
-        chains.retain(|chain| chain.is_named_like(&filter));
-    }
+    let filter = std::env::var("MONARCH_SCENARIOS").ok();
+    chains.retain(|chain| filter.as_ref().is_none_or(|filter| chain.is_named_like(filter)));
     let jobs = std::env::var("MONARCH_SCENARIO_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(JOBS);
     let world = World::start(Plan::default()).await.unwrap();
     let deployment = Arc::new(world.deployment().await.unwrap());
-    let (mut played, mut failures) = (0, Vec::new());
+    let (mut played, mut failures, mut coverage) = (0, Vec::new(), Coverage::default());
     let worst = play_all(chains, deployment, jobs, None, |outcome| {
         played += 1;
+        coverage.add(outcome);
         match outcome.result {
             Ok(()) => println!("{outcome}"),
             Err(_) => failures.push(outcome.to_string()),
@@ -55,4 +59,8 @@ async fn every_scenario_plays_as_written() {
     println!("{played} played, {} failed", failures.len());
     assert!(failures.is_empty(), "{}\n{}", failures.join("\n"), world.logs());
     world.shut_down().await.unwrap();
+    if filter.is_none() {
+        let problems = conformance::check(&coverage).unwrap();
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+    }
 }

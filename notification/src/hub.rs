@@ -23,6 +23,8 @@ pub(crate) enum Item {
     Displaced,
     /// The directory had lost the session: it should say again how it looks.
     Reannounce,
+    /// Words of how contacts look did not fit into the mailbox.
+    Missed,
     /// That notification node is dead, and the grace for its users is over.
     NodeLost(NodeId),
     /// This process shuts down.
@@ -133,7 +135,15 @@ impl Hub {
     fn send(&self, to: &Passport, epoch: Option<Epoch>, notice: &Notice) -> Outcome {
         let mut outcome = Outcome::NotHere;
         for entry in self.shard(to).get(to).into_iter().flatten().filter(|entry| entry.is(epoch)) {
-            if entry.sender.send(Item::Notice(notice.clone()), cost(notice)).is_ok() {
+            let (item, cost) = (Item::Notice(notice.clone()), cost(notice));
+            let sent = match notice {
+                // The session can ask again.
+                Notice::Presence { .. } | Notice::ProbeAnswer { .. } => {
+                    entry.sender.send_or(item, cost, || Item::Missed)
+                }
+                _ => entry.sender.send(item, cost),
+            };
+            if sent.is_ok() {
                 outcome = Outcome::Accepted;
             }
         }
@@ -391,6 +401,23 @@ mod tests {
             assert_eq!(got, bulletin);
             assert!(mailbox.now().is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn looks_that_do_not_fit_are_asked_for_again() {
+        let hub = Arc::new(Hub::new());
+        let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        let stamp = common::cluster::Stamp { epoch: Epoch(1), node: NodeId::parse("ns-1").unwrap(), count: 1 };
+        let gone = || Notice::Presence { from: alice(), stamp: stamp.clone(), presence: None };
+        let fitting = MAILBOX_BUDGET / cost(&gone());
+        for _ in 0..fitting + 10 {
+            assert_eq!(hub.deliver(&alice(), None, gone()).await, Outcome::Accepted);
+        }
+        for _ in 0..fitting {
+            assert!(matches!(mailbox.now(), Some(Item::Notice(Notice::Presence { .. }))));
+        }
+        assert!(matches!(mailbox.now(), Some(Item::Missed)));
+        assert!(mailbox.now().is_none());
     }
 
     #[tokio::test]

@@ -11,7 +11,8 @@ use common::config::Config;
 use super::accounts::AccountSource;
 use super::deployment::Deployment;
 use super::failure::FailureKind;
-use super::suite::{Chain, RunId, load, play_all};
+use super::parallel::play_all;
+use super::suite::{Chain, RunId, load};
 
 /// Exit codes of `monarch`.
 const FAILED: u8 = 1;
@@ -49,7 +50,7 @@ pub struct RunArgs {
     /// Seconds that each expectation waits.
     #[arg(long, value_name = "SECONDS", default_value_t = Deployment::TIMEOUT.as_secs())]
     pub timeout: u64,
-    /// Scenarios played at once.
+    /// Playings at once, of scenarios and of the dialects of one.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: usize,
 }

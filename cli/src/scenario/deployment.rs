@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use common::config::Config;
+use common::msnp::verbs::Service;
 
 use super::accounts::AccountSource;
 use crate::orders::OrderDesk;
@@ -42,6 +43,16 @@ impl Deployment {
             accounts: None,
             orders: Some(OrderDesk::configured(config)),
             timeout: Self::TIMEOUT,
+        }
+    }
+
+    /// What kind of server listens for clients there.
+    pub(super) fn service(&self, address: SocketAddr) -> Option<Service> {
+        match address {
+            address if address == self.dispatch => Some(Service::Dispatch),
+            address if self.notification.contains(&address) => Some(Service::Notification),
+            address if self.switchboard.contains(&address) => Some(Service::Switchboard),
+            _ => None,
         }
     }
 

@@ -92,7 +92,11 @@ impl<'a> Player<'a> {
             let received = self.connection(name)?.next(deadline).await;
             let received = received.map_err(|nothing| nothing_came(&shown, &nothing, &expected.show()))?;
             match expected.matches(&received) {
-                Some(captures) => return self.bind(captures),
+                Some(captures) => {
+                    let counts = self.counts();
+                    self.record.got(&shown, &received.line, counts);
+                    return self.bind(captures);
+                }
                 None if skip => {}
                 None => return Err(expected.against(&shown, &received)),
             }
@@ -130,6 +134,8 @@ impl<'a> Player<'a> {
                 )));
             };
             pending.remove(at);
+            let counts = self.counts();
+            self.record.got(&name, &received.line, counts);
             self.bind(captures)?;
         }
         Ok(())
@@ -145,7 +151,10 @@ impl<'a> Player<'a> {
         }
         let expected = "expected  the server to close the connection";
         match connection.next(deadline).await {
-            Err(Nothing::Closed(rest)) if rest.is_empty() => Ok(()),
+            Err(Nothing::Closed(rest)) if rest.is_empty() => {
+                self.record.closed(&shown);
+                Ok(())
+            }
             Err(nothing) => Err(nothing_came(&shown, &nothing, expected)),
             Ok(received) => {
                 Err(Trouble::failed(format!("{shown}\n{expected}\n     got  {}", show(&received.line))))

@@ -6,24 +6,29 @@
 //! | file | what |
 //! |---|---|
 //! | `parse`, `statement`, `template`, `kind`, `dialects` | text to a `script` |
-//! | `play`, `expect`, `scope`, `functions` | playing it |
+//! | `play`, `expect`, `deeds`, `scope`, `functions` | playing it |
+//! | `record` | what a playing has shown of the protocol |
 //! | `connection`, `passport` | the client's end of TCP and of the sign-in over HTTP |
 //! | `accounts` | accounts and lists, made in the store of the deployment |
-//! | `suite`, `command` | many files; `monarch scenario run` |
+//! | `suite`, `parallel`, `outcome`, `command` | many files, and what became of each; `monarch scenario run` |
 
 mod accounts;
 mod command;
 mod connection;
+mod deeds;
 mod deployment;
 mod dialects;
 mod expect;
 mod failure;
 mod functions;
 mod kind;
+mod outcome;
+mod parallel;
 mod parse;
 mod passport;
 mod pattern;
 mod play;
+mod record;
 mod scope;
 mod script;
 mod statement;
@@ -36,5 +41,8 @@ pub use accounts::AccountSource;
 pub use command::{RunArgs, ScenarioCommand, command};
 pub use deployment::Deployment;
 pub use failure::{Failure, FailureKind};
+pub use outcome::Outcome;
+pub use parallel::play_all;
 pub use parse::SyntaxError;
-pub use suite::{Chain, LoadError, Outcome, RunId, load, play_all};
+pub use record::{Direction, Shown};
+pub use suite::{Chain, LoadError, RunId, load};

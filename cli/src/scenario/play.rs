@@ -1,6 +1,6 @@
 //! Playing a scenario.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
@@ -9,14 +9,15 @@ use common::cluster::Order;
 use common::model::{Bulletin, Passport};
 
 use super::accounts::Accounts;
-use super::connection::{Connection, Nothing};
+use super::connection::Connection;
 use super::deployment::Deployment;
 use super::expect::Expected;
 use super::failure::{Failure, Trouble};
 use super::functions::{Call, CallError};
-use super::pattern::{Captures, Part, Pattern, show};
+use super::pattern::{Captures, Part, Pattern};
+use super::record::{Record, Shown};
 use super::scope::{Frame, Scope};
-use super::script::{Action, Deed, Macro, MacroWord, Script, Step};
+use super::script::{Action, Macro, MacroWord, Script, Step};
 use super::template::{Argument, Piece, Template, is_name};
 use crate::broadcast;
 
@@ -31,11 +32,14 @@ type Play<'b> = Pin<Box<dyn Future<Output = Result<(), Trouble>> + Send + 'b>>;
 pub(super) struct Player<'a> {
     script: &'a Script,
     macros: Vec<&'a Macro>,
-    deployment: &'a Deployment,
+    /// Lines of this file don't count as shown.
+    prelude: &'a Path,
+    pub(super) deployment: &'a Deployment,
     run: &'a str,
     dialect: Option<&'a str>,
     accounts: Accounts,
     pub(super) connections: BTreeMap<String, Connection>,
+    pub(super) record: Record,
     frames: Vec<Frame>,
     /// The file of each frame's statements.
     paths: Vec<&'a Path>,
@@ -56,11 +60,13 @@ impl<'a> Player<'a> {
             script,
             // The scenario's own come first.
             macros: script.macros.iter().chain(&prelude.macros).collect(),
+            prelude: &prelude.path,
             deployment,
             run,
             dialect,
             accounts: Accounts::default(),
             connections: BTreeMap::new(),
+            record: Record::default(),
             frames: vec![Frame::default()],
             paths: vec![&script.path],
             last_payload: None,
@@ -75,7 +81,7 @@ impl<'a> Player<'a> {
     }
 
     /// Plays it to its end.
-    pub(super) async fn play(mut self) -> Result<(), Failure> {
+    pub(super) async fn play(&mut self) -> Result<(), Failure> {
         let steps = &self.script.steps;
         match self.steps(steps).await {
             Ok(()) => Ok(()),
@@ -84,6 +90,16 @@ impl<'a> Player<'a> {
                 Err(trouble.into_failure(&self.script.path))
             }
         }
+    }
+
+    /// What the playing has shown of the protocol.
+    pub(super) fn shown(self) -> BTreeSet<Shown> {
+        self.record.finish()
+    }
+
+    /// Whether what the current statement sends or gets counts as shown.
+    pub(super) fn counts(&self) -> bool {
+        self.path() != self.prelude
     }
 
     /// What a tester wants to see beside the mismatch: the names, and what each connection has seen last.
@@ -140,10 +156,7 @@ impl<'a> Player<'a> {
             }
             Action::Connect { connection, target } => self.connect(connection, target).await,
             Action::Send { connection, line, payload } => self.send(connection, line, payload.as_ref()).await,
-            Action::SendRaw { connection, bytes } => {
-                let text = self.text(bytes).await?;
-                self.write(connection, &text, &show(&text)).await
-            }
+            Action::SendRaw { connection, bytes } => self.send_raw(connection, bytes).await,
             Action::Expect { connection, skip, line, payload } => {
                 self.expect(connection, *skip, line, payload.as_ref()).await
             }
@@ -277,12 +290,12 @@ impl<'a> Player<'a> {
         })
     }
 
-    async fn text(&self, template: &Template) -> Result<Vec<u8>, Trouble> {
+    pub(super) async fn text(&self, template: &Template) -> Result<Vec<u8>, Trouble> {
         let text = self.fill(template, None).await?.as_text();
         text.ok_or_else(|| Trouble::usage(format!("{:?}: a placeholder where a text is wanted", template.source)))
     }
 
-    async fn string(&self, template: &Template) -> Result<String, Trouble> {
+    pub(super) async fn string(&self, template: &Template) -> Result<String, Trouble> {
         Ok(String::from_utf8_lossy(&self.text(template).await?).into_owned())
     }
 
@@ -312,78 +325,6 @@ impl<'a> Player<'a> {
         let desk = desk.ok_or_else(|| Trouble::usage("nobody takes orders here".to_owned()))?;
         let given = async { desk.give(&Order { id: broadcast::random()?, to: Some(to), bulletin }).await };
         given.await.map(drop).map_err(|failure| Trouble::failed(failure.to_string()))
-    }
-
-    // Connections.
-
-    async fn connect(&mut self, name: &str, target: &Template) -> Result<(), Trouble> {
-        let target = self.string(target).await?;
-        let address = self.deployment.address(&target).or_else(|| target.parse().ok());
-        let address = address.ok_or_else(|| Trouble::usage(format!("{target:?} is no server")))?;
-        let name = self.connection_name(name);
-        // What was there is closed before, so that the server sees things in the order of the scenario.
-        self.connections.remove(&name);
-        let connection = Connection::open(address, self.patience).await;
-        let connection =
-            connection.map_err(|error| Trouble::unreachable(format!("{target} ({address}): {error}")))?;
-        self.connections.insert(name, connection);
-        Ok(())
-    }
-
-    async fn send(&mut self, name: &str, line: &Template, payload: Option<&Template>) -> Result<(), Trouble> {
-        let payload = match payload {
-            Some(payload) => Some(self.text(payload).await?),
-            None if line.has_length() => Some(Vec::new()),
-            None => None,
-        };
-        let length = payload.as_ref().map(Vec::len);
-        let line = self.fill(line, length).await?.as_text().unwrap_or_default();
-        if let Some(length) = length
-            && !line.ends_with(format!(" {length}").as_bytes())
-        {
-            let problem = format!("{}: the payload has {length} bytes", show(&line));
-            return Err(Trouble::usage(problem));
-        }
-        let mut bytes = line.clone();
-        bytes.extend_from_slice(b"\r\n");
-        let mut shown = show(&line);
-        if let Some(payload) = payload {
-            bytes.extend_from_slice(&payload);
-            shown.push_str(&format!("  + {}", show(&payload)));
-            self.last_payload = Some(payload);
-        }
-        self.write(name, &bytes, &shown).await
-    }
-
-    async fn write(&mut self, name: &str, bytes: &[u8], shown: &str) -> Result<(), Trouble> {
-        let patience = self.patience;
-        let sent = self.connection(name)?.send(bytes, shown, patience).await;
-        sent.map_err(|nothing| cannot_send(name, &nothing))
-    }
-
-    async fn deed(&mut self, name: &str, deed: &Deed) -> Result<(), Trouble> {
-        let patience = self.patience;
-        match deed {
-            Deed::Closed => return self.expect_closed(name).await,
-            Deed::Quiet => return self.expect_quiet(name).await,
-            _ => {}
-        }
-        let connection = self.connection(name)?;
-        match deed {
-            Deed::Close => connection.close(),
-            Deed::Abort => connection.abort().map_err(|error| Trouble::failed(error.to_string()))?,
-            Deed::HalfClose => connection.half_close().await,
-            Deed::Split(size) => connection.split = *size,
-            Deed::Hold => connection.hold(),
-            Deed::Flush => {
-                connection.flush(patience).await.map_err(|nothing| cannot_send(name, &nothing))?;
-            }
-            Deed::Ignore(verbs) => connection.ignored.extend(verbs.iter().cloned()),
-            Deed::Heed(verbs) if verbs.is_empty() => connection.ignored.clear(),
-            Deed::Heed(verbs) => connection.ignored.retain(|verb| !verbs.contains(verb)),
-            Deed::Closed | Deed::Quiet => {}
-        }
-        Ok(())
     }
 
     /// What `expect` says of a line and its payload once all names have their values.
@@ -441,12 +382,5 @@ impl<'a> Player<'a> {
             frame.parameters.insert(name.clone(), value);
         }
         Ok(frame)
-    }
-}
-
-fn cannot_send(name: &str, nothing: &Nothing) -> Trouble {
-    match nothing {
-        Nothing::Malformed(why) => Trouble::failed(format!("{name} can't send: {why}")),
-        _ => Trouble::failed(format!("{name} can't send: the connection is closed")),
     }
 }

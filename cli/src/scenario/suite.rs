@@ -1,16 +1,12 @@
-//! Many scenarios.
+//! Many scenarios: reading them, and playing those that belong together.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
-use std::time::Duration;
+use std::sync::LazyLock;
 
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::deployment::Deployment;
-use super::failure::{Failure, FailureKind};
+use super::outcome::Outcome;
 use super::parse::{MAX_SCRIPT, SyntaxError, parse};
 use super::play::Player;
 use super::script::Script;
@@ -69,36 +65,6 @@ impl std::str::FromStr for RunId {
     }
 }
 
-/// How one playing of one file ended.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The file.
-    pub path: PathBuf,
-    /// In which dialect, if the file is played in several.
-    pub dialect: Option<String>,
-    /// Part of the names of its accounts.
-    pub run: String,
-    /// How long it took.
-    pub took: Duration,
-    /// What went wrong.
-    pub result: Result<(), Box<Failure>>,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mark = if self.result.is_ok() { "ok    " } else { "FAILED" };
-        write!(f, "{mark}  {}", self.path.display())?;
-        if let Some(dialect) = &self.dialect {
-            write!(f, " [{dialect}]")?;
-        }
-        write!(f, "  {:.1} s", self.took.as_secs_f64())?;
-        match &self.result {
-            Ok(()) => Ok(()),
-            Err(failure) => write!(f, "  (run id {})\n{failure}", self.run),
-        }
-    }
-}
-
 /// A file that can't be taken into a suite.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -149,24 +115,24 @@ impl Chain {
         self.scripts.iter().any(|script| script.path.to_string_lossy().contains(text))
     }
 
-    /// Plays its files one after another, in each of the dialects that the first one names.
-    pub async fn play(&self, deployment: &Deployment, run: &RunId) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        let dialects = self.scripts.first().map(|script| script.dialects.as_slice()).unwrap_or_default();
-        let dialects: Vec<Option<&str>> = match dialects {
+    /// The dialects in which it is played, those that its first file names; once without one if there is none.
+    pub(super) fn dialects(&self) -> Vec<Option<String>> {
+        match self.scripts.first().map(|script| script.dialects.as_slice()).unwrap_or_default() {
             [] => vec![None],
-            dialects => dialects.iter().map(|dialect| Some(dialect.as_str())).collect(),
-        };
-        for dialect in dialects {
-            let run = run.for_dialect(dialect);
-            for script in &self.scripts {
-                let outcome = play(script, deployment, &run, dialect).await;
-                let goes_on = outcome.result.is_ok();
-                outcomes.push(outcome);
-                if !goes_on {
-                    // What follows asserts what this file should have left.
-                    break;
-                }
+            dialects => dialects.iter().cloned().map(Some).collect(),
+        }
+    }
+
+    /// Plays its files one after another, up to the first that fails: what follows asserts what that one should have left.
+    pub(super) async fn play(&self, deployment: &Deployment, run: &RunId, dialect: Option<&str>) -> Vec<Outcome> {
+        let run = run.for_dialect(dialect);
+        let mut outcomes = Vec::new();
+        for script in &self.scripts {
+            let outcome = play(script, deployment, &run, dialect).await;
+            let goes_on = outcome.result.is_ok();
+            outcomes.push(outcome);
+            if !goes_on {
+                break;
             }
         }
         outcomes
@@ -175,54 +141,16 @@ impl Chain {
 
 async fn play(script: &Script, deployment: &Deployment, run: &str, dialect: Option<&str>) -> Outcome {
     let start = Instant::now();
-    let result = Player::new(script, prelude(), deployment, run, dialect).play().await;
+    let mut player = Player::new(script, prelude(), deployment, run, dialect);
+    let result = player.play().await;
     Outcome {
         path: script.path.clone(),
         dialect: dialect.map(str::to_owned),
         run: run.to_owned(),
         took: start.elapsed(),
+        shown: player.shown(),
         result: result.map_err(Box::new),
     }
-}
-
-/// Plays chains, up to `jobs` at once, each under a run id of its own unless one is given; `tell` hears of each
-/// outcome as soon as it is there. The worst kind of failure, if any.
-///
-/// # Errors
-/// When the system has no randomness for run ids.
-pub async fn play_all(
-    chains: Vec<Chain>,
-    deployment: Arc<Deployment>,
-    jobs: usize,
-    run: Option<RunId>,
-    mut tell: impl FnMut(&Outcome),
-) -> anyhow::Result<Option<FailureKind>> {
-    let places = Arc::new(Semaphore::new(jobs.max(1)));
-    let mut playing = JoinSet::new();
-    for chain in chains {
-        let run = run.clone().map_or_else(RunId::random, Ok)?;
-        let (deployment, places) = (Arc::clone(&deployment), Arc::clone(&places));
-        playing.spawn(async move {
-            let _place = places.acquire_owned().await;
-            chain.play(&deployment, &run).await
-        });
-    }
-    let mut worst = None;
-    while let Some(outcomes) = playing.join_next().await {
-        for outcome in outcomes? {
-            tell(&outcome);
-            let kind = outcome.result.as_ref().err().map(|failure| failure.kind);
-            worst = match (worst, kind) {
-                // A wrong scenario is worth saying before a server that can't be reached, and that before a mismatch.
-                (Some(FailureKind::Usage), _) | (_, Some(FailureKind::Usage)) => Some(FailureKind::Usage),
-                (Some(FailureKind::Unreachable), _) | (_, Some(FailureKind::Unreachable)) => {
-                    Some(FailureKind::Unreachable)
-                }
-                (worst, kind) => worst.or(kind),
-            };
-        }
-    }
-    Ok(worst)
 }
 
 #[cfg(test)]

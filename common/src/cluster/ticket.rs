@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn is_below_a_thousand_bytes_for_the_longest_passport_and_site() {
+    fn clients_http_5_is_below_a_thousand_bytes_for_the_longest_passport_and_site() {
         let passport = Passport::parse(&format!("{}@x", "a".repeat(127))).unwrap();
         let ticket = SignInTicket { passport, ..ticket() };
         let site = "s".repeat(255);

@@ -42,7 +42,7 @@ impl fmt::Debug for Verb {
 }
 
 /// Which kind of server a connection talks to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Service {
     /// Redirects to a notification server.
     Dispatch,

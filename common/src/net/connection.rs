@@ -262,6 +262,7 @@ impl<T: Transport> Connection<T> {
 mod tests {
     use super::*;
     use crate::msnp::Service;
+    use std::sync::Mutex;
     use std::task::{Context, Poll};
 
     use super::super::transport::Ready;
@@ -289,6 +290,52 @@ mod tests {
         fn peer(&self) -> SocketAddr {
             ([127, 0, 0, 1], 1).into()
         }
+    }
+
+    /// A client that takes whatever it is given, and notes what came at a time.
+    struct Noting(Arc<Mutex<Vec<Vec<u8>>>>);
+
+    impl Transport for Noting {
+        fn poll_ready(&mut self, _: &mut Context<'_>, write: bool) -> Poll<io::Result<Ready>> {
+            Poll::Ready(Ok(Ready { readable: false, writable: write }))
+        }
+        fn try_read(&mut self, _: &mut BytesMut) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        fn try_write(&mut self, pieces: &mut dyn Iterator<Item = &Bytes>) -> io::Result<usize> {
+            let taken: Vec<u8> = pieces.flat_map(|piece| piece.to_vec()).collect();
+            let count = taken.len();
+            self.0.lock().unwrap().push(taken);
+            Ok(count)
+        }
+        fn confirmed(&self) -> u64 {
+            0
+        }
+        fn unread(&self) -> u64 {
+            0
+        }
+        fn close_write(&mut self) {}
+        fn peer(&self) -> SocketAddr {
+            ([127, 0, 0, 1], 1).into()
+        }
+    }
+
+    /// Nothing leaves while commands are queued, also the head of a message whose payload comes as a piece of its own; then all
+    /// of them leave in one write.
+    #[test]
+    fn clients_02_whole_commands_leave_at_once() {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let decoder = Decoder::new(Service::Switchboard, 1664);
+        let mut connection = Connection::new(Noting(Arc::clone(&written)), decoder, Arc::default());
+        let payload = Bytes::from(vec![b'x'; 1664]);
+        connection.send(Bytes::from_static(b"ACK 1\r\n")).unwrap();
+        connection.send(Bytes::from_static(b"MSG alice@example.com Alice 1664\r\n")).unwrap();
+        connection.send(payload.clone()).unwrap();
+        connection.send(Bytes::from_static(b"BYE alice@example.com\r\n")).unwrap();
+        assert!(written.lock().unwrap().is_empty());
+        assert!(connection.flush());
+        let all = [&b"ACK 1\r\nMSG alice@example.com Alice 1664\r\n"[..], &payload, b"BYE alice@example.com\r\n"];
+        assert_eq!(*written.lock().unwrap(), [all.concat()]);
     }
 
     /// It used to go round for ever: the end of the input hid that of the output.

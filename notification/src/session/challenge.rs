@@ -102,6 +102,32 @@ mod tests {
     }
 
     #[test]
+    fn clients_26_challenges_have_20_digits() {
+        let world = World::default();
+        for random in [0, 1, u128::MAX, 10_u128.pow(20) - 1, 10_u128.pow(20)] {
+            world.set_random(random);
+            let mut challenges = Challenges::default();
+            challenges.begin(Instant::now(), &world, &mut Out::default());
+            let challenge = challenges.current.unwrap();
+            assert!(challenge.len() == 20 && challenge.bytes().all(|b| b.is_ascii_digit()), "{challenge}");
+        }
+    }
+
+    /// An answer to the one before the one before comes too late (§8: "wrong or late").
+    #[test]
+    fn an_answer_that_comes_too_late() {
+        let world = World::default();
+        let now = Instant::now();
+        let mut challenges = Challenges::default();
+        for random in 1..=3 {
+            world.set_random(random);
+            challenges.send(now, &world, &mut Out::default());
+        }
+        let late = answer(&mut challenges, PRODUCT, &right("00000000000000000001"), &world);
+        assert_eq!(late.close, Some(Closing::Challenge));
+    }
+
+    #[test]
     fn the_last_and_the_one_before_it_may_be_answered_once() {
         let world = World::default();
         let now = Instant::now();
@@ -119,7 +145,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_answer_or_none_ends_the_session_by_setting() {
+    fn clients_08_a_wrong_answer_or_none_ends_the_session_by_setting() {
+        let default = NotificationConfig::default();
+        assert!(default.challenge_close_wrong && !default.challenge_close_unanswered);
         let mut world = World::default();
         let now = Instant::now();
         let first = right("00000000000000000001");

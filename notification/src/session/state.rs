@@ -95,8 +95,16 @@ impl Session {
     pub(crate) fn begin(&mut self, now: Instant, out: &mut Out) {
         let contacts = self.roster.contacts.values();
         let watched = contacts.filter(|contact| contact.lists.contains(List::Forward));
+        self.asking = Asking::default();
         self.asking.enter(watched.map(|contact| contact.passport.clone()), now);
         self.ask_some(now, out);
+    }
+
+    /// Contacts have said more than fitted into the mailbox: all are asked again, and who does not answer has gone.
+    pub(crate) fn missed(&mut self, now: Instant, out: &mut Out) {
+        self.contacts.suspect(|_| true);
+        self.begin(now, out);
+        self.contacts.expect_answers(now + self.asking.duration());
     }
 
     fn ask_some(&mut self, now: Instant, out: &mut Out) {
@@ -270,7 +278,7 @@ impl Session {
 
     /// A notification node is dead, and the grace for its users is over.
     pub(crate) fn node_lost(&mut self, node: &NodeId, now: Instant, out: &mut Out) {
-        let suspects = self.contacts.suspect(node);
+        let suspects = self.contacts.suspect(|stamp| stamp.node == *node);
         self.asking.enter(suspects.into_iter(), now);
         self.contacts.expect_answers(now + self.asking.duration());
         self.ask_some(now, out);
@@ -303,8 +311,12 @@ impl Session {
             return out.close(Closing::Silent);
         }
         self.challenges.tick(now, env, out);
-        self.contacts.tick(now, out);
         self.ask_some(now, out);
+        if self.asking.deadline().is_some() {
+            // A slow client's contacts are asked later than was thought.
+            self.contacts.expect_answers(now + self.asking.duration());
+        }
+        self.contacts.tick(now, out);
     }
 }
 

@@ -130,6 +130,10 @@ impl<T: Transport> Session<T> {
     }
 
     async fn talk(&mut self) -> Result<std::convert::Infallible, End> {
+        // The greeting lies there already: it comes before the answers to what arrived together with `USR` or `ANS`.
+        if let Some(greeting) = self.mailbox.now() {
+            self.deliver(greeting)?;
+        }
         let mut look = std::pin::pin!(tokio::time::sleep(LOOK));
         let mut armed = false;
         loop {

@@ -101,7 +101,7 @@ fn lengths_of_records(mut bytes: &[u8]) -> Vec<usize> {
 }
 
 #[tokio::test]
-async fn records_are_short() {
+async fn clients_soap_4_records_are_short() {
     let world = world().await;
     world.account("alice@example.com", "wonderland", 7).await;
     let (near, far) = tokio::io::duplex(64 * 1024);

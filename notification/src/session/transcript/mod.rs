@@ -291,7 +291,7 @@ fn edit(session: &mut Session, effect: &str, name: &str, out: &mut Out) {
 fn report(out: Out, played: &mut String) {
     for piece in out.pieces {
         let lines: Vec<_> = match piece {
-            Piece::Line(line) | Piece::Keyed(_, line) => vec![line],
+            Piece::Line(line) => vec![line],
             Piece::Source(lines) => lines.collect(),
         };
         for line in lines {

@@ -1,0 +1,41 @@
+//! What is known once a scenario has been played.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::record::Shown;
+
+/// How one playing of one file ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The file.
+    pub path: PathBuf,
+    /// In which dialect, if the file is played in several.
+    pub dialect: Option<String>,
+    /// Part of the names of its accounts.
+    pub run: String,
+    /// How long it took.
+    pub took: Duration,
+    /// What it has shown of the protocol, up to a failure if there was one.
+    pub shown: BTreeSet<Shown>,
+    /// What went wrong.
+    pub result: Result<(), Box<Failure>>,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mark = if self.result.is_ok() { "ok    " } else { "FAILED" };
+        write!(f, "{mark}  {}", self.path.display())?;
+        if let Some(dialect) = &self.dialect {
+            write!(f, " [{dialect}]")?;
+        }
+        write!(f, "  {:.1} s", self.took.as_secs_f64())?;
+        match &self.result {
+            Ok(()) => Ok(()),
+            Err(failure) => write!(f, "  (run id {})\n{failure}", self.run),
+        }
+    }
+}

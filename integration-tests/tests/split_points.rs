@@ -1,0 +1,239 @@
+//! A client's bytes may be cut anywhere: a whole conversation in each tier, in two pieces, cut at every position
+//! (protocol reference §2, §15). Pieces of one byte, and many commands in one piece, are scenarios.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::accounts::{self, PASSWORD};
+use integration_tests::client::{Client, open_chat};
+use integration_tests::{Plan, World};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// Between two pieces: long enough for the server to have read the first one.
+const PAUSE: Duration = Duration::from_millis(1);
+/// How long any answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Principals who sign in at once.
+const PEOPLE: usize = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_split_point_of_every_tier() {
+    let plan = Plan { notification: 1, ..Plan::default() };
+    let world = World::start(plan).await.unwrap();
+    let stories = async {
+        let names: Vec<String> = (0..PEOPLE).map(|number| format!("p{number}")).collect();
+        let people = accounts::create(world.config(), &names, &[(0, 1), (1, 0)]).await?;
+        let people: Vec<String> = people.iter().map(|passport| passport.as_str().to_owned()).collect();
+        redirect(&world, &people[0]).await.context("dispatch")?;
+        sign_in(&world, &people).await.context("signing in")?;
+        signed_in(&world, &people[0]).await.context("signed in")?;
+        admission(&world, &people).await.context("joining a conversation")?;
+        conversation(&world, &people[0], &people[1]).await.context("a conversation")
+    };
+    if let Err(error) = stories.await {
+        panic!("{error:#}\n{}", world.logs());
+    }
+    world.shut_down().await.unwrap();
+}
+
+/// From `VER` to the redirect.
+async fn redirect(world: &World, who: &str) -> Result<()> {
+    let dispatch = world.process("dispatch-1")?.address("clients")?;
+    let script = format!(
+        "VER 1 MSNP11 CVR0\r\nCVR 2 0x0409 winnt 5.1 i386 MSNMSGR 7.0.0777 MSMSGS {who}\r\nUSR 3 TWN I {who}\r\n"
+    );
+    let whole = exchange(dispatch, script.as_bytes(), 0).await?;
+    ensure!(String::from_utf8_lossy(&whole).contains("\r\nXFR 3 NS "), "{:?}", String::from_utf8_lossy(&whole));
+    for at in 1..script.len() {
+        same(&whole, &exchange(dispatch, script.as_bytes(), at).await?, at)?;
+    }
+    Ok(())
+}
+
+/// From `VER` to the lists, and out again.
+async fn sign_in(world: &World, people: &[String]) -> Result<()> {
+    let server = world.process("notification-1")?.address("clients")?;
+    let mut playing = JoinSet::new();
+    for (turn, who) in people.iter().enumerate() {
+        let script = format!("{}SYN 5 0 0\r\nPNG\r\nOUT\r\n", handshake(world, who).await?);
+        playing.spawn(async move {
+            let whole = outline(&exchange(server, script.as_bytes(), 0).await?);
+            ensure!(
+                whole.iter().any(|line| line == "USR 4") && whole.iter().any(|line| line == "QNG 50"),
+                "{whole:?}"
+            );
+            for at in (1..script.len()).skip(turn).step_by(PEOPLE) {
+                let got = outline(&exchange(server, script.as_bytes(), at).await?);
+                ensure!(got == whole, "cut at {at}: {got:?} instead of {whole:?}");
+            }
+            Ok(())
+        });
+    }
+    while let Some(played) = playing.join_next().await {
+        played??;
+    }
+    Ok(())
+}
+
+/// Requests with and without payloads, over and over on one connection.
+async fn signed_in(world: &World, who: &str) -> Result<()> {
+    let server = world.process("notification-1")?.address("clients")?;
+    let mut stream = connect(server).await?;
+    let start = format!("{}SYN 5 0 0\r\nCHG 6 NLN 0\r\nPNG\r\n", handshake(world, who).await?);
+    stream.write_all(start.as_bytes()).await?;
+    read_until(&mut stream, b"QNG 50\r\n").await?;
+    let message = "<Data><PSM>\r\nOUT\r\nPNG\r\n</PSM><CurrentMedia></CurrentMedia></Data>";
+    let length = message.len();
+    let script = format!(
+        "PNG\r\nUUX 10 {length}\r\n{message}LST 11 FL\r\nUUX 12 {length}\r\n{message}UUX 13 {length}\r\n{message}PNG\r\n\
+         XFR 14 SB\n"
+    );
+    // The line feed alone is forgiven, and the cookie differs each time.
+    let expected = "QNG 50\r\nUUX 10 0\r\n502 11\r\nUUX 12 0\r\nUUX 13 0\r\nQNG 50\r\nXFR 14 SB ";
+    for at in 1..script.len() {
+        split(&mut stream, script.as_bytes(), at).await?;
+        let mut got = vec![0; expected.len()];
+        timeout(PATIENCE, stream.read_exact(&mut got)).await.with_context(|| format!("cut at {at}"))??;
+        same(expected.as_bytes(), &got, at)?;
+        read_until(&mut stream, b"\r\n").await?;
+    }
+    Ok(())
+}
+
+/// `USR` at a switchboard, each time with a new cookie, and out again.
+async fn admission(world: &World, people: &[String]) -> Result<()> {
+    let server = world.process("notification-1")?.address("clients")?;
+    let mut playing = JoinSet::new();
+    for (turn, who) in people.iter().cloned().enumerate() {
+        playing.spawn(async move {
+            let mut client = Client::sign_in(server, &who, PASSWORD).await?;
+            for at in (1..).skip(turn).step_by(PEOPLE) {
+                let xfr = client.request("XFR", "SB").await?;
+                let script = format!("USR 1 {who} {}\r\nCAL 2 {who}\r\nOUT\r\n", xfr.token(5));
+                if at >= script.len() {
+                    return Ok(());
+                }
+                let got = exchange(xfr.token(3).parse()?, script.as_bytes(), at).await?;
+                let name = who.split('@').next().unwrap_or_default();
+                same(format!("USR 1 OK {who} {name}\r\n215 2\r\n").as_bytes(), &got, at)?;
+            }
+            Ok::<(), anyhow::Error>(())
+        });
+    }
+    while let Some(played) = playing.join_next().await {
+        played??;
+    }
+    Ok(())
+}
+
+/// Messages of each type, binary ones too, over and over in one conversation.
+async fn conversation(world: &World, alice: &str, bob: &str) -> Result<()> {
+    let server = world.process("notification-1")?.address("clients")?;
+    let mut at_alice = Client::sign_in(server, alice, PASSWORD).await?;
+    let mut at_bob = Client::sign_in(server, bob, PASSWORD).await?;
+    let (mut hers, mut his) = open_chat((&mut at_alice, alice), (&mut at_bob, bob)).await?;
+    let text = b"Content-Type: text/plain\r\n\r\nMSG 9 A 3\r\nOUT\r\n";
+    let binary = b"Content-Type: application/x-msnmsgrp2p\r\n\r\n\0\0\x01\xff\r\n\0\nOUT\r\n\0";
+    let mut script = Vec::new();
+    for (trid, ack, payload) in
+        [(20, "A", &text[..]), (21, "U", text), (22, "D", binary), (23, "N", text), (24, "A", b"x")]
+    {
+        script.extend_from_slice(format!("MSG {trid} {ack} {}\r\n", payload.len()).as_bytes());
+        script.extend_from_slice(payload);
+    }
+    for at in 1..script.len() {
+        hers.raw(&script[..at]).await?;
+        sleep(PAUSE).await;
+        hers.raw(&script[at..]).await?;
+        for payload in [&text[..], text, binary, text, b"x"] {
+            let heard = timeout(PATIENCE, his.receive()).await.with_context(|| format!("cut at {at}"))??;
+            ensure!(heard.verb() == "MSG" && heard.token(1) == alice, "cut at {at}: {:?}", heard.tokens);
+            same(payload, &heard.payload, at)?;
+        }
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            told.push(
+                timeout(PATIENCE, hers.receive()).await.with_context(|| format!("cut at {at}"))??.tokens.join(" "),
+            );
+        }
+        // Acknowledgements come when each is due, in whatever order.
+        told.sort_unstable();
+        ensure!(told == ["ACK 20", "ACK 22", "ACK 24"], "cut at {at}: {told:?}");
+    }
+    Ok(())
+}
+
+/// `VER` to `USR … S` in one, as clients may send it, with a new ticket.
+async fn handshake(world: &World, who: &str) -> Result<String> {
+    let http = world.process("dispatch-1")?.address("http")?;
+    let request = format!(
+        "GET /login2.srf HTTP/1.0\r\nAuthorization: Passport1.4 OrgVerb=GET,OrgURL=http%3A%2F%2Fmessenger%2Emsn%2Ecom,\
+         sign-in={who},pwd={PASSWORD},lc=1033,id=507\r\n\r\n"
+    );
+    let answer = exchange(http, request.as_bytes(), 0).await?;
+    let answer = String::from_utf8(answer)?;
+    let ticket = answer.split("from-PP='").nth(1).and_then(|rest| rest.split('\'').next());
+    let ticket = ticket.with_context(|| format!("no ticket in {answer}"))?;
+    Ok(format!(
+        "VER 1 MSNP11 CVR0\r\nCVR 2 0x0409 winnt 5.1 i386 MSNMSGR 7.0.0777 MSMSGS {who}\r\nUSR 3 TWN I {who}\r\n\
+         USR 4 TWN S {ticket}\r\n"
+    ))
+}
+
+async fn connect(server: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(server).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Sends bytes in two pieces; in one if the first were empty.
+async fn split(stream: &mut TcpStream, bytes: &[u8], at: usize) -> Result<()> {
+    if at > 0 {
+        stream.write_all(&bytes[..at]).await?;
+        sleep(PAUSE).await;
+    }
+    Ok(stream.write_all(&bytes[at..]).await?)
+}
+
+/// A connection of its own: what the server says until it closes.
+async fn exchange(server: SocketAddr, bytes: &[u8], at: usize) -> Result<Vec<u8>> {
+    let mut stream = connect(server).await?;
+    split(&mut stream, bytes, at).await?;
+    let mut answer = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.with_context(|| format!("cut at {at}"))??;
+    Ok(answer)
+}
+
+/// Reads until what came ends so.
+async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Result<()> {
+    let mut got = Vec::new();
+    while !got.ends_with(end) {
+        let byte = timeout(PATIENCE, stream.read_u8()).await;
+        got.push(byte.with_context(|| String::from_utf8_lossy(&got).into_owned())??);
+    }
+    Ok(())
+}
+
+/// The lines without what differs from one sign-in to the next: names of headers, and of lines with times or lengths in
+/// them the verb and the transaction id.
+fn outline(answer: &[u8]) -> Vec<String> {
+    let answer = String::from_utf8_lossy(answer);
+    let short = |line: &str| match line.split_once(": ") {
+        Some((header, _)) => header.to_owned(),
+        None if ["USR", "SYN", "MSG"].iter().any(|verb| line.starts_with(verb)) => {
+            line.split(' ').take(2).collect::<Vec<_>>().join(" ")
+        }
+        None => line.to_owned(),
+    };
+    answer.split("\r\n").map(short).collect()
+}
+
+fn same(expected: &[u8], got: &[u8], at: usize) -> Result<()> {
+    let (expected, got) = (String::from_utf8_lossy(expected), String::from_utf8_lossy(got));
+    ensure!(expected == got, "cut at {at}: {got:?} instead of {expected:?}");
+    Ok(())
+}
