@@ -1,5 +1,8 @@
 //! What a dispatch server says to a client (protocol reference §4.1): without sockets, clock or cluster.
 
+#[cfg(test)]
+mod corpus_tests;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;

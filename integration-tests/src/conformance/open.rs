@@ -12,26 +12,12 @@ pub(super) struct Open {
 }
 
 /// All of them.
-pub(super) const OPEN: &[Open] = &[
-    Open {
-        service: Service::Notification,
-        direction: Direction::ToClient,
-        word: "NOT",
-        why: "nothing sends notifications yet (§6.20)",
-    },
-    Open {
-        service: Service::Notification,
-        direction: Direction::ToClient,
-        word: "IPG",
-        why: "optional: there is no mobile gateway that could page (§6.19)",
-    },
-    Open {
-        service: Service::Notification,
-        direction: Direction::ToServer,
-        word: "PGD",
-        why: "belongs to the work on mobile pages (§6.19)",
-    },
-];
+pub(super) const OPEN: &[Open] = &[Open {
+    service: Service::Notification,
+    direction: Direction::ToClient,
+    word: "IPG",
+    why: "optional: there is no mobile gateway that could page (§6.19)",
+}];
 
 impl Open {
     /// Whether the cell is one of these.

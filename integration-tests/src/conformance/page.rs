@@ -279,15 +279,15 @@ mod tests {
         let has = |text: &str| problems.iter().any(|problem| problem == text);
         assert!(has("nothing shows NS→client `UBX` in 12"), "{problems:?}");
         assert!(!has("nothing shows NS→client `UBX` in 11"), "{problems:?}");
-        assert!(!problems.iter().any(|problem| problem.contains("`NOT`")), "{problems:?}");
+        assert!(!problems.iter().any(|problem| problem.contains("`IPG`")), "{problems:?}");
         assert!(page.contains("| UBX |  |  |  |  |  |  |  |  |  | ● | ○ |"), "{page}");
         assert!(page.contains("| UBX | 11 | one |"), "{page}");
     }
 
     #[test]
     fn an_open_cell_that_is_shown_is_a_problem() {
-        let (_, problems) = render(&coverage(&[shown("NOT", 5)]), &BTreeMap::new(), &[]);
-        let told = "NS→client `NOT` is shown in 5: take it out of `open.rs`";
+        let (_, problems) = render(&coverage(&[shown("IPG", 6)]), &BTreeMap::new(), &[]);
+        let told = "NS→client `IPG` is shown in 6: take it out of `open.rs`";
         assert!(problems.iter().any(|problem| problem == told), "{problems:?}");
     }
 

@@ -3,6 +3,8 @@
 mod call;
 mod close;
 #[cfg(test)]
+mod corpus_tests;
+#[cfg(test)]
 mod delivery_tests;
 mod join;
 mod relay;

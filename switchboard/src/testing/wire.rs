@@ -201,6 +201,12 @@ impl Client {
         assert!(line.starts_with(start), "{start}… expected, got {line}");
     }
 
+    /// Passes over whatever comes until these bytes have come.
+    pub(crate) async fn hears_at_last(&self, bytes: &[u8]) {
+        let place = |sent: &[u8]| sent.windows(bytes.len()).position(|part| part == bytes);
+        self.take(|sent| place(sent).map(|at| at + bytes.len())).await;
+    }
+
     /// Expects that nothing came before a call that can't succeed is answered: the marker behind which silence is
     /// proved.
     pub(crate) async fn hears_nothing(&self) {

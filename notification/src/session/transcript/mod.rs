@@ -1,5 +1,6 @@
 //! Sessions in tests: a world without sockets, and transcripts played against it.
 
+mod corpus;
 mod errands;
 mod presence;
 
