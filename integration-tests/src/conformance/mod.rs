@@ -6,7 +6,7 @@
 //! | `cells` | which command goes which way in which dialect: what must be shown |
 //! | `open` | the cells that nothing shows yet, and why |
 //! | `coverage` | what a playing has shown |
-//! | `checklist` | the points of the protocol reference's §15 |
+//! | `checklist` | the points of the protocol reference's §15, and its transcripts |
 //! | `clients` | the facts of `docs/protocol/CLIENTS.md` |
 //! | `sources` | the names of all Rust tests |
 //! | `errors` | the numeric errors |
