@@ -1,10 +1,12 @@
-//! The `monarch` command: starts the suite, tends store and accounts, shows history, plays scenarios.
+//! The `monarch` command: starts the suite, tends store and accounts, shows history, speaks to users, plays scenarios.
 //!
 //! Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 could not reach what it needed.
 
 mod account;
+mod broadcast;
 mod failure;
 mod history;
+mod orders;
 pub mod scenario;
 mod store;
 mod terminal;
@@ -19,6 +21,7 @@ use common::config::{self, Config, Program, Sources, StoreKind};
 use common::store::SharedStore;
 
 pub use failure::Failure;
+pub use orders::OrderDesk;
 
 /// Runs and tends the Monarch server suite.
 #[derive(Debug, Parser)]
@@ -46,6 +49,8 @@ enum Command {
     /// Read conversations
     #[command(subcommand)]
     History(history::HistoryCommand),
+    /// Tell everybody who is signed in something, or that the service goes down
+    Broadcast(broadcast::BroadcastArgs),
     /// Play scripted clients against a running deployment
     #[command(subcommand)]
     Scenario(scenario::ScenarioCommand),
@@ -89,6 +94,10 @@ async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Fai
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             history::run(command, &store, &mut out).await?;
             out.flush()?;
+        }
+        Command::Broadcast(args) => {
+            let config = config::load(&sources)?.config;
+            broadcast::run(args, &config, &mut std::io::stdin().lock(), &mut std::io::stdout()).await?;
         }
         Command::Scenario(command) => {
             let config = config::load(&sources)?.config;

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::clock::{HybridClock, wall};
-use common::cluster::{Cluster, Keyring, Load, Me, Role};
+use common::cluster::{Cluster, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{Config, LogConfig, Program, from_command_line_with};
 use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
 use common::store::{self, SharedStore};
@@ -108,6 +108,7 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shar
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
     admin.publish(registry);
+    admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 
     // The serial of the zone rises with each start; 32 bits wrap in 2106, as RFC 1982 allows.
     let serial = wall().as_secs() as u32;

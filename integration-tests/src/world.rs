@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
+use cli::OrderDesk;
 use cli::scenario::{AccountSource, Deployment};
 use common::config::Config;
 use common::credentials::SealingKey;
@@ -188,8 +189,18 @@ impl World {
             notification: clients("notification")?,
             switchboard: clients("switchboard")?,
             accounts: Some(AccountSource::open(&self.config).await?),
+            orders: Some(self.orders()?),
             timeout: Deployment::TIMEOUT,
         })
+    }
+
+    /// Where operators give orders: at the first notification node.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn orders(&self) -> anyhow::Result<OrderDesk> {
+        let admin = self.process("notification-1")?.address("admin")?;
+        Ok(OrderDesk { admin, secrets: self.config.cluster.secrets.clone() })
     }
 
     /// The ends of all logs, for a test that has failed.

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cli::OrderDesk;
 use integration_tests::accounts::{self, PASSWORD};
 use integration_tests::{Plan, World};
 use tokio::process::Command;
@@ -30,6 +31,8 @@ async fn two_clients_of_another_maker_meet() -> Result<()> {
         .env("DRIVE_BOB", made[1].as_str())
         .env("DRIVE_CAROL", made[2].as_str())
         .env("DRIVE_DAVE", made[3].as_str())
+        .env("DRIVE_ADMIN", world.orders()?.admin.to_string())
+        .env("DRIVE_SECRETS", world.orders()?.secrets)
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .spawn()?;
@@ -56,6 +59,7 @@ async fn in_a_process_of_its_own() -> Result<()> {
         carol: told("DRIVE_CAROL")?,
         dave: told("DRIVE_DAVE")?,
         password: PASSWORD.to_owned(),
+        orders: OrderDesk { admin: told("DRIVE_ADMIN")?.parse()?, secrets: told("DRIVE_SECRETS")?.into() },
     })
     .await;
     Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::cluster::{Deliver, Invitation, Notice, Outcome};
-use common::model::{Endpoint, Epoch, NodeId, Passport};
+use common::model::{Bulletin, Endpoint, Epoch, NodeId, Passport};
 use common::net::{Mailbox, Sender, mailbox};
 use tokio::sync::oneshot;
 
@@ -23,6 +23,8 @@ pub(crate) enum Item {
     Displaced,
     /// The directory had lost the session: it should say again how it looks.
     Reannounce,
+    /// Words of how contacts look did not fit into the mailbox.
+    Missed,
     /// That notification node is dead, and the grace for its users is over.
     NodeLost(NodeId),
     /// This process shuts down.
@@ -33,6 +35,10 @@ pub(crate) enum Item {
 const MAILBOX_BUDGET: usize = 256 * 1024;
 /// How long a caller waits for the session's answer to an invitation.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
+/// What everybody is told is told to so many at a time, with a pause in between: 10,000 sessions a second.
+const AT_A_TIME: usize = 50;
+/// See [`AT_A_TIME`].
+const BREATH: Duration = Duration::from_millis(5);
 /// Sessions are spread over so many tables, so that workers seldom meet at one lock.
 const SHARDS: usize = 32;
 
@@ -103,6 +109,24 @@ impl Hub {
         }
     }
 
+    /// Hands a notice to every session, a few at a time; says how many have it in their mailboxes.
+    async fn tell_slowly(&self, notice: Notice) -> u64 {
+        let cost = cost(&notice);
+        let (mut told, mut batch) = (0, 0);
+        for shard in &self.shards {
+            let senders: Vec<_> = lock(shard).values().flatten().map(|entry| entry.sender.clone()).collect();
+            for sender in senders {
+                told += u64::from(sender.send(Item::Notice(notice.clone()), cost).is_ok());
+                batch += 1;
+                if batch == AT_A_TIME {
+                    batch = 0;
+                    tokio::time::sleep(BREATH).await;
+                }
+            }
+        }
+        told
+    }
+
     fn shard(&self, who: &Passport) -> MutexGuard<'_, Shard> {
         let at = usize::try_from(self.hasher.hash_one(who) % SHARDS as u64).unwrap_or_default();
         lock(&self.shards[at])
@@ -111,7 +135,15 @@ impl Hub {
     fn send(&self, to: &Passport, epoch: Option<Epoch>, notice: &Notice) -> Outcome {
         let mut outcome = Outcome::NotHere;
         for entry in self.shard(to).get(to).into_iter().flatten().filter(|entry| entry.is(epoch)) {
-            if entry.sender.send(Item::Notice(notice.clone()), cost(notice)).is_ok() {
+            let (item, cost) = (Item::Notice(notice.clone()), cost(notice));
+            let sent = match notice {
+                // The session can ask again.
+                Notice::Presence { .. } | Notice::ProbeAnswer { .. } => {
+                    entry.sender.send_or(item, cost, || Item::Missed)
+                }
+                _ => entry.sender.send(item, cost),
+            };
+            if sent.is_ok() {
                 outcome = Outcome::Accepted;
             }
         }
@@ -168,6 +200,7 @@ fn cost(notice: &Notice) -> usize {
         }
         Notice::Added { name, .. } => name.len(),
         Notice::Property { value, .. } => value.len(),
+        Notice::Bulletin(Bulletin::Text { text, .. }) => text.as_str().len(),
         _ => 0,
     };
     size_of::<Item>() + Passport::MAX_LEN + texts
@@ -240,6 +273,10 @@ impl Deliver for Hub {
         for entry in self.shard(who).get(who).into_iter().flatten().filter(|entry| entry.epoch == Some(epoch)) {
             let _ = entry.sender.send(Item::Reannounce, 0);
         }
+    }
+
+    async fn broadcast(&self, bulletin: Bulletin) -> u64 {
+        self.tell_slowly(Notice::Bulletin(bulletin)).await
     }
 }
 
@@ -344,6 +381,43 @@ mod tests {
         let stamp = common::cluster::Stamp { epoch: Epoch(1), node, count: 1 };
         let longest = cost(&Notice::ProbeAnswer { from: alice(), stamp, presence });
         assert!(Asking::AT_ONCE * longest <= MAILBOX_BUDGET, "{longest} bytes each");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bulletin_reaches_all_but_not_all_at_once() {
+        const SESSIONS: u64 = 1000;
+        let hub = Arc::new(Hub::new());
+        let enter =
+            |number| hub.enter(&Passport::parse(&format!("{number}@example.com")).unwrap(), Endpoint::SOLE);
+        let mut sessions: Vec<_> = (0..SESSIONS).map(enter).collect();
+        let gone = sessions.split_off(990);
+        drop(gone.into_iter().map(|(place, _)| place).collect::<Vec<_>>());
+        let bulletin = Bulletin::ShutDown { minutes: 5 };
+        let began = tokio::time::Instant::now();
+        assert_eq!(hub.broadcast(bulletin.clone()).await, 990);
+        assert!(began.elapsed() >= Duration::from_millis(95), "{:?}", began.elapsed());
+        for (_, mailbox) in &mut sessions {
+            let Some(Item::Notice(Notice::Bulletin(got))) = mailbox.now() else { panic!() };
+            assert_eq!(got, bulletin);
+            assert!(mailbox.now().is_none());
+        }
+    }
+
+    #[tokio::test]
+    async fn looks_that_do_not_fit_are_asked_for_again() {
+        let hub = Arc::new(Hub::new());
+        let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        let stamp = common::cluster::Stamp { epoch: Epoch(1), node: NodeId::parse("ns-1").unwrap(), count: 1 };
+        let gone = || Notice::Presence { from: alice(), stamp: stamp.clone(), presence: None };
+        let fitting = MAILBOX_BUDGET / cost(&gone());
+        for _ in 0..fitting + 10 {
+            assert_eq!(hub.deliver(&alice(), None, gone()).await, Outcome::Accepted);
+        }
+        for _ in 0..fitting {
+            assert!(matches!(mailbox.now(), Some(Item::Notice(Notice::Presence { .. }))));
+        }
+        assert!(matches!(mailbox.now(), Some(Item::Missed)));
+        assert!(mailbox.now().is_none());
     }
 
     #[tokio::test]

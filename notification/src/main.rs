@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::clock::HybridClock;
-use common::cluster::{Cluster, Deliver, Keyring, Load, Me, Role};
+use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{self, Config, Program};
 use common::credentials::{AttemptGuard, SealingKey};
 use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
@@ -79,6 +79,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
     cluster.tell_joined(joined);
     admin.publish(registry);
+    admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
     let addresses = [
         ("clients", clients),
         ("gossip", cluster.gossip_addr()),
@@ -89,6 +90,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
         guard: AttemptGuard::new(&config.accounts),
         clear_text: config.accounts.clear_text,
         limits: config.limits,
+        rates: config.rates,
         config: config.notification,
         store,
         cluster,

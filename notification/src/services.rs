@@ -6,7 +6,7 @@ use common::clock;
 use common::cluster::{Admittance, Cluster, Cookie, Keyring, View};
 use common::config::NotificationConfig;
 use common::credentials::AttemptGuard;
-use common::model::Limits;
+use common::model::{Limits, Rates};
 use common::net::{BufferPool, Shutdown};
 use common::store::SharedStore;
 
@@ -22,6 +22,8 @@ pub(crate) struct Services {
     pub(crate) config: NotificationConfig,
     /// Bounds on what users may make grow.
     pub(crate) limits: Limits,
+    /// How often users may do what costs others something.
+    pub(crate) rates: Rates,
     /// Accounts and rosters.
     pub(crate) store: SharedStore,
     /// The other nodes.
@@ -53,6 +55,10 @@ impl Surroundings for Services {
 
     fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     fn clear_text(&self) -> bool {

@@ -10,7 +10,7 @@ use common::clock::{MessageClock, wall_ms};
 use common::cluster::{
     Admittance, Cluster, Cookie, CookieRole, Invitation, Keyring, Nonces, Notice, Outcome, TicketError,
 };
-use common::model::{ParticipationId, Passport};
+use common::model::{ParticipationId, Passport, Rate};
 use common::net::{BufferPool, Shutdown};
 use common::store::SharedStore;
 
@@ -30,6 +30,10 @@ pub(crate) struct Board {
     pub(crate) authenticate: Duration,
     /// The most bytes of a `MSG`'s payload.
     pub(crate) max_message: usize,
+    /// Failing calls in a row that are answered; the next one is 713 (§11).
+    pub(crate) failed_calls: u32,
+    /// How often a participant may call; one more is 713.
+    pub(crate) calls: Rate,
     pub(crate) store: SharedStore,
     pub(crate) doorman: Box<dyn Doorman>,
     pub(crate) peers: Box<dyn Peers>,

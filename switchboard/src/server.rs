@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use common::clock::{HybridClock, MessageClock};
-use common::cluster::{Cluster, Keyring, Load, Me, Nonces, Role};
+use common::cluster::{Cluster, Keyring, Load, Me, Nonces, OrderDesk, Role};
 use common::config::Config;
 use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
 use common::store::{self, SharedStore};
@@ -61,6 +61,7 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
     admin.publish(registry);
+    admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 
     let board = Arc::new(board(config, addr, &cluster, keys, store, metrics, shutdown)?);
     let addresses = [
@@ -110,6 +111,8 @@ fn board(
         addr,
         authenticate: Duration::from_secs(part.authenticate_secs),
         max_message: config.limits.message,
+        failed_calls: config.limits.failed_calls,
+        calls: config.rates.call(),
         doorman: Box::new(Keys { keyring, nonces: Nonces::default(), place: place.clone() }),
         peers: Box::new(cluster.clone()),
         conversations: Conversations::new(rules, Arc::clone(&metrics)),

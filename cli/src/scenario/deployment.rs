@@ -7,6 +7,7 @@ use common::config::Config;
 use common::msnp::verbs::Service;
 
 use super::accounts::AccountSource;
+use crate::orders::OrderDesk;
 
 /// Where the servers are, and how accounts are made there.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Deployment {
     pub switchboard: Vec<SocketAddr>,
     /// Makes the accounts; without it only scenarios without accounts can be played.
     pub accounts: Option<AccountSource>,
+    /// Where operators give orders; without it only scenarios without them can be played.
+    pub orders: Option<OrderDesk>,
     /// How long each expectation waits, unless the scenario says otherwise.
     pub timeout: Duration,
 }
@@ -38,6 +41,7 @@ impl Deployment {
             notification: vec![config.notification.advertise.unwrap_or(config.notification.listen)],
             switchboard: vec![config.switchboard.advertise.unwrap_or(config.switchboard.listen)],
             accounts: None,
+            orders: Some(OrderDesk::configured(config)),
             timeout: Self::TIMEOUT,
         }
     }

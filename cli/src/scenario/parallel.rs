@@ -121,6 +121,7 @@ mod tests {
             notification: vec![address],
             switchboard: vec![address],
             accounts: None,
+            orders: None,
             timeout: patience,
         };
         let dir = tempfile::tempdir().unwrap();

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
+use common::cluster::Order;
+use common::model::{Bulletin, Passport};
+
 use super::accounts::Accounts;
 use super::connection::Connection;
 use super::deployment::Deployment;
@@ -16,6 +19,7 @@ use super::record::{Record, Shown};
 use super::scope::{Frame, Scope};
 use super::script::{Action, Macro, MacroWord, Script, Step};
 use super::template::{Argument, Piece, Template, is_name};
+use crate::broadcast;
 
 /// The most macros within each other.
 const MAX_CALLS: usize = 16;
@@ -158,6 +162,7 @@ impl<'a> Player<'a> {
             }
             Action::AnyOrder(steps) => self.any_order(steps).await,
             Action::On { connection, deed } => self.deed(connection, deed).await,
+            Action::Operators { to, said, shutdown } => self.order(to, said, *shutdown).await,
             Action::Timeout(patience) => {
                 self.patience = *patience;
                 Ok(())
@@ -304,6 +309,22 @@ impl<'a> Player<'a> {
             "expected  {wanted}: {} and {}\n     got  {a:?} and {b:?}",
             left.source, right.source
         )))
+    }
+
+    /// What `monarch broadcast --to` does.
+    async fn order(&self, to: &Template, said: &Template, shutdown: bool) -> Result<(), Trouble> {
+        let (to, said) = (self.string(to).await?, self.string(said).await?);
+        let to = Passport::parse(&to).map_err(|error| Trouble::usage(format!("{to}: {error}")))?;
+        let bulletin = if shutdown {
+            let minutes = said.parse().map_err(|_| Trouble::usage(format!("{said:?} is no number of minutes")))?;
+            Bulletin::ShutDown { minutes }
+        } else {
+            broadcast::text_bulletin(&said).map_err(|failure| Trouble::usage(failure.to_string()))?
+        };
+        let desk = self.deployment.orders.as_ref();
+        let desk = desk.ok_or_else(|| Trouble::usage("nobody takes orders here".to_owned()))?;
+        let given = async { desk.give(&Order { id: broadcast::random()?, to: Some(to), bulletin }).await };
+        given.await.map(drop).map_err(|failure| Trouble::failed(failure.to_string()))
     }
 
     /// What `expect` says of a line and its payload once all names have their values.

@@ -96,6 +96,13 @@ pub(super) enum Action {
         connection: String,
         deed: Deed,
     },
+    /// Operators tell somebody something.
+    Operators {
+        to: Template,
+        /// The text, or the minutes until the service goes down.
+        said: Template,
+        shutdown: bool,
+    },
     Timeout(Duration),
     Let {
         name: String,

@@ -29,6 +29,10 @@ pub(super) fn parse(text: &str, payload: Option<Template>) -> Result<Action, Str
             let target = Template::parse(&target.join(" "))?;
             Ok(Action::Connect { connection: (*connection).to_owned(), target })
         }
+        ("operators", [what @ ("tell" | "shutdown"), _, _, ..]) => {
+            let (to, said) = one(rest[what.len()..].trim_start())?;
+            Ok(Action::Operators { to, said: Template::parse(said)?, shutdown: *what == "shutdown" })
+        }
         ("timeout", [seconds]) => {
             let seconds = seconds.parse().ok().filter(|seconds| (1..=600).contains(seconds));
             Ok(Action::Timeout(Duration::from_secs(seconds.ok_or("timeout wants seconds, 1 to 600")?)))
@@ -268,6 +272,9 @@ mod tests {
         ] {
             assert!(matches!(read(text), Action::On { deed: read, .. } if read == deed), "{text}");
         }
+        let Action::Operators { shutdown, said, .. } = read("operators tell {alice} back at 5") else { panic!() };
+        assert_eq!((shutdown, said.source.as_str()), (false, "back at 5"));
+        assert!(matches!(read("operators shutdown {alice} 5"), Action::Operators { shutdown: true, .. }));
         assert!(matches!(read("sign-in B bob MSNP8 online"), Action::Call(words) if words.len() == 5));
         assert!(
             matches!(read("say A \"x y\" {f(a, b)}"), Action::Call(words) if words[2..] == ["\"x y\"", "{f(a, b)}"])

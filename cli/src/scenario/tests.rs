@@ -44,6 +44,7 @@ fn deployment(address: SocketAddr) -> Deployment {
         notification: vec![address],
         switchboard: vec![address],
         accounts: None,
+        orders: None,
         timeout: Duration::from_secs(5),
     }
 }

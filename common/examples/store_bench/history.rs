@@ -1,6 +1,7 @@
-//! One long channel: what its ends cost, and what a page behind a cursor costs near the beginning and near the end.
+//! A long channel beside a short one: what a page costs at their ends and behind a cursor, each reading of the one
+//! made in turn with that of the other.
 
-use std::future::Future;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,32 +21,45 @@ use super::{processor_time, quantile};
 /// Messages of a page, as a client asks for them.
 const PAGE: usize = 50;
 /// Each reading is made so often.
-const TURNS: u32 = 200;
+const TURNS: usize = 400;
 const IN_FLIGHT: usize = 64;
-/// Where the near cursor stands.
-const NEAR: u64 = 1_000;
+/// Messages of the short channel.
+const SHORT: u64 = 1_000;
+
+/// A channel, and a cursor in its middle.
+struct Filled {
+    channel: ChannelId,
+    middle: Cursor,
+    /// A page before the end.
+    end: Cursor,
+}
 
 pub(crate) async fn run(store: &SharedStore, count: u64, scylla: Option<&ScyllaConfig>) -> anyhow::Result<()> {
-    anyhow::ensure!(count > 2 * NEAR, "expected more than {} messages", 2 * NEAR);
+    anyhow::ensure!(count >= SHORT, "expected at least {SHORT} messages");
+    let short = filled(store, SHORT).await?;
+    let long = filled(store, count).await?;
+    if let Some(scylla) = scylla {
+        buckets(scylla, long.channel).await?;
+    }
+    println!("p50 of {TURNS} readings of {PAGE} messages, of {SHORT} messages and of {count}:");
+    let pair = [&short, &long];
+    compare("first page", pair, async |of| store.read(of.channel, None, PAGE).await.map(drop)).await?;
+    compare("last page", pair, async |of| store.read_back(of.channel, None, PAGE).await.map(drop)).await?;
+    let behind = async |of: &Filled| store.read(of.channel, Some(&of.middle), PAGE).await.map(drop);
+    compare("behind a cursor in the middle", pair, behind).await?;
+    let behind = async |of: &Filled| store.read(of.channel, Some(&of.end), PAGE).await.map(drop);
+    compare("behind a cursor near the end", pair, behind).await
+}
+
+async fn filled(store: &SharedStore, count: u64) -> anyhow::Result<Filled> {
     let channel = ChannelId(Uuid::new_v4());
     fill(store, channel, count).await?;
-    if let Some(scylla) = scylla {
-        buckets(scylla, channel).await?;
-    }
-    let near = walk(store, channel, NEAR).await?;
     let start = (Instant::now(), processor_time());
-    let far = walk(store, channel, count - PAGE as u64).await?;
+    let middle = walk(store, channel, None, count / 2).await?;
+    let end = walk(store, channel, Some(middle.clone()), count - count / 2 - PAGE as u64).await?;
     let (time, used) = (start.0.elapsed(), processor_time().saturating_sub(start.1));
-    println!("walk through all: {time:.2?}, {:.1} µs of processor a message", micros(used) / count as f64);
-
-    let first = measure("first page", None, || store.read(channel, None, PAGE)).await?;
-    let back = || async { store.read_back(channel, None, PAGE).await.map(drop) };
-    measure("last page", Some(first), back).await?;
-    let near_cost = measure("behind 1,000", Some(first), || store.read(channel, Some(&near), PAGE)).await?;
-    let name = format!("behind {}", count - PAGE as u64);
-    let far_cost = measure(&name, Some(first), || store.read(channel, Some(&far), PAGE)).await?;
-    println!("far over near: {:.2}", far_cost.as_secs_f64() / near_cost.as_secs_f64());
-    Ok(())
+    println!("  read again in {time:.2?}, {:.1} µs of processor a message", micros(used) / count as f64);
+    Ok(Filled { channel, middle, end })
 }
 
 /// A message each millisecond, the last of them a minute ago.
@@ -70,7 +84,7 @@ async fn fill(store: &SharedStore, channel: ChannelId, count: u64) -> anyhow::Re
     }
     let (time, used) = (start.elapsed(), processor_time().saturating_sub(before));
     println!(
-        "{count} messages written in {time:.1?}, {:.0}/s, {:.0} µs of processor each",
+        "{count} messages: written in {time:.1?}, {:.0}/s, {:.0} µs of processor each",
         count as f64 / time.as_secs_f64(),
         micros(used) / count as f64
     );
@@ -92,9 +106,14 @@ fn message(channel: ChannelId, ms: u64, n: u64) -> HistoryWrite {
     HistoryWrite { message, participations: Vec::new(), members: Vec::new() }
 }
 
-/// The cursor behind that many messages.
-async fn walk(store: &SharedStore, channel: ChannelId, count: u64) -> anyhow::Result<Cursor> {
-    let (mut cursor, mut left) = (None, count as usize);
+/// The cursor so many messages further on.
+async fn walk(
+    store: &SharedStore,
+    channel: ChannelId,
+    from: Option<Cursor>,
+    count: u64,
+) -> anyhow::Result<Cursor> {
+    let (mut cursor, mut left) = (from, count as usize);
     loop {
         let page = store.read(channel, cursor.as_ref(), left.min(1000)).await?;
         left -= page.messages.len();
@@ -106,24 +125,31 @@ async fn walk(store: &SharedStore, channel: ChannelId, count: u64) -> anyhow::Re
     }
 }
 
-async fn measure<T, F>(name: &str, to: Option<Duration>, read: impl Fn() -> F) -> anyhow::Result<Duration>
-where
-    F: Future<Output = common::store::Result<T>>,
-{
-    read().await?;
-    let (mut times, before) = (Vec::new(), processor_time());
-    for _ in 0..TURNS {
-        let start = Instant::now();
-        read().await?;
-        times.push(start.elapsed());
+async fn compare(
+    name: &str,
+    pair: [&Filled; 2],
+    read: impl AsyncFn(&Filled) -> common::store::Result<()>,
+) -> anyhow::Result<()> {
+    let (mut times, mut used) = ([Vec::new(), Vec::new()], [Duration::ZERO; 2]);
+    for turn in 0..TURNS + 20 {
+        for (at, of) in pair.into_iter().enumerate() {
+            let (start, before) = (Instant::now(), processor_time());
+            read(of).await?;
+            // The first are only to warm up.
+            if turn >= 20 {
+                times[at].push(start.elapsed());
+                used[at] += processor_time().saturating_sub(before);
+            }
+        }
     }
-    let used = processor_time().saturating_sub(before);
-    times.sort_unstable();
-    let (p50, p99) = (quantile(&times, 0.5), quantile(&times, 0.99));
-    let ratio = to
-        .map_or_else(String::new, |to| format!(", {:.2} of the first page", p50.as_secs_f64() / to.as_secs_f64()));
-    println!("{name}: p50 {p50:.2?}, p99 {p99:.2?}, {:.0} µs of processor{ratio}", micros(used / TURNS));
-    Ok(p50)
+    let [short, long] = times.each_mut().map(|times| {
+        times.sort_unstable();
+        quantile(times, 0.5)
+    });
+    let [short_used, long_used] = used.map(|used| micros(used) / TURNS as f64);
+    let ratio = long.as_secs_f64() / short.as_secs_f64();
+    println!("{name}: {short:.2?} and {long:.2?}, {ratio:.2}; {short_used:.0} and {long_used:.0} µs of processor");
+    Ok(())
 }
 
 /// How many rows each bucket has.
@@ -132,8 +158,9 @@ async fn buckets(scylla: &ScyllaConfig, channel: ChannelId) -> anyhow::Result<()
     let keyspace = &scylla.keyspace;
     let list = format!("SELECT bucket FROM {keyspace}.channel_buckets WHERE channel_id = ?");
     let rows = session.query_unpaged(list, (channel.0,)).await?.into_rows_result()?;
-    for bucket in rows.rows::<(i64,)>()? {
-        let (bucket,) = bucket?;
+    // One row for each of their writers.
+    let buckets: Result<BTreeSet<(i64,)>, _> = rows.rows()?.collect();
+    for (bucket,) in buckets? {
         let count = format!("SELECT COUNT(*) FROM {keyspace}.messages WHERE channel_id = ? AND bucket = ?");
         let counted = session.query_unpaged(count, (channel.0, bucket)).await?.into_rows_result()?;
         println!("bucket {bucket}: {} rows", counted.first_row::<(i64,)>()?.0);

@@ -1,5 +1,6 @@
 //! What a store costs. `append` makes messages durable at a rate; start it several times on one store to see how
-//! processes share it. `history` fills one channel and reads it at its ends and behind cursors.
+//! processes share it. `history` fills a channel, and a short one to compare it with, and reads both at their ends and
+//! behind cursors.
 //!
 //! ```text
 //! store_bench --directory DIR append 500 10
@@ -52,7 +53,7 @@ enum What {
         #[arg(default_value_t = 64)]
         channels: u32,
     },
-    /// Append so many messages to one channel, then read it
+    /// Append so many messages to one channel and 1,000 to another, then read both
     History { messages: u64 },
 }
 
@@ -82,12 +83,10 @@ async fn open(arguments: &Arguments, scylla: Option<&ScyllaConfig>) -> anyhow::R
     Ok(common::store::open(&StoreConfig { path, ..StoreConfig::default() }).await?)
 }
 
-/// User and system time of this process, from Linux's `/proc`: its 14th and 15th value, in 1/100 s.
+/// User and system time of this process.
 fn processor_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(") ").next().unwrap_or_default();
-    let ticks: u64 = after_name.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-    Duration::from_millis(ticks * 10)
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// The value below which that share of the sorted ones lies.

@@ -19,10 +19,10 @@ use super::membership::{Driver, Membership, ROUND, Witness};
 use super::metrics::Metrics;
 use super::ring::Place;
 use super::router::Router;
-use super::{Deliver, Keyring, Load, Location, Node, Notice, Outcome, Role, View};
+use super::{Deliver, Keyring, Load, Location, Node, Notice, Outcome, Reached, Role, View};
 use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
-use crate::model::{Endpoint, Epoch, Generation, NodeId, Passport};
+use crate::model::{Bulletin, Endpoint, Epoch, Generation, NodeId, Passport};
 use crate::net::Shutdown;
 use crate::telemetry::{Condition, Registry};
 
@@ -225,6 +225,21 @@ impl Cluster {
     /// Sends a notice to the sessions of a principal and says what became of it, after `patience` at the latest.
     pub async fn route(&self, to: &Passport, notice: Notice, patience: Duration) -> Outcome {
         self.router.route(to, notice, patience).await
+    }
+
+    /// Tells all sessions of all notification nodes what operators have to say, and says how many there were on each.
+    /// A node carries out each `order` once, whoever asks. Takes `patience` at most.
+    pub async fn broadcast(&self, order: Uuid, bulletin: Bulletin, patience: Duration) -> Vec<Reached> {
+        self.router.broadcast(order, bulletin, patience).await
+    }
+
+    /// Tells one principal what operators have to say. A node carries out each `order` once.
+    pub async fn tell(&self, order: Uuid, to: &Passport, bulletin: Bulletin, patience: Duration) -> Outcome {
+        if self.router.orders.is_new(order) {
+            self.route(to, Notice::Bulletin(bulletin), patience).await
+        } else {
+            Outcome::Accepted
+        }
     }
 
     /// Sends notices to many without waiting: grouped by owner node, one batch each. Notices from one task to one

@@ -16,10 +16,12 @@
 //! | `asking`, `posting` | its asking side, and the order of what is posted |
 //! | `registering`, `registrations`, `announcing` | how sessions get into the directory |
 //! | `delivery` | how notices get into sessions |
+//! | `order`, `broadcast` | what operators order, sealed; a bulletin to all sessions |
 
 mod announcement;
 mod announcing;
 mod asking;
+mod broadcast;
 mod cookie;
 mod delivery;
 mod directory;
@@ -32,6 +34,7 @@ mod membership;
 mod metrics;
 mod node;
 mod notice;
+mod order;
 mod outgoing;
 mod posting;
 mod queue;
@@ -45,10 +48,12 @@ mod standing;
 mod ticket;
 mod wire;
 
+pub use broadcast::Reached;
 pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
 pub use handle::{Cluster, ClusterError, Me};
 pub use node::{Load, Node, Role, View};
 pub use notice::{Deliver, Invitation, Location, Notice, Outcome, Stamp};
+pub use order::{ORDERS, Order, OrderDesk, OrderError};
 pub use secrets::{Keyring, SecretsError};
 pub use ticket::{SignInTicket, TicketError};
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{
-    ConversationId, Endpoint, Epoch, Generation, NodeId, ParticipationId, Passport, Presence, Property,
+    Bulletin, ConversationId, Endpoint, Epoch, Generation, NodeId, ParticipationId, Passport, Presence, Property,
 };
 
 /// The place of a session.
@@ -116,6 +116,8 @@ pub enum Notice {
         /// What may be seen.
         presence: Presence,
     },
+    /// Operators have something to say.
+    Bulletin(Bulletin),
 }
 
 /// What became of a notice.
@@ -152,4 +154,8 @@ pub trait Deliver: Send + Sync + 'static {
 
     /// The directory had lost this session and has it again: it should announce itself anew.
     fn reannounce(&self, who: &Passport, epoch: Epoch);
+
+    /// Hands a bulletin to all sessions here, a few at a time: so many at once would feel it. Says how many have it in their
+    /// queues.
+    async fn broadcast(&self, bulletin: Bulletin) -> u64;
 }

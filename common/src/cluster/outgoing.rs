@@ -111,7 +111,9 @@ impl Outgoing {
     fn push(&self, request: &Request) -> Result<(), Unreachable> {
         let message = encode(request).ok_or(Unreachable)?;
         match request {
-            Request::Ask { .. } | Request::Hand { .. } | Request::Ping => self.queue.push(message),
+            Request::Ask { .. } | Request::Hand { .. } | Request::Ping | Request::Broadcast { .. } => {
+                self.queue.push(message)
+            }
             Request::Register { .. }
             | Request::Unregister { .. }
             | Request::Done { .. }

@@ -13,6 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::broadcast::Orders;
 use super::delivery::{Delivery, better};
 use super::directory::{Directory, Verdict};
 use super::link::{Handler, Links, Origin, Replies};
@@ -50,6 +51,8 @@ pub(super) struct Router {
     pub(super) last_ticket: AtomicU64,
     pub(super) skew: Throttle,
     pub(super) drops: Throttle,
+    /// Broadcasts that were carried out here.
+    pub(super) orders: Orders,
     joined: watch::Receiver<bool>,
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) stop: CancellationToken,
@@ -70,7 +73,7 @@ impl Router {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let (directory, settling, registrations, chains, announced) = Default::default();
-        let (announcement, last_ticket, skew, drops) = Default::default();
+        let (announcement, last_ticket, skew, drops, orders) = Default::default();
         let router = Arc::new(Self {
             me: links.identity.me.clone(),
             role,
@@ -87,6 +90,7 @@ impl Router {
             last_ticket,
             skew,
             drops,
+            orders,
             joined,
             runtime: tokio::runtime::Handle::current(),
             stop,
@@ -314,6 +318,15 @@ impl Handler for Router {
                 });
             }
             Request::Displaced { who, endpoint, by, node } => self.displaced(&who, endpoint, &(by, node)),
+            Request::Broadcast { id, order, bulletin } => {
+                let (back, router) = (replies.clone(), Arc::clone(&self));
+                let work = async move {
+                    let sessions = router.broadcast_here(order, bulletin).await;
+                    back.send(&Reply::Broadcast { id, sessions });
+                };
+                // Without an answer the node counts as one that was not reached.
+                self.delivery.run(work, || tracing::warn!("too much to do for a broadcast"));
+            }
             Request::Ping => {}
         }
     }

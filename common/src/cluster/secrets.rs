@@ -24,14 +24,16 @@ pub(super) enum Purpose {
     Cookie,
     Gossip,
     Link,
+    Order,
 }
 
 impl Purpose {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 5] = [
         (Self::Ticket, "monarch sign-in ticket v1"),
         (Self::Cookie, "monarch switchboard cookie v1"),
         (Self::Gossip, "monarch gossip v1"),
         (Self::Link, "monarch peer link v1"),
+        (Self::Order, "monarch operator's order v1"),
     ];
 }
 

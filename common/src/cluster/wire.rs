@@ -8,10 +8,11 @@ use hmac::Mac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use uuid::Uuid;
 
 use super::notice::{Notice, Outcome};
 use super::secrets::{Hasher, finish};
-use crate::model::{Endpoint, Epoch, NodeId, Passport};
+use crate::model::{Bulletin, Endpoint, Epoch, NodeId, Passport};
 
 /// The most bytes of a frame after its length.
 pub(super) const MAX_FRAME: usize = 1024 * 1024;
@@ -58,6 +59,8 @@ pub(super) enum Request {
     Displaced { who: Passport, endpoint: Endpoint, by: Epoch, node: NodeId },
     /// Answered by [`Reply::Pong`].
     Ping,
+    /// To a notification node: all its sessions are to be told. Done once for each `order`.
+    Broadcast { id: u64, order: Uuid, bulletin: Bulletin },
 }
 
 /// From the side that was dialed.
@@ -71,13 +74,18 @@ pub(super) enum Reply {
     Handed { id: u64, outcomes: Vec<Outcome> },
     /// To [`Request::Ping`].
     Pong,
+    /// To [`Request::Broadcast`]: how many sessions it was handed to.
+    Broadcast { id: u64, sessions: u64 },
 }
 
 impl Reply {
     /// Which request it answers.
     pub(super) fn id(&self) -> Option<u64> {
         match self {
-            Self::Registered { id, .. } | Self::Asked { id, .. } | Self::Handed { id, .. } => Some(*id),
+            Self::Registered { id, .. }
+            | Self::Asked { id, .. }
+            | Self::Handed { id, .. }
+            | Self::Broadcast { id, .. } => Some(*id),
             Self::Pong => None,
         }
     }

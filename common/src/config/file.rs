@@ -168,8 +168,8 @@ mod tests {
         check(
             "[disptach]\nlisten = ''",
             &[
-                "monarch.toml:1: disptach: no such section; there are log, cluster, store, accounts, limits, dispatch, \
-               notification, switchboard",
+                "monarch.toml:1: disptach: no such section; there are log, cluster, store, accounts, limits, rates, \
+                 dispatch, notification, switchboard",
             ],
         );
         check("log = 'debug'", &["monarch.toml:1: log: expected a section, [log]"]);

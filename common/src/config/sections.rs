@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Limits;
+use crate::model::{Limits, Rates};
 
 /// The whole configuration. Every process reads all of it and uses its part.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub accounts: AccountsConfig,
     /// Bounds on what users may make grow.
     pub limits: Limits,
+    /// How often users may do what costs others something.
+    pub rates: Rates,
     /// The tier that clients meet first.
     pub dispatch: DispatchConfig,
     /// The tier of long connections.
@@ -241,7 +243,7 @@ pub struct NodeConfig {
     /// The peer address that others use, if not `peer`.
     #[serde(default)]
     pub peer_advertise: Option<SocketAddr>,
-    /// `/healthz`, `/readyz`, `/metrics`.
+    /// `/healthz`, `/readyz`, `/metrics`, and orders of operators who have the cluster secrets.
     pub admin: SocketAddr,
 }
 
@@ -413,9 +415,11 @@ pub struct NotificationConfig {
     pub cookie_secs: u64,
     /// `RMG` of a group with contacts in it is 226; otherwise they leave the group.
     pub keep_populated_groups: bool,
+    /// Clients are told after their first `CHG` how much mail they have: none, since there is no mail service.
+    pub mail_notification: bool,
     /// The web address that `CVR` names for a download.
     pub download_url: String,
-    /// The web address that `CVR` names for information.
+    /// The web address that `CVR` names for information, and that a click on an operators' bulletin opens.
     pub info_url: String,
 }
 
@@ -445,6 +449,7 @@ impl Default for NotificationConfig {
             challenge_close_wrong: true,
             cookie_secs: 120,
             keep_populated_groups: false,
+            mail_notification: true,
             download_url: "http://127.0.0.1:8080/".into(),
             info_url: "http://127.0.0.1:8080/".into(),
         }

@@ -61,7 +61,11 @@ macro_rules! tier {
                 Kind::Address,
                 "The address that the other nodes' links use, if it is another",
             ),
-            setting(concat!($tier, ".node.admin"), Kind::Address, "/healthz, /readyz and /metrics, HTTP"),
+            setting(
+                concat!($tier, ".node.admin"),
+                Kind::Address,
+                "/healthz, /readyz and /metrics, operators' orders; HTTP",
+            ),
         ]
     };
 }
@@ -134,6 +138,29 @@ const LIMITS: &[Setting] = &[
     setting("limits.object", bytes(8192), "An MSN object, encoded"),
     setting("limits.message", bytes(64 * 1024), "A message of a conversation, its headers included"),
     setting("limits.participants", count("participants"), "Members of one conversation"),
+    setting("limits.failed_calls", count("calls"), "Failing calls in a row that are answered"),
+];
+
+/// A bucket that holds so many; 0 is no bound.
+const fn burst(unit: &'static str) -> Kind {
+    Kind::Number { least: 0, most: 1_000_000, unit }
+}
+
+const fn per_minute(unit: &'static str) -> Kind {
+    Kind::Number { least: 1, most: 1_000_000, unit }
+}
+
+const RATES: &[Setting] = &[
+    setting("rates.status_burst", burst("changes"), "Changes of status or personal message at once; 0: no bound"),
+    setting("rates.status_per_minute", per_minute("changes"), "And then so many a minute"),
+    setting("rates.name_burst", burst("changes"), "Changes of one's own name at once; 0: no bound"),
+    setting("rates.name_per_minute", per_minute("changes"), "And then so many a minute"),
+    setting("rates.contact_name_burst", burst("changes"), "Names given to contacts at once; 0: no bound"),
+    setting("rates.contact_name_per_minute", per_minute("changes"), "And then so many a minute"),
+    setting("rates.chat_burst", burst("conversations"), "Conversations opened at once; 0: no bound"),
+    setting("rates.chat_per_minute", per_minute("conversations"), "And then so many a minute"),
+    setting("rates.call_burst", burst("calls"), "Calls of a participant at once; 0: no bound"),
+    setting("rates.call_per_minute", per_minute("calls"), "And then so many a minute"),
 ];
 
 const DISPATCH: &[Setting] = &[
@@ -183,8 +210,9 @@ const NOTIFICATION: &[Setting] = &[
     setting("notification.challenge_close_wrong", Kind::Switch, "A wrong answer to a challenge ends the session"),
     setting("notification.cookie_secs", seconds(1, 120), "How long a cookie opens a switchboard"),
     setting("notification.keep_populated_groups", Kind::Switch, "A group with contacts in it can't be removed"),
+    setting("notification.mail_notification", Kind::Switch, "Clients are told that they have no mail"),
     setting("notification.download_url", Kind::Text, "The web address that `CVR` names for a download"),
-    setting("notification.info_url", Kind::Text, "The web address that `CVR` names for information"),
+    setting("notification.info_url", Kind::Text, "The web address that `CVR` and bulletins name for information"),
 ];
 
 const SWITCHBOARD: &[Setting] = &[
@@ -199,7 +227,7 @@ const SWITCHBOARD: &[Setting] = &[
 pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let tiers: [&[Setting]; 6] =
         [tier!("dispatch"), DISPATCH, tier!("notification"), NOTIFICATION, tier!("switchboard"), SWITCHBOARD];
-    [&[COMMON, ACCOUNTS, LIMITS][..], &tiers[..]].concat().concat()
+    [&[COMMON, ACCOUNTS, LIMITS, RATES][..], &tiers[..]].concat().concat()
 });
 
 /// Whether a variable begins like a setting's and is none: the configuration file, and what scripts and tests are told
@@ -261,7 +289,7 @@ impl Setting {
         match top {
             "dispatch" | "notification" | "switchboard" => program == Program::Suite || top == program.as_str(),
             "accounts" => program != Program::Switchboard,
-            "limits" => program != Program::Dispatch,
+            "limits" | "rates" => program != Program::Dispatch,
             _ => true,
         }
     }

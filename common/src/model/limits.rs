@@ -22,16 +22,18 @@ pub struct Limits {
     pub friendly_name_chars: usize,
     /// A friendly name, encoded; longer is 201.
     pub friendly_name: usize,
-    /// The payload of `UUX`; at most 4096.
+    /// The payload of `UUX`; longer is 201, and above 4096 the end of the connection.
     pub personal_message: usize,
     /// A phone number, encoded; longer is 201.
     pub phone: usize,
-    /// An MSNObject, encoded.
+    /// An MSNObject, encoded; longer is 201.
     pub object: usize,
     /// The payload of a switchboard `MSG`; longer closes the connection.
     pub message: usize,
     /// Members of one conversation; one more is 712.
     pub participants: usize,
+    /// Failing `CAL`s in a row that are answered; one more is 713.
+    pub failed_calls: u32,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             object: 2048,
             message: 1664,
             participants: 50,
+            failed_calls: 5,
         }
     }
 }

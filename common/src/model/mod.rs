@@ -1,14 +1,17 @@
 //! The nouns of the service, without any I/O: no tokio, clock, store or randomness in here.
 
 mod account;
+mod bulletin;
 mod ids;
 mod limits;
 mod lists;
 mod passport;
 mod presence;
+mod rates;
 mod roster;
 
 pub use account::{AddPrompt, Properties, Property, Settings, StrangerPolicy};
+pub use bulletin::{Bulletin, BulletinError, BulletinText};
 pub use ids::{
     ChannelId, ClaimId, ContactId, ConversationId, Endpoint, Epoch, Generation, GroupId, MessageId, NodeId,
     ParticipationId,
@@ -17,4 +20,5 @@ pub use limits::Limits;
 pub use lists::{List, Lists};
 pub use passport::{Passport, PassportError};
 pub use presence::{PersonalMessage, Presence, Status};
+pub use rates::{Bucket, Rate, Rates};
 pub use roster::{Contact, Group, Roster};

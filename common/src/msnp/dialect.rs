@@ -118,6 +118,10 @@ pub struct Dialect {
     pub ping_interval: bool,
     /// There are `UUX`, `UBX` and `SBS` (11 and later).
     pub personal_message: bool,
+    /// The initial mail notification is XML (11 and later).
+    pub mail_data: bool,
+    /// There are notifications, `NOT` (5 and later).
+    pub notifications: bool,
     /// There is the property `HSB`, whether somebody has a blog (11 and later).
     pub blogs: bool,
     /// `GTC` or `BLP` without a change is 218 (2–9); later dialects hang on that and get the echo.
@@ -152,6 +156,8 @@ impl Dialect {
         objects: false,
         ping_interval: false,
         personal_message: false,
+        mail_data: false,
+        notifications: false,
         blogs: false,
         unchanged_is_error: true,
         pending_list: false,
@@ -173,8 +179,8 @@ impl Dialect {
     /// MSN Messenger 2.2: differs in what clients send only.
     pub const MSNP4: Self = Self { number: Number(4), ..Self::MSNP3 };
 
-    /// MSN Messenger 3: phones.
-    pub const MSNP5: Self = Self { number: Number(5), properties: true, ..Self::MSNP4 };
+    /// MSN Messenger 3: phones, notifications.
+    pub const MSNP5: Self = Self { number: Number(5), properties: true, notifications: true, ..Self::MSNP4 };
 
     /// MSN Messenger 3.6: challenges.
     pub const MSNP6: Self =
@@ -215,6 +221,7 @@ impl Dialect {
         number: Number(11),
         challenge: Some(ChallengeKind::Mixed),
         personal_message: true,
+        mail_data: true,
         blogs: true,
         ..Self::MSNP10
     };
@@ -304,6 +311,7 @@ mod tests {
             (since(|d| d.site_id), (3, 12)),
             (since(|d| d.transfer_tail == TransferTail::Zero), (3, 6)),
             (since(|d| d.properties), (5, 12)),
+            (since(|d| d.notifications), (5, 12)),
             (since(|d| d.challenge == Some(ChallengeKind::Plain)), (6, 10)),
             (since(|d| d.ok_bits == 1), (6, 7)),
             (since(|d| d.groups), (7, 12)),
@@ -319,6 +327,7 @@ mod tests {
             (since(|d| d.roster_ids == RosterIds::Guids), (10, 12)),
             (since(|d| d.pending_list), (10, 12)),
             (since(|d| d.personal_message), (11, 12)),
+            (since(|d| d.mail_data), (11, 12)),
             (since(|d| d.blogs), (11, 12)),
             (since(|d| d.network_ids), (12, 12)),
         ] {

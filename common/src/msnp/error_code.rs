@@ -66,10 +66,12 @@ pub enum ErrorCode {
     BadCvr = 710,
     /// The conversation is full.
     SessionOverload = 712,
-    /// Too many `CAL` or `XFR SB` in a row.
+    /// Too many `CAL` in a row.
     TooActive = 713,
     /// A command out of order.
     NotExpected = 715,
+    /// Status, name or conversations change too rapidly.
+    TooRapid = 800,
     /// Wrong password, ticket or cookie.
     AuthenticationFailed = 911,
     /// Not while hidden or before the first `CHG`.

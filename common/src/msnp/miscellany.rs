@@ -1,12 +1,10 @@
-//! `URL`, `PNG`, `GCF`, `SND`, `SDC`, `FND`, `PAG`, `PGD`, `LKP`, `OUT`, and what a notification server says right
-//! after sign-in (§5.6, §6.4, §6.16, §6.17, §6.19, §6.22–6.24).
-
-use std::net::SocketAddr;
+//! `URL`, `PNG`, `GCF`, `SND`, `SDC`, `FND`, `PAG`, `PGD`, `LKP`, `OUT` and `SBS` (§5.6, §6.4, §6.16, §6.17, §6.19,
+//! §6.22–6.24).
 
 use bytes::Bytes;
 
 use super::ParseError;
-use super::dialect::{Dialect, SyncShape};
+use super::dialect::Dialect;
 use super::error_code::ErrorCode;
 use super::frame::{Command, TrId};
 use super::line::Line;
@@ -122,51 +120,6 @@ pub fn service_start() -> Bytes {
     Line::new("SBS").arg(0).arg("null").end()
 }
 
-/// What the profile message says.
-#[derive(Debug, Clone)]
-pub struct Profile<'a> {
-    /// Seconds since 1970.
-    pub login_time: u64,
-    /// A number for the account; its halves are shown as signed numbers.
-    pub member_id: u64,
-    /// Whose.
-    pub passport: &'a Passport,
-    /// The client's address as the server sees it.
-    pub client: SocketAddr,
-}
-
-/// `MSG Hotmail Hotmail length`: the profile, right after sign-in. Each line of it ends with CRLF, and an empty line
-/// ends it (§5.6).
-#[must_use]
-pub fn profile(dialect: &Dialect, profile: &Profile<'_>) -> Bytes {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(512);
-    text.push_str("MIME-Version: 1.0\r\nContent-Type: text/x-msmsgsprofile; charset=UTF-8\r\n");
-    let _ = write!(text, "LoginTime: {}\r\n", profile.login_time);
-    if dialect.full_profile {
-        let (high, low) = ((profile.member_id >> 32) as u32 as i32, profile.member_id as u32 as i32);
-        let _ = write!(
-            text,
-            "EmailEnabled: 0\r\nMemberIdHigh: {high}\r\nMemberIdLow: {low}\r\nlang_preference: 1033\r\n\
-             preferredEmail: {}\r\ncountry: US\r\nPostalCode: \r\nGender: \r\nKid: 0\r\nAge: \r\nBDayPre: \r\n\
-             Birthday: \r\nWallet: \r\nFlags: 1027\r\nsid: 507\r\nkv: 11\r\nMSPAuth: {WEB_TICKET}\r\n",
-            profile.passport
-        );
-    }
-    if dialect.client_address_in_profile {
-        let ip = profile.client.ip().to_canonical();
-        let _ = write!(text, "ClientIP: {ip}\r\nClientPort: {}\r\n", profile.client.port().swap_bytes());
-    }
-    if dialect.sync == SyncShape::Tagged {
-        text.push_str("ABCHMigrated: 1\r\n");
-    }
-    text.push_str("\r\n");
-    Line::new("MSG").arg("Hotmail").arg("Hotmail").payload(text.as_bytes())
-}
-
-/// It would sign the user in to web sites of the service; there are none, so it opens nothing.
-const WEB_TICKET: &str = "2AAAAAAAAAAAAAAAAAAAAAAA$$";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,34 +170,5 @@ mod tests {
         assert_eq!(&out(OutReason::Elsewhere)[..], b"OUT OTH\r\n");
         assert_eq!(&out(OutReason::ShuttingDown)[..], b"OUT SSD\r\n");
         assert_eq!(&service_start()[..], b"SBS 0 null\r\n");
-    }
-
-    #[test]
-    fn profiles_have_the_lengths_of_the_reference() {
-        let alice = Passport::parse("alice@example.com").unwrap();
-        let member_id = u64::from(84_736_u32) << 32 | u64::from(-1_434_729_391_i32 as u32);
-        let client = "198.51.100.7:1711".parse().unwrap();
-        let facts = Profile { login_time: 1_750_000_000, member_id, passport: &alice, client };
-        let text = |dialect| String::from_utf8(profile(dialect, &facts).to_vec()).unwrap();
-        // §13.1
-        let msnp2 = "MSG Hotmail Hotmail 95\r\nMIME-Version: 1.0\r\n\
-                     Content-Type: text/x-msmsgsprofile; charset=UTF-8\r\nLoginTime: 1750000000\r\n\r\n";
-        assert_eq!(text(&Dialect::MSNP2), msnp2);
-        // §13.2
-        for dialect in [&Dialect::MSNP3, &Dialect::MSNP4, &Dialect::MSNP5, &Dialect::MSNP6] {
-            assert_eq!(text(dialect), text(&Dialect::MSNP7));
-        }
-        let msnp7 = text(&Dialect::MSNP7);
-        assert!(msnp7.starts_with("MSG Hotmail Hotmail 370\r\nMIME-Version: 1.0\r\n"), "{msnp7}");
-        assert!(msnp7.contains("\r\nMemberIdLow: -1434729391\r\n") && msnp7.ends_with("$$\r\n\r\n"), "{msnp7}");
-        // §13.5, whose preferredEmail is empty
-        let msnp8 = text(&Dialect::MSNP8);
-        let expected = format!("MSG Hotmail Hotmail {}\r\n", 396 + alice.as_str().len());
-        assert!(msnp8.starts_with(&expected), "{msnp8}");
-        assert!(msnp8.ends_with("\r\nClientIP: 198.51.100.7\r\nClientPort: 44806\r\n\r\n"), "{msnp8}");
-        assert_eq!(text(&Dialect::MSNP9), msnp8);
-        for dialect in [&Dialect::MSNP10, &Dialect::MSNP11, &Dialect::MSNP12] {
-            assert!(text(dialect).ends_with("\r\nClientPort: 44806\r\nABCHMigrated: 1\r\n\r\n"));
-        }
     }
 }

@@ -10,6 +10,7 @@ mod error_code;
 mod frame;
 pub mod groups;
 pub mod handshake;
+pub mod hotmail;
 pub mod invitation;
 mod line;
 pub mod lists;

@@ -248,6 +248,22 @@ mod tests {
         assert_eq!(&personal_message_set(TrId(7))[..], b"UUX 7 0\r\n");
     }
 
+    /// §11
+    #[test]
+    fn what_is_too_long_is_201() {
+        let limits = Limits { object: 6, personal_message: 10, ..Limits::default() };
+        let parse = |bytes: &str| {
+            let mut input = BytesMut::from(bytes.as_bytes());
+            let command = Decoder::new(Service::Notification, 0).decode(&mut input).unwrap().unwrap();
+            Request::parse(&command, &limits).unwrap().unwrap()
+        };
+        let too_long = |trid| Request::Refused(ErrorCode::InvalidParameter, TrId(trid));
+        assert!(matches!(parse("CHG 8 NLN 0 %3Ca/>\r\n"), Request::Change(_)));
+        assert_eq!(parse("CHG 8 NLN 0 %3Cab/>\r\n"), too_long(8));
+        assert!(matches!(parse("UUX 9 10\r\n<Data>xxxx"), Request::PersonalMessage { .. }));
+        assert_eq!(parse("UUX 9 11\r\n<Data>xxxxx"), too_long(9));
+    }
+
     #[test]
     fn qry() {
         let answer = "8f2f5a91b72102cd28355e9fc9000d6e";

@@ -15,6 +15,8 @@ struct Shared<T> {
 struct Queue<T> {
     items: VecDeque<(usize, T)>,
     bytes: usize,
+    /// Makes what stands for items that were left out; it comes when the mailbox is empty.
+    instead: Option<fn() -> T>,
     closed: bool,
 }
 
@@ -42,7 +44,7 @@ pub enum Full {
 /// A mailbox for up to `budget` bytes.
 #[must_use]
 pub fn mailbox<T>(budget: usize) -> (Sender<T>, Mailbox<T>) {
-    let queue = Mutex::new(Queue { items: VecDeque::new(), bytes: 0, closed: false });
+    let queue = Mutex::new(Queue { items: VecDeque::new(), bytes: 0, instead: None, closed: false });
     let shared = Arc::new(Shared { queue, arrived: Notify::new(), budget });
     (Sender { shared: Arc::clone(&shared) }, Mailbox { shared })
 }
@@ -60,21 +62,44 @@ impl<T> Sender<T> {
     /// [`Full`]; on [`Full::Overflow`] the task at the other end is told by [`Mailbox::recv`] that nothing more
     /// comes, after what was taken before.
     pub fn send(&self, item: T, bytes: usize) -> Result<(), Full> {
+        self.put(item, bytes, |queue| {
+            queue.closed = true;
+            Err(Full::Overflow)
+        })
+    }
+
+    /// As [`Sender::send`], for an item that the task can ask for again: where there is no room for it, it is left out,
+    /// and `instead` makes an item that stands for all that was left out until the mailbox is empty.
+    ///
+    /// # Errors
+    /// [`Full::Closed`].
+    pub fn send_or(&self, item: T, bytes: usize, instead: fn() -> T) -> Result<(), Full> {
+        self.put(item, bytes, |queue| {
+            queue.instead = Some(instead);
+            Ok(())
+        })
+    }
+
+    fn put(
+        &self,
+        item: T,
+        bytes: usize,
+        overflow: impl FnOnce(&mut Queue<T>) -> Result<(), Full>,
+    ) -> Result<(), Full> {
         let mut queue = self.shared.lock();
         if queue.closed {
             return Err(Full::Closed);
         }
-        if queue.bytes + bytes > self.shared.budget {
-            queue.closed = true;
-            drop(queue);
-            self.shared.arrived.notify_one();
-            return Err(Full::Overflow);
-        }
-        queue.bytes += bytes;
-        queue.items.push_back((bytes, item));
+        let done = if queue.bytes + bytes > self.shared.budget {
+            overflow(&mut queue)
+        } else {
+            queue.bytes += bytes;
+            queue.items.push_back((bytes, item));
+            Ok(())
+        };
         drop(queue);
         self.shared.arrived.notify_one();
-        Ok(())
+        done
     }
 }
 
@@ -98,7 +123,11 @@ impl<T> Mailbox<T> {
     fn try_recv(&mut self) -> Result<T, Empty> {
         let mut queue = self.shared.lock();
         let Some((bytes, item)) = queue.items.pop_front() else {
-            return Err(if queue.closed { Empty::Closed } else { Empty::Yet });
+            return match queue.instead.take() {
+                Some(instead) => Ok(instead()),
+                None if queue.closed => Err(Empty::Closed),
+                None => Err(Empty::Yet),
+            };
         };
         queue.bytes -= bytes;
         if queue.items.is_empty() {
@@ -164,6 +193,21 @@ mod tests {
         assert_eq!(sender.send('c', 0), Err(Full::Closed));
         assert_eq!(mailbox.recv().await, Some('a'));
         assert_eq!(mailbox.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn one_item_stands_for_all_that_were_left_out() {
+        let (sender, mut mailbox) = mailbox(10);
+        let offer = |item| sender.send_or(item, 4, || '?').unwrap();
+        "abcd".chars().for_each(offer);
+        assert_eq!(
+            (mailbox.now(), mailbox.now(), mailbox.now(), mailbox.now()),
+            (Some('a'), Some('b'), Some('?'), None)
+        );
+        "ef".chars().for_each(offer);
+        assert_eq!((mailbox.now(), mailbox.now(), mailbox.now()), (Some('e'), Some('f'), None));
+        assert_eq!(sender.send('g', 11), Err(Full::Overflow));
+        assert_eq!(sender.send_or('h', 1, || '?'), Err(Full::Closed));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! What is to be written to one client: bounded in bytes, unallocated when drained.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 
 use bytes::{Buf, Bytes};
@@ -28,12 +28,6 @@ pub struct Outbox {
     queued: usize,
     /// Sources in `items`.
     sources: usize,
-    /// Items taken from the front of `items` since everything was last drained.
-    popped: u64,
-    /// The first of `items` is partly written.
-    cut: bool,
-    /// Where the newest line of a key stands: its index in `items`, plus `popped`.
-    keyed: HashMap<u64, u64>,
     written: u64,
 }
 
@@ -51,7 +45,7 @@ impl Outbox {
     const LOW_WATER: usize = 8 * 1024;
 
     /// Queues whole commands. Returns where they end, counted in bytes from the connection's beginning; of
-    /// meaning only to connections that use neither keys nor sources.
+    /// meaning only to connections that use no sources.
     ///
     /// # Errors
     /// [`Overflow`], and nothing is queued.
@@ -66,35 +60,6 @@ impl Outbox {
         Ok(self.written + self.queued as u64)
     }
 
-    /// Queues a line that replaces an older one of the same key, if that is still queued whole: a newer presence
-    /// of the same contact.
-    ///
-    /// # Errors
-    /// [`Overflow`], and nothing is queued.
-    pub fn push_keyed(&mut self, key: u64, line: Bytes) -> Result<(), Overflow> {
-        if let Some(old) = self.replaceable(key) {
-            let (before, after) = (old.len(), line.len());
-            *old = line;
-            self.queued = self.queued - before + after;
-            return Ok(());
-        }
-        let place = self.popped + self.items.len() as u64;
-        self.push(line)?;
-        self.keyed.insert(key, place);
-        Ok(())
-    }
-
-    fn replaceable(&mut self, key: u64) -> Option<&mut Bytes> {
-        let index = self.keyed.get(&key)?.checked_sub(self.popped)?;
-        if index == 0 && self.cut {
-            return None;
-        }
-        match self.items.get_mut(usize::try_from(index).ok()?)? {
-            Item::Line(line) => Some(line),
-            Item::Source(_) => None,
-        }
-    }
-
     /// Queues lines that are made as the socket drains, and don't count against the budget. What is queued behind
     /// them stays behind the last of them.
     ///
@@ -107,6 +72,12 @@ impl Outbox {
         self.sources += 1;
         self.items.push_back(Item::Source(Box::new(lines)));
         Ok(())
+    }
+
+    /// Bytes that wait, but for those that sources have still to make.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queued
     }
 
     /// Whether nothing waits. A source counts as something until it has been found empty.
@@ -138,7 +109,7 @@ impl Outbox {
             if self.source.is_none()
                 && self.pulled.is_empty()
                 && matches!(self.items.front(), Some(Item::Source(_)))
-                && let Some(Item::Source(source)) = self.pop()
+                && let Some(Item::Source(source)) = self.items.pop_front()
             {
                 self.sources -= 1;
                 self.source = Some(source);
@@ -165,12 +136,6 @@ impl Outbox {
         self.forget_if_drained();
     }
 
-    fn pop(&mut self) -> Option<Item> {
-        self.popped += 1;
-        self.cut = false;
-        self.items.pop_front()
-    }
-
     /// Takes note that `count` bytes at the front of [`Outbox::pieces`] are written.
     pub fn advance(&mut self, mut count: usize) {
         self.written += count as u64;
@@ -192,9 +157,7 @@ impl Outbox {
             line.advance(part);
             count -= part;
             if line.is_empty() {
-                self.pop();
-            } else {
-                self.cut = true;
+                self.items.pop_front();
             }
         }
         self.forget_if_drained();
@@ -252,21 +215,6 @@ mod tests {
             assert_eq!(outbox.written(), 23);
             assert_eq!(outbox.push(line("six")), Ok(26));
         }
-    }
-
-    #[test]
-    fn a_newer_line_of_a_key_replaces_one_that_waits_whole() {
-        let mut outbox = Outbox::default();
-        outbox.push_keyed(1, line("A ")).unwrap();
-        outbox.push(line("b ")).unwrap();
-        outbox.push_keyed(2, line("C ")).unwrap();
-        outbox.push_keyed(1, line("a2 ")).unwrap();
-        assert_eq!(outbox.pieces().count(), 3);
-        outbox.advance(1);
-        outbox.push_keyed(1, line("a3 ")).unwrap();
-        outbox.push_keyed(2, line("c2 ")).unwrap();
-        assert_eq!(drain(&mut outbox, 3), "2 b c2 a3 ");
-        assert_eq!(outbox.queued, 0);
     }
 
     #[test]

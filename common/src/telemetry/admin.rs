@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`.
+//! `/healthz`, `/readyz` and `/metrics`; and what a [`Desk`] takes.
 //!
 //! For operators and their machines, on loopback unless configured otherwise. One request a connection, few
 //! connections, each with a deadline: nothing here can grow, whoever connects.
@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::Readiness;
+use super::desk::{self, Desk};
 use super::process::process_registry;
 use crate::net::Shutdown;
 
@@ -39,19 +40,25 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The admin address of a process.
-#[derive(Debug)]
 pub struct Admin {
     addr: SocketAddr,
     state: Arc<State>,
 }
 
 /// What the answers are made of.
-#[derive(Debug)]
 struct State {
     /// The metrics of the process's own parts, once they are there.
     registry: OnceLock<Registry>,
     process: Registry,
     readiness: Readiness,
+    /// Where operators' orders go, once the process can carry them out.
+    desk: OnceLock<Box<dyn Desk>>,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin").field("addr", &self.addr).finish_non_exhaustive()
+    }
 }
 
 impl Admin {
@@ -64,7 +71,8 @@ impl Admin {
             .await
             .map_err(|error| anyhow::anyhow!("can't listen on the admin address {listen}: {error}"))?;
         let addr = listener.local_addr()?;
-        let state = Arc::new(State { registry: OnceLock::new(), process: process_registry(), readiness });
+        let (registry, desk) = (OnceLock::new(), OnceLock::new());
+        let state = Arc::new(State { registry, process: process_registry(), readiness, desk });
         let (until, served) = (shutdown.clone(), Arc::clone(&state));
         shutdown.spawn(async move {
             tokio::select! {
@@ -79,6 +87,11 @@ impl Admin {
     /// Shows these metrics too, from now on. The first that are given stay.
     pub fn publish(&self, registry: Registry) {
         let _ = self.state.registry.set(registry);
+    }
+
+    /// Takes orders from now on, which the desk itself finds genuine or not. The first desk stays.
+    pub fn take_orders(&self, desk: impl Desk) {
+        let _ = self.state.desk.set(Box::new(desk));
     }
 
     /// Where it listens; the port that was chosen, where 0 was asked for.
@@ -118,7 +131,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 async fn serve_connection(stream: TcpStream, state: Arc<State>) -> hyper::Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
         let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &state)) }
+        async move { Ok::<_, Infallible>(answer(request, &state).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -129,10 +142,17 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) -> hyper::Result
         .await
 }
 
-fn answer(method: &Method, path: &str, state: &State) -> Response<Full<Bytes>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, "GET or HEAD\n".into());
-        refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+async fn answer(request: Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
+    let (method, path) = (request.method(), request.uri().path());
+    let desk = state.desk.get().filter(|desk| desk.path() == path);
+    if let (Some(desk), &Method::POST) = (desk, method) {
+        let (status, text) = desk::answer(&**desk, request.into_body()).await;
+        return response(status, PLAIN, text);
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) || desk.is_some() {
+        let allowed = if desk.is_some() { "POST" } else { "GET, HEAD" };
+        let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, format!("{allowed}\n"));
+        refused.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static(allowed));
         return refused;
     }
     match path {
@@ -177,8 +197,10 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::telemetry::Answered;
 
     struct World {
+        admin: Admin,
         addr: SocketAddr,
         readiness: Readiness,
         shutdown: Shutdown,
@@ -193,7 +215,7 @@ mod tests {
         let loopback = ([127, 0, 0, 1], 0).into();
         let admin = Admin::serve(loopback, readiness.clone(), &shutdown).await.unwrap();
         admin.publish(registry);
-        World { addr: admin.addr(), readiness, shutdown }
+        World { addr: admin.addr(), admin, readiness, shutdown }
     }
 
     async fn ask(addr: SocketAddr, request: &str) -> String {
@@ -256,6 +278,50 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
         let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(2 * MAX_BUFFER));
         assert!(!ask(world.addr, &long).await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_desk_takes_what_is_posted_and_no_more_than_it_wants() {
+        struct Echo;
+
+        #[async_trait::async_trait]
+        impl Desk for Echo {
+            fn path(&self) -> &'static str {
+                "/echo"
+            }
+
+            fn max_body(&self) -> usize {
+                10
+            }
+
+            async fn answer(&self, body: Bytes) -> Answered {
+                match &body[..] {
+                    b"no" => Answered::Refused("no".into()),
+                    b"can't" => Answered::Failed("can't".into()),
+                    _ => Answered::Done(String::from_utf8_lossy(&body).into_owned()),
+                }
+            }
+        }
+
+        let world = world().await;
+        let post = async |body: &str| {
+            let length = body.len();
+            let head = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+            let answer = ask(world.addr, &format!("{head}{body}")).await;
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+            (head[9..12].to_owned(), body.to_owned())
+        };
+        let said = |status: &str, body: &str| (status.to_owned(), body.to_owned());
+        assert_eq!(post("hello").await.0, "405", "before there is a desk");
+        world.admin.take_orders(Echo);
+        assert_eq!(post("hello").await, said("200", "hello"));
+        assert_eq!(post("no").await, said("403", "no"));
+        assert_eq!(post("can't").await, said("409", "can't"));
+        assert_eq!(post("12345678901").await.0, "413");
+        assert!(get(world.addr, "/echo").await.0.starts_with("HTTP/1.1 405 "));
+        // A body that never ends is bounded like one that says how long it is.
+        let chunked = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n";
+        assert!(ask(world.addr, chunked).await.starts_with("HTTP/1.1 413 "));
     }
 
     #[tokio::test]

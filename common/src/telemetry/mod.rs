@@ -2,6 +2,7 @@
 
 mod admin;
 mod announce;
+mod desk;
 mod logs;
 mod process;
 mod readiness;
@@ -9,6 +10,7 @@ mod store;
 
 pub use admin::Admin;
 pub use announce::{announce, parse_announcement};
+pub use desk::{Answered, Desk};
 pub use logs::init_logs;
 pub use prometheus_client::metrics as metric;
 pub use prometheus_client::registry::Registry;

@@ -1,6 +1,7 @@
 //! What shows only in a deployment with other settings, or in one that has lost a part: deadlines, limits, grace,
-//! guessed passwords, nodes that are gone; and what operators and resolvers ask.
+//! guessed passwords, nodes that are gone; and what operators and resolvers ask, or order.
 
+mod broadcast;
 mod clear_text;
 mod deadlines;
 mod dns;
@@ -9,6 +10,8 @@ mod guessing;
 mod lists;
 mod losses;
 mod operators;
+mod rates;
+mod sizes;
 
 use std::time::Duration;
 

@@ -5,8 +5,12 @@
 
 use std::time::Duration;
 
+use cli::OrderDesk;
+use common::cluster::Order;
+use common::model::{Bulletin, BulletinText};
 use msnp11_sdk::{Client, Event, MsnpList, MsnpStatus, PersonalMessage, PlainText, Switchboard};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use uuid::Uuid;
 
 /// What the parent says of the deployment.
 pub(crate) struct Deployment {
@@ -24,6 +28,8 @@ pub(crate) struct Deployment {
     pub(crate) dave: String,
     /// The password of both.
     pub(crate) password: String,
+    /// Where operators give orders.
+    pub(crate) orders: OrderDesk,
 }
 
 /// Below 800 bytes: a larger one's packets meet the crate's way of reading.
@@ -123,8 +129,24 @@ pub(crate) async fn drive(deployment: Deployment) {
     let picture = presence(&deployment, &mut alice, &mut bob).await;
     chat(&deployment, &mut alice, &mut bob, &picture).await;
     block(&deployment, &mut alice, &mut bob).await;
+    operators(&deployment, &mut alice).await;
     within("sign out", alice.client.disconnect()).await.expect("alice signs out");
     within("sign out", bob.client.disconnect()).await.expect("bob signs out");
+}
+
+/// `CLIENTS` 24. The crate does not know that `NOT` has a payload, and must not lose its place by it.
+async fn operators(deployment: &Deployment, alice: &mut Person) {
+    let text = BulletinText::parse("<Back> at 5 & \"later\"").expect("a text");
+    for bulletin in [Bulletin::Text { number: 1, text }, Bulletin::ShutDown { minutes: 5 }] {
+        let order = Order { id: Uuid::new_v4(), to: deployment.alice.parse().ok(), bulletin };
+        let given = deployment.orders.give(&order).await;
+        given.unwrap_or_else(|failure| panic!("operators are not heard: {failure}"));
+    }
+    let matches = |event: &Event| match event {
+        Event::ServerMaintenanceScheduled { time_remaining } => Some(*time_remaining),
+        _ => None,
+    };
+    assert_eq!(alice.expect("word that the service goes down", matches).await, 5);
 }
 
 async fn wrong_password(deployment: &Deployment) {

@@ -36,7 +36,7 @@ use common::model::{ClaimId, Limits, List, Passport, Properties, Property, Roste
 use common::msnp::groups::GroupRequest;
 use common::msnp::lists::{ListRequest, Who};
 use common::msnp::privacy::PrivacyRequest;
-use common::msnp::properties::PropertyRequest;
+use common::msnp::properties::{PropertyRequest, Subject};
 use common::msnp::sync::{self, SyncRequest};
 use common::msnp::{Command, Dialect, ErrorCode, ParseError, TrId};
 use common::store::Edit;
@@ -101,6 +101,18 @@ impl Request {
         forward && self.names_account().is_some_and(|who| !roster.is_on(List::Forward, who))
     }
 
+    /// Whose name it changes, if it changes one. `owner` is who asks.
+    pub(crate) fn renames(&self, owner: &Passport) -> Option<Renamed> {
+        let Self::Properties(request) = self else { return None };
+        match request {
+            PropertyRequest::Own { subject: Some(Subject::Name), .. } => Some(Renamed::Owner),
+            PropertyRequest::OfContact { subject: Some(Subject::Name), .. } => Some(Renamed::Contact),
+            PropertyRequest::Rename { passport: Ok(passport), .. } if passport == owner => Some(Renamed::Owner),
+            PropertyRequest::Rename { .. } => Some(Renamed::Contact),
+            PropertyRequest::Own { .. } | PropertyRequest::OfContact { .. } => None,
+        }
+    }
+
     /// Whether it is `SYN`.
     pub(crate) fn is_sync(&self) -> bool {
         matches!(self, Self::Sync(SyncRequest::Sync { .. }))
@@ -110,6 +122,15 @@ impl Request {
     pub(crate) fn asks_for_lists(&self) -> bool {
         matches!(self, Self::Sync(_))
     }
+}
+
+/// Whose name a request changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Renamed {
+    /// That of the principal, as all see it.
+    Owner,
+    /// That of a contact, as the principal sees it.
+    Contact,
 }
 
 /// Whose request it is, with all that the rules depend on.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::cluster::Stamp;
-use common::model::{NodeId, Passport, PersonalMessage, Presence};
+use common::model::{Passport, PersonalMessage, Presence};
 use common::msnp::{Dialect, TrId, presence};
 
 use super::out::Out;
@@ -19,15 +19,14 @@ pub(crate) struct Contacts {
     first_change: Option<TrId>,
     /// Contacts added while signed in, whose answer to our probe belongs to that request.
     asked: Vec<(Passport, TrId)>,
-    /// When contacts of a node that died have to have answered.
+    /// When suspects have to have answered.
     patience: Option<Instant>,
-    next_key: u64,
+    /// Those whose looks the client gets once it has read what it has: how they look then, whatever they were meanwhile.
+    late: Vec<Passport>,
 }
 
 /// What is known of one contact.
 struct Seen {
-    /// Its place in the client's queue.
-    key: u64,
     /// The age of the newest word of it.
     stamp: Stamp,
     /// How it looks; nothing: signed out, or not to be seen.
@@ -36,17 +35,28 @@ struct Seen {
     message: Option<PersonalMessage>,
     /// The client has been told something of it.
     shown: bool,
-    /// Its node is dead, and it has not been heard of since.
+    /// What it said last may have been lost, with its node or on the way, and it has not been heard of since.
     suspect: bool,
+    /// It is among the late.
+    late: bool,
+    /// The request that its `ILN` answers, if it is late with that.
+    initial: Option<TrId>,
 }
 
 impl Contacts {
-    /// How long a contact of a dead node has to answer from where it is now.
+    /// How long a suspect has to answer, from wherever it is now.
     const PATIENCE: Duration = Duration::from_secs(5);
 
     /// Nobody is known yet.
     pub(crate) fn new(dialect: &'static Dialect) -> Self {
-        Self { dialect, seen: HashMap::new(), first_change: None, asked: Vec::new(), patience: None, next_key: 0 }
+        Self {
+            dialect,
+            seen: HashMap::new(),
+            first_change: None,
+            asked: Vec::new(),
+            patience: None,
+            late: Vec::new(),
+        }
     }
 
     /// Whether the client has been shown its contacts.
@@ -96,15 +106,37 @@ impl Contacts {
             }
             known.stamp = stamp;
         } else {
-            self.next_key += 1;
-            self.seen.insert(who.clone(), Box::new(Seen::new(self.next_key, stamp)));
+            self.seen.insert(who.clone(), Box::new(Seen::new(stamp)));
         }
         let Some(seen) = self.seen.get_mut(who) else { return };
         seen.suspect = false;
         let before = std::mem::replace(&mut seen.presence, presence);
         let Some(first_change) = self.first_change else { return };
         let initial = (answer && !seen.shown).then(|| asked.unwrap_or(first_change));
-        seen.write(self.dialect, who, before.as_ref(), initial, out);
+        seen.write(self.dialect, who, before.as_ref(), initial, &mut self.late, out);
+    }
+
+    /// Whether the client is to be shown something once it has read what it has.
+    pub(crate) fn are_late(&self) -> bool {
+        !self.late.is_empty()
+    }
+
+    /// The client has read what it had: those that changed meanwhile are shown as they are now, as the socket drains.
+    pub(crate) fn show_late(&mut self, out: &mut Out) {
+        let mut looks = Vec::with_capacity(self.late.len());
+        for who in std::mem::take(&mut self.late) {
+            let Some(seen) = self.seen.get_mut(&who).filter(|seen| seen.late) else { continue };
+            seen.late = false;
+            let clears = std::mem::replace(&mut seen.shown, true) && seen.message.is_some();
+            seen.message = seen.presence.as_ref().and_then(|presence| presence.personal_message.clone());
+            looks.push((who, seen.presence.clone(), seen.initial.take(), clears));
+        }
+        let dialect = self.dialect;
+        let lines = looks.into_iter().map(move |(who, presence, initial, clears)| match presence {
+            Some(presence) => whole(dialect, &who, &presence, initial, clears),
+            None => presence::offline(&who),
+        });
+        out.source(Box::new(lines));
     }
 
     /// A contact was put on the forward list by that request: its answer to the probe is `ILN` with that
@@ -123,13 +155,14 @@ impl Contacts {
     pub(crate) fn forget(&mut self, who: &Passport) {
         self.seen.remove(who);
         self.asked.retain(|(asked, _)| asked != who);
+        self.late.retain(|late| late != who);
     }
 
-    /// A node is dead: those who were there can't say any more that they have gone. Returns who is to be probed.
-    pub(crate) fn suspect(&mut self, node: &NodeId) -> Vec<Passport> {
+    /// Those whose last word is of such a kind may have gone unheard. Returns who is to be probed.
+    pub(crate) fn suspect(&mut self, last_word: impl Fn(&Stamp) -> bool) -> Vec<Passport> {
         let mut suspects = Vec::new();
         for (who, seen) in &mut self.seen {
-            if seen.presence.is_some() && seen.stamp.node == *node {
+            if seen.presence.is_some() && last_word(&seen.stamp) {
                 seen.suspect = true;
                 suspects.push(who.clone());
             }
@@ -160,56 +193,72 @@ impl Contacts {
             seen.suspect = false;
             let before = seen.presence.take();
             if self.first_change.is_some() {
-                seen.write(self.dialect, who, before.as_ref(), None, out);
+                seen.write(self.dialect, who, before.as_ref(), None, &mut self.late, out);
             }
         }
     }
 }
 
+/// Everything that a client can be shown of somebody who is there, in one piece. `clears`: without a personal message
+/// it is told so.
+fn whole(dialect: &Dialect, who: &Passport, presence: &Presence, initial: Option<TrId>, clears: bool) -> Bytes {
+    let line = status(dialect, who, presence, initial);
+    let message = &presence.personal_message;
+    if dialect.personal_message && (clears || message.is_some()) {
+        return Bytes::from([line, presence::personal_message(who, message.as_deref())].concat());
+    }
+    line
+}
+
+/// `ILN` or `NLN`.
+fn status(dialect: &Dialect, who: &Passport, presence: &Presence, initial: Option<TrId>) -> Bytes {
+    match initial {
+        Some(trid) => presence::initial(dialect, trid, who, presence),
+        None => presence::online(dialect, who, presence),
+    }
+}
+
 impl Seen {
-    fn new(key: u64, stamp: Stamp) -> Self {
-        Self { key, stamp, presence: None, message: None, shown: false, suspect: false }
+    fn new(stamp: Stamp) -> Self {
+        Self { stamp, presence: None, message: None, shown: false, suspect: false, late: false, initial: None }
     }
 
     /// Writes how the contact looks now, as far as the client can tell it from how it looked before. A client with
-    /// a backlog gets all of it, since it may replace what still waits.
+    /// a backlog gets it later.
     fn write(
         &mut self,
         dialect: &Dialect,
         who: &Passport,
         before: Option<&Presence>,
         initial: Option<TrId>,
+        late: &mut Vec<Passport>,
         out: &mut Out,
     ) {
-        let Some(now) = &self.presence else {
-            if before.is_some() {
-                self.shown = true;
-                out.replacing(self.key, presence::offline(who));
+        if before.is_none() && self.presence.is_none() {
+            return;
+        }
+        if out.backlogged || self.late {
+            self.initial = self.initial.or(initial);
+            if !std::mem::replace(&mut self.late, true) {
+                late.push(who.clone());
             }
             return;
-        };
-        self.shown = true;
-        let all = out.backlogged;
-        let mut block = Vec::new();
-        if all || before.is_none_or(|before| !presence::look_alike(dialect, before, now)) {
-            let line = match initial {
-                Some(trid) => presence::initial(dialect, trid, who, now),
-                None => presence::online(dialect, who, now),
-            };
-            block.push(line);
         }
-        if dialect.personal_message {
-            let message = &now.personal_message;
-            if all || self.message != *message || (before.is_none() && message.is_some()) {
-                block.push(presence::personal_message(who, message.as_deref()));
+        let clears = std::mem::replace(&mut self.shown, true) && self.message.is_some();
+        let Some(now) = &self.presence else { return out.line(presence::offline(who)) };
+        let message = &now.personal_message;
+        let same_message = !dialect.personal_message || self.message == *message;
+        self.message.clone_from(message);
+        match before {
+            None => out.line(whole(dialect, who, now, initial, clears)),
+            Some(before) => {
+                if !presence::look_alike(dialect, before, now) {
+                    out.line(status(dialect, who, now, initial));
+                }
+                if !same_message {
+                    out.line(presence::personal_message(who, message.as_deref()));
+                }
             }
-            self.message.clone_from(message);
-        }
-        match block.len() {
-            0 => {}
-            1 => out.replacing(self.key, block.swap_remove(0)),
-            // One piece, so that they are replaced together.
-            _ => out.replacing(self.key, Bytes::from(block.concat())),
         }
     }
 }
@@ -218,7 +267,7 @@ impl Seen {
 mod tests {
     use super::super::out::Piece;
     use super::*;
-    use common::model::{Epoch, Status};
+    use common::model::{Epoch, NodeId, Status};
 
     fn who(name: &str) -> Passport {
         Passport::parse(&format!("{name}@example.com")).unwrap()
@@ -253,7 +302,6 @@ mod tests {
     fn text(out: Out) -> String {
         let text = out.pieces.into_iter().map(|piece| match piece {
             Piece::Line(line) => String::from_utf8(line.to_vec()).unwrap(),
-            Piece::Keyed(key, line) => format!("{key}:{}", String::from_utf8(line.to_vec()).unwrap()),
             Piece::Source(lines) => lines.map(|line| String::from_utf8(line.to_vec()).unwrap()).collect(),
         });
         text.collect::<String>().replace("\r\n", "/").replace("@example.com", "")
@@ -310,15 +358,32 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_client_gets_the_whole_picture_to_replace_what_waits() {
+    fn a_slow_client_is_shown_later_how_its_contacts_look_then() {
         let mut contacts = Contacts::new(&Dialect::MSNP11);
         shown(&mut contacts);
-        let mut hear = |count, presence| hear(&mut contacts, count, presence, false, true);
-        assert_eq!(hear(1, looks(Status::Online, "<x>")), "1:NLN NLN bob Bob 0/UBX bob 3/<x>");
-        assert_eq!(hear(2, looks(Status::Away, "<x>")), "1:NLN AWY bob Bob 0/UBX bob 3/<x>");
-        assert_eq!(hear(3, looks(Status::Away, "")), format!("1:NLN AWY bob Bob 0/{CLEAR}"));
-        assert_eq!(hear(4, looks(Status::Busy, "")), format!("1:NLN BSY bob Bob 0/{CLEAR}"));
-        assert_eq!(hear(5, None), "1:FLN bob/");
+        let late = |contacts: &mut Contacts| {
+            assert!(contacts.are_late());
+            let mut out = Out::default();
+            contacts.show_late(&mut out);
+            assert!(!contacts.are_late());
+            text(out)
+        };
+        // Its first word answers the probe, so it is initial, whatever comes behind.
+        assert_eq!(hear(&mut contacts, 1, looks(Status::Online, "<x>"), true, true), "");
+        assert_eq!(hear(&mut contacts, 2, looks(Status::Away, "<y>"), false, true), "");
+        assert_eq!(late(&mut contacts), "ILN 9 AWY bob Bob 0/UBX bob 3/<y>");
+        assert_eq!(hear(&mut contacts, 3, looks(Status::Away, ""), false, true), "");
+        // Not ahead of what is late.
+        assert_eq!(hear(&mut contacts, 4, looks(Status::Busy, ""), false, false), "");
+        assert_eq!(late(&mut contacts), format!("NLN BSY bob Bob 0/{CLEAR}"));
+        assert_eq!(hear(&mut contacts, 5, None, false, true), "");
+        assert_eq!(late(&mut contacts), "FLN bob/");
+        assert_eq!(hear(&mut contacts, 6, None, false, true), "");
+        assert!(!contacts.are_late(), "it has not changed");
+        assert_eq!(hear(&mut contacts, 7, looks(Status::Away, ""), false, true), "");
+        contacts.forget(&who("bob"));
+        assert!(!contacts.are_late());
+        assert_eq!(hear(&mut contacts, 1, looks(Status::Online, ""), false, false), "NLN NLN bob Bob 0/");
     }
 
     #[test]
@@ -328,9 +393,9 @@ mod tests {
         let now = Instant::now();
         let node = NodeId::parse("ns-1").unwrap();
         hear(&mut contacts, 1, looks(Status::Online, ""), false, false);
-        assert!(contacts.suspect(&NodeId::parse("ns-2").unwrap()).is_empty());
+        assert!(contacts.suspect(|_| false).is_empty());
         for (answers, line) in [(true, ""), (false, "FLN bob/")] {
-            assert_eq!(contacts.suspect(&node), [who("bob")]);
+            assert_eq!(contacts.suspect(|stamp| stamp.node == node), [who("bob")]);
             contacts.expect_answers(now);
             assert_eq!(contacts.deadline(), Some(now + Contacts::PATIENCE));
             if answers {
@@ -342,7 +407,7 @@ mod tests {
             assert_eq!(text(out), line);
             assert_eq!(contacts.deadline(), None);
         }
-        assert!(contacts.suspect(&node).is_empty());
+        assert!(contacts.suspect(|stamp| stamp.node == node).is_empty());
         contacts.expect_answers(now);
         assert_eq!(contacts.deadline(), None);
     }

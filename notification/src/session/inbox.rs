@@ -68,7 +68,7 @@ impl Inbox {
                 biased;
                 output = &mut work => return output,
                 item = self.arriving() => match item {
-                    Item::Notice(Notice::Presence { .. } | Notice::Probe { .. }) => {}
+                    Item::Notice(Notice::Presence { .. } | Notice::Probe { .. }) | Item::Missed => {}
                     item => self.put_off(item),
                 },
             }

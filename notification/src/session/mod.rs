@@ -155,7 +155,8 @@ async fn enter<T: Transport>(
     let mut out = Out::default();
     connection.admit(Some(session.dialect), Phase::SignedIn);
     sign_in::welcome(session, &proof, peer, services, &mut out);
-    online::apply(connection, services, &mut out);
+    // Written by the driver, as its first act.
+    let _ = online::apply(connection, services, &mut out);
     Ok(signed_in)
 }
 

@@ -18,9 +18,9 @@ use crate::services::Services;
 
 /// Notices taken in a row before the client's turn comes.
 const BURST: usize = 64;
-/// An answer of so many bytes is written at once, so that a burst of requests for long lists is judged by what the
-/// client takes and not by what it asks.
-const LONG: usize = 4096;
+/// So many bytes are written at once, so that a burst of notices, or of requests for long lists, is judged by what the
+/// client takes and not by what comes together.
+const LONG: usize = 16 * 1024;
 /// A deadline for sessions that wait for nothing.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -59,7 +59,7 @@ impl<'a, T: Transport> Online<'a, T> {
             tokio::select! {
                 event = self.connection.event() => match event {
                     Event::Command(command) => self.run(&command).await,
-                    Event::Written => self.backlogged = !self.connection.outbox().is_empty(),
+                    Event::Written => self.written(),
                     Event::Ended(ended) => return ended.into(),
                 },
                 item = self.inbox.recv() => {
@@ -111,7 +111,17 @@ impl<'a, T: Transport> Online<'a, T> {
 
     fn flush(&mut self) {
         self.connection.flush();
+        self.written();
+    }
+
+    /// The client has taken something: all, perhaps, and then it gets what was put off.
+    fn written(&mut self) {
         self.backlogged = !self.connection.outbox().is_empty();
+        if !self.backlogged && self.session.contacts.are_late() {
+            let mut out = self.out();
+            self.session.contacts.show_late(&mut out);
+            self.apply(out);
+        }
     }
 
     /// A command of the client.
@@ -157,9 +167,8 @@ impl<'a, T: Transport> Online<'a, T> {
     /// Something from the mailbox, while the session waits.
     fn take_beside(&mut self, item: Item) {
         match item {
-            Item::Invite(..) => self.take_now(item),
             Item::Notice(Notice::Added { .. } | Notice::Removed { .. }) => self.inbox.put_off(item),
-            Item::Notice(_) => self.take_now(item),
+            Item::Notice(_) | Item::Invite(..) | Item::Missed => self.take_now(item),
             // These end the session or make it say something of itself: better once it knows where it stands.
             Item::Displaced | Item::Reannounce | Item::NodeLost(_) | Item::ShutDown => self.inbox.put_off(item),
         }
@@ -169,6 +178,9 @@ impl<'a, T: Transport> Online<'a, T> {
     fn take_now(&mut self, item: Item) {
         let mut out = self.out();
         match item {
+            Item::Notice(Notice::Bulletin(bulletin)) => {
+                self.session.bulletin(&bulletin, &self.services.config, &mut out);
+            }
             Item::Notice(notice) => {
                 self.services.metrics.notices_in.inc();
                 self.session.notice(notice, &mut out);
@@ -185,6 +197,10 @@ impl<'a, T: Transport> Online<'a, T> {
                 out.close(Closing::Displaced);
             }
             Item::Reannounce => self.session.announce(&mut out),
+            Item::Missed => {
+                tracing::info!("its contacts said too much at once: they are asked again");
+                self.session.missed(Instant::now().into_std(), &mut out);
+            }
             Item::NodeLost(node) => self.session.node_lost(&node, Instant::now().into_std(), &mut out),
             Item::ShutDown => {
                 out.line(miscellany::out(OutReason::ShuttingDown));
@@ -210,7 +226,9 @@ impl<'a, T: Transport> Online<'a, T> {
 
     /// Carries out what the session wants done.
     pub(super) fn apply(&mut self, mut out: Out) {
-        apply(self.connection, self.services, &mut out);
+        if apply(self.connection, self.services, &mut out) && !self.backlogged {
+            self.flush();
+        }
         if let Some(closing) = out.close {
             self.closing.get_or_insert(closing);
         }
@@ -224,18 +242,10 @@ fn rearm(alarm: std::pin::Pin<&mut Sleep>, deadline: Instant) {
     }
 }
 
-/// Carries out what a session wants done, but for its end.
-pub(super) fn apply<T: Transport>(connection: &mut Connection<T>, services: &Services, out: &mut Out) {
-    let long = |piece: &Piece| match piece {
-        Piece::Line(line) => line.len() >= LONG,
-        Piece::Keyed(..) => false,
-        Piece::Source(_) => true,
-    };
-    let long = out.pieces.iter().any(long);
+/// Carries out what a session wants done, but for its end. Returns whether it is time to write.
+pub(super) fn apply<T: Transport>(connection: &mut Connection<T>, services: &Services, out: &mut Out) -> bool {
+    let source = out.pieces.iter().any(|piece| matches!(piece, Piece::Source(_)));
     apply_pieces(connection, out);
-    if long {
-        connection.flush();
-    }
     let posts = std::mem::take(&mut out.posts);
     if !posts.is_empty() {
         services.metrics.notices_out.inc_by(posts.len() as u64);
@@ -245,13 +255,13 @@ pub(super) fn apply<T: Transport>(connection: &mut Connection<T>, services: &Ser
         services.metrics.notices_out.inc();
         services.cluster.post_to(&place, to, notice);
     }
+    source || connection.outbox().queued() >= LONG
 }
 
 fn apply_pieces<T: Transport>(connection: &mut Connection<T>, out: &mut Out) {
     for piece in std::mem::take(&mut out.pieces) {
         let queued = match piece {
             Piece::Line(line) => connection.send(line).map(drop),
-            Piece::Keyed(key, line) => connection.outbox().push_keyed(key, line),
             Piece::Source(lines) => connection.outbox().push_source(lines),
         };
         if queued.is_err() {

@@ -11,8 +11,6 @@ use super::Closing;
 pub(crate) enum Piece {
     /// Whole commands.
     Line(Bytes),
-    /// Whole commands that replace older ones of that key which still wait.
-    Keyed(u64, Bytes),
     /// Commands that are made as the socket drains.
     Source(Box<dyn Iterator<Item = Bytes> + Send>),
 }
@@ -28,7 +26,7 @@ pub(crate) struct Out {
     pub(crate) direct: Vec<(Location, Passport, Notice)>,
     /// The session is to end, once the client has got its pieces.
     pub(crate) close: Option<Closing>,
-    /// The client is slow: something written earlier still waits, and what is newer had better replace it.
+    /// The client is slow: something written earlier still waits, and how contacts look is better said later.
     pub(crate) backlogged: bool,
 }
 
@@ -48,15 +46,6 @@ impl Out {
     /// Refuses a request.
     pub(crate) fn refuse(&mut self, code: ErrorCode, trid: TrId) {
         self.line(Line::error(code, trid));
-    }
-
-    /// Writes commands that say all there is to say about `key`.
-    pub(crate) fn replacing(&mut self, key: u64, line: Bytes) {
-        if self.backlogged {
-            self.pieces.push(Piece::Keyed(key, line));
-        } else {
-            self.line(line);
-        }
     }
 
     /// Writes commands as the socket drains.

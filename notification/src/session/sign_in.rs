@@ -8,7 +8,7 @@ use common::clock;
 use common::cluster::Location;
 use common::model::{Endpoint, Epoch, Passport};
 use common::msnp::challenge::md5_answer;
-use common::msnp::{ErrorCode, handshake, miscellany, value};
+use common::msnp::{ErrorCode, handshake, hotmail, miscellany, value};
 use common::store::{Account, StoreError};
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, timeout_at};
@@ -213,14 +213,13 @@ pub(super) fn welcome(session: &Session, proof: &Proof, peer: SocketAddr, servic
     if dialect.personal_message {
         out.line(miscellany::service_start());
     }
-    let profile = miscellany::Profile {
+    let profile = hotmail::Profile {
         login_time: services.wall_ms() / 1000,
-        // Any number that stays the same for an account will do.
-        member_id: session.claim.0.as_u64_pair().0,
+        member_id: session.member_id(),
         passport: &session.passport,
         client: peer,
     };
-    out.line(miscellany::profile(dialect, &profile));
+    out.line(hotmail::profile(dialect, &profile));
 }
 
 #[cfg(test)]

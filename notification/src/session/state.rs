@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use common::cluster::{Location, Notice, Stamp};
 use common::config::NotificationConfig;
-use common::model::{ClaimId, List, NodeId, Passport, Presence, Property, Roster};
+use common::model::{Bucket, Bulletin, ClaimId, List, NodeId, Passport, Presence, Property, Roster};
 use common::msnp::handshake::{self, Handshake};
+use common::msnp::hotmail::Addressee;
+use common::msnp::presence::Change;
 use common::msnp::verbs::{Phase, gate};
 use common::msnp::{
-    Command, Dialect, ErrorCode, ParseError, Service, invitation, miscellany, presence, properties,
+    Command, Dialect, ErrorCode, ParseError, Service, hotmail, invitation, miscellany, presence, properties,
 };
 
 use super::asking::Asking;
@@ -20,7 +22,7 @@ use super::doubt::Doubt;
 use super::out::Out;
 use super::own::Own;
 use super::{Closing, Surroundings};
-use crate::roster;
+use crate::roster::{self, Renamed};
 
 /// A signed-in session. Only its own task touches it.
 pub(crate) struct Session {
@@ -45,8 +47,18 @@ pub(crate) struct Session {
     /// Whether the last edit has happened is not known.
     pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
+    buckets: Buckets,
     /// When the client last sent something.
     heard: Instant,
+}
+
+/// What the client may still do of what costs others something.
+#[derive(Default)]
+struct Buckets {
+    status: Bucket,
+    name: Bucket,
+    contact_name: Bucket,
+    chat: Bucket,
 }
 
 impl Session {
@@ -74,6 +86,7 @@ impl Session {
             copies: Copies::default(),
             doubt: None,
             challenges: Challenges::default(),
+            buckets: Buckets::default(),
             heard: now,
         }
     }
@@ -82,8 +95,16 @@ impl Session {
     pub(crate) fn begin(&mut self, now: Instant, out: &mut Out) {
         let contacts = self.roster.contacts.values();
         let watched = contacts.filter(|contact| contact.lists.contains(List::Forward));
+        self.asking = Asking::default();
         self.asking.enter(watched.map(|contact| contact.passport.clone()), now);
         self.ask_some(now, out);
+    }
+
+    /// Contacts have said more than fitted into the mailbox: all are asked again, and who does not answer has gone.
+    pub(crate) fn missed(&mut self, now: Instant, out: &mut Out) {
+        self.contacts.suspect(|_| true);
+        self.begin(now, out);
+        self.contacts.expect_answers(now + self.asking.duration());
     }
 
     fn ask_some(&mut self, now: Instant, out: &mut Out) {
@@ -107,9 +128,12 @@ impl Session {
         if let Some(request) = presence::Request::parse(command, env.limits())? {
             self.presence_request(request, now, env, out);
         } else if let Some(request) = roster::parse(command, self.dialect)? {
-            return Ok(Some(request));
+            if self.may_rename(&request, now, env) {
+                return Ok(Some(request));
+            }
+            out.refuse(ErrorCode::TooRapid, command.trid()?);
         } else if let Some(request) = invitation::Request::parse(command)? {
-            self.invitation_request(request, env, out);
+            self.invitation_request(request, now, env, out);
         } else if let Some(request) = miscellany::Request::parse(command)? {
             self.other_request(request, env.config(), out);
         } else {
@@ -126,9 +150,14 @@ impl Session {
         out: &mut Out,
     ) {
         match request {
+            presence::Request::Change(Change { trid, .. }) | presence::Request::PersonalMessage { trid, .. }
+                if !self.buckets.status.take(env.rates().status(), now) =>
+            {
+                out.refuse(ErrorCode::TooRapid, trid);
+            }
             presence::Request::Change(change) => {
-                if self.change(change, out) && self.dialect.challenge.is_some() {
-                    self.challenges.begin(now, env, out);
+                if self.change(change, out) {
+                    self.have_come(now, env, out);
                 }
             }
             presence::Request::PersonalMessage { trid, message } => {
@@ -145,8 +174,36 @@ impl Session {
         }
     }
 
-    fn invitation_request(&mut self, request: invitation::Request, env: &dyn Surroundings, out: &mut Out) {
+    /// What follows the first `CHG`.
+    fn have_come(&mut self, now: Instant, env: &dyn Surroundings, out: &mut Out) {
+        if env.config().mail_notification {
+            out.line(hotmail::no_mail(self.dialect));
+        }
+        if self.dialect.challenge.is_some() {
+            self.challenges.begin(now, env, out);
+        }
+    }
+
+    /// Whether names don't change too rapidly; other requests always may.
+    fn may_rename(&mut self, request: &roster::Request, now: Instant, env: &dyn Surroundings) -> bool {
+        match request.renames(&self.passport) {
+            Some(Renamed::Owner) => self.buckets.name.take(env.rates().name(), now),
+            Some(Renamed::Contact) => self.buckets.contact_name.take(env.rates().contact_name(), now),
+            None => true,
+        }
+    }
+
+    fn invitation_request(
+        &mut self,
+        request: invitation::Request,
+        now: Instant,
+        env: &dyn Surroundings,
+        out: &mut Out,
+    ) {
         match request {
+            invitation::Request::Switchboard { trid } if !self.buckets.chat.take(env.rates().chat(), now) => {
+                out.refuse(ErrorCode::TooRapid, trid);
+            }
             invitation::Request::Switchboard { trid } => self.open_switchboard(trid, env, out),
             invitation::Request::Invitations { trid, on } => {
                 self.takes_invitations = on;
@@ -171,7 +228,7 @@ impl Session {
     }
 
     /// Takes what happened to others. [`Notice::Added`], [`Notice::Removed`] and [`Notice::Invite`] are the
-    /// driver's: they need the store or an answer.
+    /// driver's: they need the store or an answer. So is [`Notice::Bulletin`], which needs the configuration.
     pub(crate) fn notice(&mut self, notice: Notice, out: &mut Out) {
         match notice {
             Notice::Presence { from, stamp, presence } => self.hear(&from, stamp, presence, false, out),
@@ -180,8 +237,19 @@ impl Session {
             Notice::Property { of, property, value } => self.hear_property(&of, property, &value, out),
             // Its row waits in the store; picking it up comes with offline messages.
             Notice::Outstanding { participation } => tracing::debug!(%participation, "something is outstanding"),
-            Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) => {}
+            Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) | Notice::Bulletin(_) => {}
         }
+    }
+
+    /// Operators have something to say.
+    pub(crate) fn bulletin(&self, bulletin: &Bulletin, config: &NotificationConfig, out: &mut Out) {
+        let (passport, member_id, info_url) = (&self.passport, self.member_id(), config.info_url.as_str());
+        out.line(hotmail::bulletin(self.dialect, &Addressee { passport, member_id, info_url }, bulletin));
+    }
+
+    /// A number for the account, as clients see it: any that stays the same will do.
+    pub(super) fn member_id(&self) -> u64 {
+        self.claim.0.as_u64_pair().0
     }
 
     /// A property of a contact has changed. Memory follows also before the client is shown anything, so that its SYN
@@ -210,7 +278,7 @@ impl Session {
 
     /// A notification node is dead, and the grace for its users is over.
     pub(crate) fn node_lost(&mut self, node: &NodeId, now: Instant, out: &mut Out) {
-        let suspects = self.contacts.suspect(node);
+        let suspects = self.contacts.suspect(|stamp| stamp.node == *node);
         self.asking.enter(suspects.into_iter(), now);
         self.contacts.expect_answers(now + self.asking.duration());
         self.ask_some(now, out);
@@ -243,8 +311,12 @@ impl Session {
             return out.close(Closing::Silent);
         }
         self.challenges.tick(now, env, out);
-        self.contacts.tick(now, out);
         self.ask_some(now, out);
+        if self.asking.deadline().is_some() {
+            // A slow client's contacts are asked later than was thought.
+            self.contacts.expect_answers(now + self.asking.duration());
+        }
+        self.contacts.tick(now, out);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::cluster::{Admittance, Cookie, View};
 use common::config::NotificationConfig;
-use common::model::Limits;
+use common::model::{Limits, Rates};
 use uuid::Uuid;
 
 /// What a session's logic asks for. Nothing here waits.
@@ -13,6 +13,8 @@ pub(crate) trait Surroundings {
     fn config(&self) -> &NotificationConfig;
     /// Bounds on what users may make grow.
     fn limits(&self) -> &Limits;
+    /// How often users may do what costs others something.
+    fn rates(&self) -> &Rates;
     /// Whether MSNP2 clients may send their password in the clear.
     fn clear_text(&self) -> bool;
     /// Milliseconds since 1970.

@@ -1,6 +1,7 @@
 //! A notification server in this process: one node, a store that obeys, clients on loopback.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::clock::{self, HybridClock};
@@ -71,6 +72,7 @@ impl House {
             guard: AttemptGuard::new(&config.accounts),
             clear_text: config.accounts.clear_text,
             limits: config.limits,
+            rates: config.rates,
             config: config.notification,
             store: store.clone(),
             cluster,
@@ -128,23 +130,26 @@ impl House {
         self.services.store.roster(owner).await.unwrap().unwrap().is_on(list, contact)
     }
 
-    /// Somebody signed in without a client, who answers every probe with `presence` once it is asked.
-    pub(super) async fn puppet(&self, name: &str, presence: Presence) {
+    /// Somebody signed in without a client, who answers every probe with `presence` once it is asked. Returns how often
+    /// it was.
+    pub(super) async fn puppet(&self, name: &str, presence: Presence) -> Arc<AtomicU64> {
         let (passport, cluster) = (who(name), self.services.cluster.clone());
         let (place, mut mailbox) = self.services.hub.enter(&passport, Endpoint::SOLE);
         let epoch = cluster.register(&passport, Endpoint::SOLE).await;
         place.settle(epoch);
+        let asked = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&asked);
         tokio::spawn(async move {
             let _place = place;
-            let mut count = 0;
             while let Some(item) = mailbox.recv().await {
                 let Item::Notice(Notice::Probe { from, reply_to }) = item else { continue };
-                count += 1;
+                let count = counted.fetch_add(1, Ordering::Relaxed) + 1;
                 let stamp = Stamp { epoch, node: cluster.id().clone(), count };
                 let answer = Notice::ProbeAnswer { from: passport.clone(), stamp, presence: presence.clone() };
                 cluster.post_to(&reply_to, from, answer);
             }
         });
+        asked
     }
 
     pub(super) async fn connect(&self) -> Client {

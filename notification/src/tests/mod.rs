@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use common::cluster::{Notice, Stamp};
+use common::cluster::{Deliver, Notice, Outcome, Stamp};
 use common::config::Config;
 use common::model::{Epoch, List, NodeId, Passport, Presence, Property, Status};
 use common::store::Edit;
@@ -70,6 +70,34 @@ async fn hundreds_of_contacts_answer_while_the_store_is_slow() {
         client.hears_of("NLN AWY ").await;
     }
     client.hears_of("ADC 6 FL ").await;
+}
+
+#[tokio::test]
+async fn contacts_that_say_too_much_at_once_are_asked_again() {
+    let house = House::open().await;
+    let alice = house.account("alice").await;
+    let mut asked = Vec::new();
+    for number in 0..CONTACTS {
+        house.list(&alice, &[List::Forward, List::Allow, List::Reverse], &who(&number.to_string())).await;
+        asked.push(house.puppet(&number.to_string(), looks(4000)).await);
+    }
+    let mut client = house.sign_in("alice", "MSNP11").await;
+    client.says("SYN 4 0 0\r\nCHG 5 NLN 0").await;
+    for _ in 0..CONTACTS {
+        client.hears_of("ILN 5 NLN").await;
+    }
+    // Nothing that they say is news, but it is far more than a mailbox takes: the session's task does not run before
+    // the last has spoken.
+    let stamp = Stamp { epoch: Epoch(0), node: NodeId::parse("elsewhere").unwrap(), count: 1 };
+    for number in 0..CONTACTS {
+        let (from, stamp, presence) = (who(&number.to_string()), stamp.clone(), Some(looks(4000)));
+        let said = Notice::Presence { from, stamp, presence };
+        assert_eq!(house.services.hub.deliver(&alice, None, said).await, Outcome::Accepted);
+    }
+    let all = || asked.iter().all(|asked| asked.load(Ordering::Relaxed) == 2);
+    House::soon("all are asked once more", async || all()).await;
+    client.says("PNG").await;
+    client.hears_of("QNG").await;
 }
 
 #[tokio::test]

@@ -6,21 +6,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::cluster::{Invitation, Outcome};
-use common::model::{Passport, PassportError};
+use common::model::{Bucket, Passport, PassportError};
 use common::msnp::switchboard;
 use common::msnp::{ErrorCode, Line, TrId};
 use common::net::Transport;
 use tokio::time::Instant;
 
 use super::{End, Session};
-use crate::board::Answer;
+use crate::board::{Answer, Board};
 use crate::conversation::Conversation;
 
 /// How long an invitation waits for the invited session's answer; then it is 217.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// So many failing calls in a row are answered; the next one is 713 (§11).
-const FAILURES: u32 = 5;
-/// So long after the last failing call that was answered.
+/// Failing calls are in a row if no more time has passed since the last that was answered.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// The calls of one participant.
@@ -31,6 +29,8 @@ pub(super) struct Calls {
     /// Failing ones in a row.
     failures: u32,
     last_failure: Option<Instant>,
+    /// All of them, also those that ring: each is a line to somebody's client.
+    bucket: Bucket,
 }
 
 impl Calls {
@@ -58,20 +58,20 @@ impl Calls {
         Line::error(code, trid)
     }
 
-    /// Too many calls have failed, and the last of them not long ago.
-    fn is_too_active(&mut self) -> bool {
+    /// Too many calls have failed, and the last of them not long ago; or there are too many of whatever kind.
+    fn is_too_active(&mut self, board: &Board) -> bool {
         if self.last_failure.is_some_and(|last| last.elapsed() >= RECOVERY) {
             self.failures = 0;
             self.last_failure = None;
         }
-        self.failures >= FAILURES
+        self.failures >= board.failed_calls || !self.bucket.take(board.calls, Instant::now().into_std())
     }
 }
 
 impl<T: Transport> Session<T> {
     /// `CAL t H`. The invitation is under way when this returns; the reply follows.
     pub(super) fn call(&mut self, trid: TrId, callee: Result<Passport, PassportError>) -> Result<(), End> {
-        if self.calls.is_too_active() {
+        if self.calls.is_too_active(&self.board) {
             return self.send(Line::error(ErrorCode::TooActive, trid));
         }
         let rung = callee.map_err(|_| ErrorCode::InvalidUserName).and_then(|callee| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::cluster::CookieRole;
-use common::model::{ChannelId, ParticipationId};
+use common::model::{ChannelId, ParticipationId, Rates};
 use common::msnp::TrId;
 use common::net::Mailbox;
 use common::store::MessageKind;
@@ -343,6 +343,49 @@ async fn calls() {
     // Five have room: alice, bob and carol who are rung, and two more.
     alice.say("CAL 18 dave@example.com\nCAL 19 erin@example.com\nCAL 20 frank@example.com\n");
     alice.hears(&format!("CAL 18 RINGING {session}\nCAL 19 RINGING {session}\n712 20\n")).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_calls_are_713_also_when_they_ring() {
+    let rates = Rates { call_burst: 3, call_per_minute: 6, ..Rates::default() };
+    let world = World::with_rates(&rates);
+    let (id, alice) = world.open("alice").await;
+    let session = world.board.conversations.find(id).unwrap().session;
+    for (trid, callee) in ["bob", "carol", "dave"].into_iter().enumerate() {
+        alice.say(&format!("CAL {trid} {callee}@example.com\n"));
+        alice.hears(&format!("CAL {trid} RINGING {session}\n")).await;
+    }
+    alice.say("CAL 3 erin@example.com\nCAL 4 erin@example.com\n");
+    alice.hears("713 3\n713 4\n").await;
+    assert_eq!(world.peers.invited.lock().unwrap().len(), 3, "nobody else was rung");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    alice.say("CAL 5 erin@example.com\nCAL 6 erin@example.com\n");
+    alice.hears(&format!("CAL 5 RINGING {session}\n713 6\n")).await;
+}
+
+/// The table of verbs against the code: what it lets through is understood, and nothing else is.
+#[test]
+fn what_the_table_lets_through_is_understood() {
+    use common::msnp::verbs::{Phase, TABLE, gate};
+    use common::msnp::{Decoder, ParseError, Service, switchboard::Request};
+
+    for row in TABLE {
+        let (fewest, most) = row.args;
+        for count in fewest..=most.min(6) {
+            let mut line = row.verb.to_string();
+            let payload = row.payload.is_some();
+            (0..count)
+                .for_each(|at| line.push_str(if at == 0 || (payload && at + 1 == count) { " 0" } else { " x" }));
+            let mut input = bytes::BytesMut::from(format!("{line}\r\n").as_bytes());
+            let Ok(Some(command)) = Decoder::new(Service::Switchboard, 10).decode(&mut input) else { continue };
+            let known = TABLE.iter().any(|other| other.service == Service::Switchboard && other.verb == row.verb);
+            let phases = [Phase::Start, Phase::SignedIn];
+            let gated = phases.map(|phase| gate(Service::Switchboard, None, phase, &command));
+            let unknown = Some(ParseError::UnknownVerb);
+            assert_eq!(gated.iter().all(|gated| gated.as_ref().err() != unknown.as_ref()), known, "{line}");
+            assert_eq!(Request::parse(&command).err() != unknown, known, "{line}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::clock::MessageClock;
 use common::cluster::{Cookie, CookieRole, Invitation, Outcome, TicketError};
-use common::model::{ClaimId, ConversationId, Generation, NodeId, ParticipationId, Passport};
+use common::model::{ClaimId, ConversationId, Generation, NodeId, ParticipationId, Passport, Rates};
 use common::net::{BufferPool, Shutdown};
 use common::store::HistoryWrite;
 use common::telemetry::Registry;
@@ -124,6 +124,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::with_rates(&Rates { call_burst: 100, call_per_minute: 60, ..Rates::default() })
+    }
+
+    pub(crate) fn with_rates(rates: &Rates) -> Self {
         let store = Arc::new(FakeStore::default());
         let (doorman, peers) = (Arc::new(FakeDoorman::default()), Arc::new(FakePeers::default()));
         let metrics = Arc::new(Metrics::new(&mut Registry::default()));
@@ -134,6 +138,8 @@ impl World {
             addr: ([127, 0, 0, 1], 1865).into(),
             authenticate: Duration::from_secs(60),
             max_message: 1664,
+            failed_calls: 5,
+            calls: rates.call(),
             store: Arc::clone(&store) as _,
             doorman: Box::new(Arc::clone(&doorman)),
             peers: Box::new(Arc::clone(&peers)),

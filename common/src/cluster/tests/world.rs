@@ -14,7 +14,7 @@ use crate::clock::HybridClock;
 use crate::cluster::router::lock;
 use crate::cluster::{Cluster, Deliver, Keyring, Load, Location, Me, Notice, Outcome, Role};
 use crate::config::{ClusterConfig, NodeConfig};
-use crate::model::{Endpoint, Epoch, Passport};
+use crate::model::{Bulletin, Endpoint, Epoch, Passport};
 use crate::net::Shutdown;
 use crate::telemetry::Registry;
 
@@ -63,6 +63,13 @@ impl Hub {
         self.answers.lock().unwrap().insert(passport(name), (outcome, after));
     }
 
+    /// How many bulletins have come to `to`.
+    pub(super) fn bulletins(&self, to: &str) -> usize {
+        let to = passport(to);
+        let heard = self.heard.lock().unwrap();
+        heard.iter().filter(|(who, notice)| *who == to && matches!(notice, Notice::Bulletin(_))).count()
+    }
+
     /// The numbers of the notices that `from` has sent to `to`.
     pub(super) fn heard(&self, to: &str, from: &str) -> Vec<usize> {
         let (to, from) = (passport(to), passport(from));
@@ -106,6 +113,13 @@ impl Deliver for Hub {
 
     fn reannounce(&self, _: &Passport, _: Epoch) {
         self.reannounced.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn broadcast(&self, bulletin: Bulletin) -> u64 {
+        let all: Vec<Passport> = self.sessions.lock().unwrap().keys().cloned().collect();
+        let mut heard = self.heard.lock().unwrap();
+        heard.extend(all.iter().map(|who| (who.clone(), Notice::Bulletin(bulletin.clone()))));
+        all.len() as u64
     }
 }
 

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_millis(3_300);
 const FIRST_PAUSE: Duration = Duration::from_millis(40);
 const MOST_PAUSE: Duration = Duration::from_millis(640);
 
+/// About what a statement takes up while it waits, beside its values: the calls of it that the driver has under way.
+pub(super) const WAITING: usize = 8 << 10;
 /// The most writes of one call that are under way at once.
 const AT_ONCE: usize = 128;
 
@@ -174,5 +176,21 @@ where
         }
         sleep(pause).await;
         pause = (pause * 2).min(MOST_PAUSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<'a, F: Future>(_: impl Fn(&'a Db, &'a BoundStatement) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_write_that_waits_is_counted() {
+        let size = size_of_future(Db::write);
+        // It, and the attempts that the driver makes within it.
+        assert!(2 * size <= WAITING, "{size} bytes before anything it holds");
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use scylla::statement::bound::BoundStatement;
 use uuid::Uuid;
 
-use super::buckets::{Bucket, Buckets};
-use super::db::{Db, bind};
+use super::buckets::{Bucket, Buckets, Place};
+use super::db::{Db, WAITING, bind};
 use super::errors::strange;
 use super::participations;
 use super::stamps::{falling, rising};
@@ -18,7 +18,8 @@ use crate::store::{ChannelMember, ChannelOf, HistoryWrite, Result, StoredMessage
 pub(super) fn cost(write: &HistoryWrite) -> usize {
     let message = &write.message;
     let rows = 1 + write.participations.len() + 2 * write.members.len();
-    message.payload.len() + message.meant_for.len() * size_of::<ParticipationId>() + rows * 512
+    // Bound to its statement, and in the frames of two attempts.
+    3 * message.payload.len() + message.meant_for.len() * size_of::<ParticipationId>() + rows * WAITING
 }
 
 /// What one message writes.
@@ -33,10 +34,12 @@ pub(super) struct Append {
 pub(super) fn plan(db: &Db, buckets: &Buckets, write: &HistoryWrite) -> Result<Append> {
     let channel = write.message.channel;
     let stamp = db.stamps.next();
-    let (bucket, listed) = buckets.choose(channel, write.message.id);
+    let Place { bucket, list, left } = buckets.choose(channel, write.message.id);
     let mut rows = vec![message(db, bucket, &write.message, stamp)?];
-    if !listed {
-        rows.push(bind(&db.statements.put_bucket, &(channel.0, bucket.column(), stamp))?);
+    for listing in list.iter().chain(&left) {
+        let writer = if listing.own { db.process } else { Uuid::nil() };
+        let row = (channel.0, listing.bucket.column(), writer, listing.stopped, stamp);
+        rows.push(bind(&db.statements.put_bucket, &row)?);
     }
     for used in &write.participations {
         rows.push(participations::put(db, used, stamp)?);
@@ -48,7 +51,7 @@ pub(super) fn plan(db: &Db, buckets: &Buckets, write: &HistoryWrite) -> Result<A
         rows.push(bind(&db.statements.put_member, &(at, since, channel, who))?);
         rows.push(bind(&db.statements.put_channel_of, &(at, since, who, channel))?);
     }
-    Ok(Append { channel, unlisted: (!listed).then_some(bucket), rows })
+    Ok(Append { channel, unlisted: list.is_some().then_some(bucket), rows })
 }
 
 fn message(db: &Db, bucket: Bucket, message: &StoredMessage, stamp: i64) -> Result<BoundStatement> {

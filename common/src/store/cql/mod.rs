@@ -44,7 +44,7 @@ use uuid::Uuid;
 
 use self::buckets::Buckets;
 use self::calls::Calls;
-use self::db::{Db, bind};
+use self::db::{Db, WAITING, bind};
 use self::errors::{strange, unavailable};
 use self::flights::Flights;
 use self::policy::Profiles;
@@ -60,7 +60,7 @@ use crate::clock::{self, HybridClock};
 use crate::config::ScyllaConfig;
 use crate::model::{ChannelId, ClaimId, MessageId, ParticipationId, Passport, Roster};
 
-/// What a small write takes up while it waits.
+/// What the values of a small write take up.
 const SMALL: usize = 1024;
 
 /// What operators have no reason to change; tests and measurements have.
@@ -139,7 +139,7 @@ impl CqlStore {
     /// Small writes, asked for together.
     async fn write(&self, statements: Result<Vec<BoundStatement>>) -> Result<()> {
         let (db, statements) = (Arc::clone(&self.db), statements?);
-        let cost = statements.len() * SMALL;
+        let cost = statements.len() * WAITING;
         self.calls.write(cost, async move { db.write_all(&statements).await }).await
     }
 }
@@ -170,7 +170,7 @@ impl Store for CqlStore {
 
     async fn create_account(&self, new: NewAccount) -> Result<Claimed> {
         let (db, mut turn, stamp) = (Arc::clone(&self.db), self.turns.take(&new.passport), self.db.stamps.next());
-        self.calls.write(SMALL, async move { accounts::create(&db, &new, &mut turn, stamp).await }).await
+        self.calls.write(WAITING, async move { accounts::create(&db, &new, &mut turn, stamp).await }).await
     }
 
     async fn account(&self, who: &Passport) -> Result<Option<Account>> {
@@ -180,7 +180,7 @@ impl Store for CqlStore {
     async fn set_credentials(&self, who: &Passport, claim: ClaimId, credentials: Credentials) -> Result<bool> {
         let (db, mut turn, who) = (Arc::clone(&self.db), self.turns.take(who), who.clone());
         let work = async move { accounts::set_credentials(&db, &who, claim, &credentials, &mut turn).await };
-        self.calls.write(SMALL, work).await
+        self.calls.write(WAITING, work).await
     }
 
     async fn accounts(&self, after: Option<&Passport>, limit: usize) -> Result<Vec<AccountSummary>> {
@@ -197,7 +197,8 @@ impl Store for CqlStore {
 
     async fn edit(&self, owner: &Passport, edits: Vec<Edit>) -> Result<()> {
         let (db, planned) = (Arc::clone(&self.db), roster::plan(&self.db, owner, &edits)?);
-        self.calls.write(edits.len() * SMALL, async move { roster::edit(&db, &planned).await }).await
+        let cost = WAITING + edits.len() * SMALL;
+        self.calls.write(cost, async move { roster::edit(&db, &planned).await }).await
     }
 
     async fn append(&self, write: HistoryWrite) -> Result<()> {

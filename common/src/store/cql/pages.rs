@@ -1,6 +1,6 @@
 //! Reading a channel: the buckets that matter, merged into one line of messages.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -8,7 +8,7 @@ use scylla::response::PagingState;
 use scylla::statement::bound::BoundStatement;
 use uuid::Uuid;
 
-use super::buckets::Bucket;
+use super::buckets::{Bucket, OPEN};
 use super::db::{Db, bind};
 use super::errors::strange;
 use crate::clock::made_ms;
@@ -24,7 +24,7 @@ const FEW_ROWS: usize = 4;
 /// See [`Store::read`](crate::store::Store::read). `reading` was started before.
 pub(super) async fn read(db: &Db, channel: ChannelId, mut reading: Reading, limit: usize) -> Result<Page> {
     let point = reading.point();
-    let buckets = buckets(db, channel).await?.into_iter().filter(|bucket| bucket.end() > made_ms(point));
+    let buckets = buckets(db, channel).await?.into_iter().filter(|bucket| bucket.end > made_ms(point));
     let ask = limit.saturating_add(reading.given_count()).saturating_add(1);
     let mut merge = Merge::new(db, channel, Direction::Forwards(point), buckets.collect(), ask);
     let (mut messages, mut bytes, mut more) = (Vec::new(), 0, false);
@@ -51,8 +51,10 @@ pub(super) async fn read_back(
 ) -> Result<Vec<StoredMessage>> {
     // No message has the greatest of all ids: the version of a UUID is never 15.
     let before = before.unwrap_or(MessageId(Uuid::max()));
-    let buckets = buckets(db, channel).await?.into_iter().filter(|bucket| bucket.0 <= made_ms(before));
-    let mut merge = Merge::new(db, channel, Direction::Backwards(before), buckets.rev().collect(), limit);
+    let buckets = buckets(db, channel).await?.into_iter().filter(|bucket| bucket.start.0 <= made_ms(before));
+    let mut buckets: Vec<_> = buckets.collect();
+    buckets.sort_by_key(|bucket| std::cmp::Reverse((bucket.end, bucket.start)));
+    let mut merge = Merge::new(db, channel, Direction::Backwards(before), buckets.into(), limit);
     let mut messages = Vec::new();
     while messages.len() < limit {
         match merge.next().await? {
@@ -65,11 +67,23 @@ pub(super) async fn read_back(
     Ok(messages)
 }
 
+/// A bucket that may be read.
+#[derive(Debug, Clone, Copy)]
+struct Listed {
+    start: Bucket,
+    /// No message in it was made at that millisecond or later.
+    end: u64,
+}
+
 /// The buckets of a channel, the oldest first.
-async fn buckets(db: &Db, channel: ChannelId) -> Result<Vec<Bucket>> {
-    let rows: Vec<(i64,)> = db.rows(&db.statements.buckets, (channel.0,)).await?;
-    let buckets: BTreeSet<_> = rows.into_iter().map(|(start,)| Bucket::of_column(start)).collect();
-    Ok(buckets.into_iter().collect())
+async fn buckets(db: &Db, channel: ChannelId) -> Result<Vec<Listed>> {
+    let rows: Vec<(i64, Option<i64>)> = db.rows(&db.statements.buckets, (channel.0,)).await?;
+    let mut last_stop = BTreeMap::new();
+    for (start, stopped) in rows {
+        let last = last_stop.entry(Bucket::of_column(start)).or_insert(0);
+        *last = stopped.unwrap_or(OPEN).cast_unsigned().max(*last);
+    }
+    Ok(last_stop.into_iter().map(|(start, stop)| Listed { start, end: start.end().min(stop) }).collect())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,8 +99,8 @@ struct Merge<'a> {
     db: &'a Db,
     channel: ChannelId,
     direction: Direction,
-    /// Not looked at yet, in the order of reading.
-    ahead: VecDeque<Bucket>,
+    /// Not looked at yet: forwards by their starts, backwards by their ends.
+    ahead: VecDeque<Listed>,
     lanes: Vec<Lane>,
     /// About how many messages are wanted in all.
     ask: usize,
@@ -106,7 +120,7 @@ struct Lane {
 }
 
 impl<'a> Merge<'a> {
-    fn new(db: &'a Db, channel: ChannelId, direction: Direction, ahead: VecDeque<Bucket>, ask: usize) -> Self {
+    fn new(db: &'a Db, channel: ChannelId, direction: Direction, ahead: VecDeque<Listed>, ask: usize) -> Self {
         Self { db, channel, direction, ahead, lanes: Vec::new(), ask, last: None }
     }
 
@@ -151,18 +165,18 @@ impl<'a> Merge<'a> {
         });
         while let Some(bucket) = self.ahead.front().copied() {
             let may_hold = match (self.direction, reach) {
-                (Direction::Forwards(_), Some(reach)) => bucket.0 <= made_ms(reach),
-                (Direction::Backwards(_), Some(reach)) => bucket.end() > made_ms(reach),
+                (Direction::Forwards(_), Some(reach)) => bucket.start.0 <= made_ms(reach),
+                (Direction::Backwards(_), Some(reach)) => bucket.end > made_ms(reach),
                 (_, None) => true,
             };
             if !may_hold && (head.is_some() || self.lanes.len() > first) {
                 break;
             }
             self.ahead.pop_front();
-            self.lanes.push(self.lane(bucket)?);
+            self.lanes.push(self.lane(bucket.start)?);
             if matches!(self.direction, Direction::Backwards(_)) && head.is_none() {
-                // What lies in the same span overlaps; the span before does not.
-                reach = Some(MessageId(first_of(bucket.end().saturating_sub(1))));
+                // What ends with it overlaps it. Of the others the first message will tell.
+                reach = Some(MessageId(first_of(bucket.end.saturating_sub(1))));
             }
         }
         let opened = self.lanes.get_mut(first..).unwrap_or_default();

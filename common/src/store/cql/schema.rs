@@ -43,8 +43,9 @@ const STEPS: &[&[&str]] = &[&[
     "CREATE TABLE IF NOT EXISTS {k}.messages (channel_id uuid, bucket bigint, message_id uuid, conversation uuid,
         sender text, kind tinyint, payload blob, meant_for frozen<list<uuid>>,
         PRIMARY KEY ((channel_id, bucket), message_id)) WITH CLUSTERING ORDER BY (message_id ASC) AND {reads}{history}",
-    "CREATE TABLE IF NOT EXISTS {k}.channel_buckets (channel_id uuid, bucket bigint,
-        PRIMARY KEY (channel_id, bucket)) {by_key}",
+    // A row for each process that writes to a bucket, and when it stopped.
+    "CREATE TABLE IF NOT EXISTS {k}.channel_buckets (channel_id uuid, bucket bigint, writer uuid, stopped bigint,
+        PRIMARY KEY (channel_id, bucket, writer)) {by_key}",
     "CREATE TABLE IF NOT EXISTS {k}.channel_members (channel_id uuid, passport text, since uuid,
         PRIMARY KEY (channel_id, passport)) {by_key}",
     "CREATE TABLE IF NOT EXISTS {k}.channels_of (passport text, channel_id uuid, since uuid, last_read uuid,

@@ -101,8 +101,9 @@ statements! {
         WHERE channel_id = ? AND bucket = ? AND message_id > ?";
     Read read_back "SELECT message_id, conversation, sender, kind, payload, meant_for FROM {k}.messages
         WHERE channel_id = ? AND bucket = ? AND message_id < ? ORDER BY message_id DESC";
-    Write put_bucket "INSERT INTO {k}.channel_buckets (channel_id, bucket) VALUES (?, ?) USING TIMESTAMP ?";
-    Read buckets "SELECT bucket FROM {k}.channel_buckets WHERE channel_id = ?";
+    Write put_bucket "INSERT INTO {k}.channel_buckets (channel_id, bucket, writer, stopped) VALUES (?, ?, ?, ?)
+        USING TIMESTAMP ?";
+    Read buckets "SELECT bucket, stopped FROM {k}.channel_buckets WHERE channel_id = ?";
 
     Write put_member "UPDATE {k}.channel_members USING TIMESTAMP ? SET since = ? WHERE channel_id = ? AND passport = ?";
     Read members "SELECT passport, since FROM {k}.channel_members WHERE channel_id = ?";

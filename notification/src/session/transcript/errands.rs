@@ -91,3 +91,138 @@ fn a_silent_client_is_closed_where_it_was_told_to_ping() {
     check(MSNP11, "@ wait 100\nC: PNG\nS: QNG 50\n@ wait 100");
     check(MSNP8, "@ wait 100000");
 }
+
+#[test]
+fn word_of_mail_comes_once() {
+    let mut world = World::default();
+    world.config.mail_notification = true;
+    let plain = "MSG Hotmail Hotmail 189/MIME-Version: 1.0/Content-Type: text/x-msmsgsinitialemailnotification; \
+                 charset=UTF-8//Inbox-Unread: 0/Folders-Unread: 0/Inbox-URL: /unused1/Folders-URL: /unused1/\
+                 Post-URL: /unused2";
+    let script = |challenge: &str, mail: &str| {
+        format!(
+            "C: CHG 9 HDN\nS: CHG 9 HDN\nS: {mail}\n{challenge}> bob gone\n> erin gone\nC: CHG 10 HDN\nS: CHG 10 HDN"
+        )
+    };
+    check_in(&world, &Dialect::MSNP2, &script("", plain));
+    check_in(&world, MSNP8, &script("S: CHL 0 00000000000000000001\n", plain));
+}
+
+#[test]
+fn operators_are_heard_in_every_dialect() {
+    let system = "MSG Hotmail Hotmail 88/MIME-Version: 1.0/Content-Type: application/x-msmsgssystemmessage//\
+                  Type: 1/Arg1: 5";
+    for dialect in Dialect::ALL {
+        check(dialect, &format!("@ operators stop 5\nS: {system}"));
+    }
+    let text = "@ operators say <hi>\nS: NOT 329/<NOTIFICATION ver=\"1\" id=\"7\" siteid=\"0\" \
+                siteurl=\"http://127.0.0.1:8080/\"><TO pid=\"0x00000000:0x00000000\" name=\"alice@example.com\" \
+                email=\"alice@example.com\"><VIA agent=\"messenger\"/></TO><MSG pri=\"1\" id=\"7\"><ACTION url=\"\"/>\
+                <SUBSCR url=\"\"/><CAT id=\"1\"/><BODY lang=\"1033\" icon=\"\"><TEXT>&lt;hi&gt;</TEXT></BODY></MSG>\
+                </NOTIFICATION>";
+    check(MSNP7, text);
+}
+
+#[test]
+fn what_changes_too_rapidly_is_800_and_recovers() {
+    let mut world = World::default();
+    let rates = &mut world.rates;
+    (rates.status_burst, rates.status_per_minute) = (2, 60);
+    (rates.chat_burst, rates.chat_per_minute) = (1, 1);
+    let opened = "192.0.2.20:1864 CKI Caller.11.120.alice@example.com.sb-1.7";
+    let script = format!(
+        "C: CHG 9 NLN 0
+         S: CHG 9 NLN 0
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         C: UUX 10 0
+         S: UUX 10 0
+         C: CHG 11 AWY 0
+         S: 800 11
+         C: UUX 12 0
+         S: 800 12
+         C: XFR 13 SB
+         S: XFR 13 SB {opened}
+         C: XFR 14 SB
+         S: 800 14
+         @ wait 1
+         C: CHG 15 AWY 0
+         S: CHG 15 AWY 0
+         > bob looks AWY Alice 0
+         > erin looks AWY Alice 0
+         C: CHG 16 AWY 0
+         S: 800 16"
+    );
+    check_in(&world, MSNP11, &script);
+}
+
+/// Names are asked of the roster: what comes back says whether the request may go on to the store.
+#[test]
+fn names_that_change_too_rapidly_are_800() {
+    let mut world = World::default();
+    let rates = &mut world.rates;
+    (rates.name_burst, rates.name_per_minute, rates.contact_name_burst) = (1, 1, 2);
+    let now = Instant::now();
+    let id = ContactId::of(ClaimId(Uuid::from_u128(1)), &who("bob"));
+    for (dialect, own, contact) in [
+        (MSNP7, "REA 1 Alice@example.com Alice".to_owned(), "REA 1 bob@example.com Bob".to_owned()),
+        (MSNP11, "PRP 1 MFN Alice".to_owned(), format!("SBP 1 {id} MFN Bob")),
+    ] {
+        let mut session = alice(dialect, now);
+        let mut asks = |line: &str| {
+            let mut out = Out::default();
+            let asked = session.command(&command(&format!("{line}\r\n")), now, &world, &mut out).unwrap();
+            let mut said = String::new();
+            report(out, &mut said);
+            (asked.is_some(), said)
+        };
+        let (goes_on, refused) = ((true, String::new()), (false, "S: 800 1\n".to_owned()));
+        assert_eq!(asks(&own), goes_on);
+        assert_eq!(asks(&own), refused, "{dialect:?}");
+        assert_eq!(asks(&contact), goes_on, "{dialect:?}: a bucket of its own");
+        assert_eq!(asks(&contact), goes_on);
+        assert_eq!(asks(&contact), refused);
+        // Other properties and lists are not names.
+        assert_eq!(asks("PRP 1 PHH 5"), goes_on);
+        assert_eq!(asks("BLP 1 BL"), goes_on);
+    }
+}
+
+/// The table of verbs against the code: what it lets through is understood, in every dialect, and nothing else is.
+#[test]
+fn what_the_table_lets_through_is_understood() {
+    use common::msnp::verbs::{Phase, TABLE};
+    use common::msnp::{ParseError, Verb};
+
+    let world = World::default();
+    let verbs: std::collections::BTreeSet<Verb> = TABLE.iter().map(|row| row.verb).collect();
+    for dialect in Dialect::ALL {
+        for verb in &verbs {
+            let speaks = |row: &&common::msnp::verbs::Row| {
+                let dialects = row.dialects.0..=row.dialects.1;
+                row.service == Service::Notification && row.verb == *verb && dialects.contains(&dialect.number.0)
+            };
+            let row = TABLE.iter().find(speaks);
+            let payload = row.is_some_and(|row| row.payload.is_some());
+            let (fewest, most) = row.map_or((1, 1), |row| row.args);
+            for count in fewest..=most.min(12) {
+                // A transaction id, arguments that may mean anything, and an empty payload.
+                let mut line = verb.to_string();
+                (0..count).for_each(|at| {
+                    line.push_str(if at == 0 || (payload && at + 1 == count) { " 0" } else { " x" });
+                });
+                let mut out = Out::default();
+                let mut session = alice(dialect, Instant::now());
+                let command = command(&format!("{line}\r\n"));
+                let taken = session.command(&command, Instant::now(), &world, &mut out);
+                let unknown = taken.as_ref().err() == Some(&ParseError::UnknownVerb);
+                match row {
+                    Some(row) if row.phases.contains(Phase::SignedIn) => assert!(!unknown, "{dialect:?} {line}"),
+                    Some(_) => assert_eq!(taken.err(), Some(ParseError::OutOfOrder), "{dialect:?} {line}"),
+                    None => assert!(unknown, "{dialect:?} {line}"),
+                }
+            }
+        }
+    }
+}

@@ -12,8 +12,8 @@ use bytes::BytesMut;
 use common::cluster::{Admittance, Cookie, Invitation, Load, Location, Node, Notice, Role, Stamp, View};
 use common::config::NotificationConfig;
 use common::model::{
-    ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits, List, Lists, NodeId,
-    Passport, Presence, Property, Roster, Settings, Status, StrangerPolicy,
+    Bulletin, BulletinText, ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits,
+    List, Lists, NodeId, Passport, Presence, Property, Rates, Roster, Settings, Status, StrangerPolicy,
 };
 use common::msnp::{Command, Decoder, Dialect, Service, TrId};
 use uuid::Uuid;
@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub(crate) config: NotificationConfig,
     pub(crate) clear_text: bool,
     limits: Limits,
+    pub(crate) rates: Rates,
     view: Arc<View>,
     random: Cell<u128>,
 }
@@ -34,8 +35,10 @@ pub(crate) struct World {
 impl Default for World {
     fn default() -> Self {
         let view = Arc::new(View::new([switchboard("sb-1", 0, 100)]));
-        let config = NotificationConfig::default();
-        Self { config, clear_text: false, limits: Limits::default(), view, random: Cell::new(1) }
+        // Its place is behind every first CHG: the scripts that are about it ask for it.
+        let config = NotificationConfig { mail_notification: false, ..NotificationConfig::default() };
+        let (limits, rates) = Default::default();
+        Self { config, clear_text: false, limits, rates, view, random: Cell::new(1) }
     }
 }
 
@@ -52,6 +55,10 @@ impl Surroundings for World {
 
     fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     fn clear_text(&self) -> bool {
@@ -148,7 +155,11 @@ fn alice(dialect: &'static Dialect, now: Instant) -> Session {
 /// `/` stands for the end of a line within a command with a payload.
 #[track_caller]
 fn check(dialect: &'static Dialect, script: &str) {
-    let world = World::default();
+    check_in(&World::default(), dialect, script);
+}
+
+#[track_caller]
+fn check_in(world: &World, dialect: &'static Dialect, script: &str) {
     let mut now = Instant::now();
     let mut session = alice(dialect, now);
     let mut count = 0;
@@ -159,7 +170,7 @@ fn check(dialect: &'static Dialect, script: &str) {
         let mut out = Out::default();
         if let Some(sent) = line.strip_prefix("C: ") {
             let (line, payload) = sent.split_once('/').unwrap_or((sent, ""));
-            match session.command(&command(&format!("{line}\r\n{payload}")), now, &world, &mut out) {
+            match session.command(&command(&format!("{line}\r\n{payload}")), now, world, &mut out) {
                 Ok(None) => {}
                 Ok(Some(_)) => panic!("{line} is about the roster"),
                 Err(error) => {
@@ -168,7 +179,7 @@ fn check(dialect: &'static Dialect, script: &str) {
             }
         } else {
             count += 1;
-            event(&mut session, line.trim_start_matches("@ "), count, &mut now, &world, &mut out);
+            event(&mut session, line.trim_start_matches("@ "), count, &mut now, world, &mut out);
         }
         report(out, &mut played);
     }
@@ -176,7 +187,7 @@ fn check(dialect: &'static Dialect, script: &str) {
 }
 
 /// `bob looks STATUS message`, `bob answers STATUS`, `bob gone`, `bob asks`, `bob calls`, `bob phones VALUE`,
-/// `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`.
+/// `operators say TEXT`, `operators stop MINUTES`, `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`.
 fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world: &World, out: &mut Out) {
     let mut words = line.split(' ');
     let (subject, verb) = (words.next().unwrap(), words.next().unwrap_or_default());
@@ -197,6 +208,13 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
         ("wait", secs) => {
             *now += Duration::from_secs(secs.parse().unwrap());
             session.tick(*now, world, out);
+        }
+        ("operators", "say") => {
+            let text = BulletinText::parse(rest).unwrap();
+            session.bulletin(&Bulletin::Text { number: 7, text }, &world.config, out);
+        }
+        ("operators", "stop") => {
+            session.bulletin(&Bulletin::ShutDown { minutes: rest.parse().unwrap() }, &world.config, out);
         }
         ("lost", node) => session.node_lost(&NodeId::parse(node).unwrap(), *now, out),
         ("edit", effect) => edit(session, effect, rest, out),
@@ -272,7 +290,7 @@ fn edit(session: &mut Session, effect: &str, name: &str, out: &mut Out) {
 fn report(out: Out, played: &mut String) {
     for piece in out.pieces {
         let lines: Vec<_> = match piece {
-            Piece::Line(line) | Piece::Keyed(_, line) => vec![line],
+            Piece::Line(line) => vec![line],
             Piece::Source(lines) => lines.collect(),
         };
         for line in lines {

@@ -1,0 +1,149 @@
+//! How often users may do what costs others something (protocol reference §6.8, §6.11, §6.15, §9).
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// How often is not too often. Each is far above what a person does, and above what clients do by themselves: some
+/// rename every contact at once (`CLIENTS` 20), or ask every one of them for its picture.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rates {
+    /// `CHG` and `UUX` at once; 0: no bound. One more is 800.
+    pub status_burst: u32,
+    /// And then so many a minute.
+    pub status_per_minute: u32,
+    /// Changes of one's own name at once (`REA`, `PRP MFN`); 0: no bound. One more is 800.
+    pub name_burst: u32,
+    /// And then so many a minute.
+    pub name_per_minute: u32,
+    /// Names given to contacts at once (`REA`, `SBP`); 0: no bound. One more is 800.
+    pub contact_name_burst: u32,
+    /// And then so many a minute.
+    pub contact_name_per_minute: u32,
+    /// Conversations opened at once (`XFR SB`); 0: no bound. One more is 800.
+    pub chat_burst: u32,
+    /// And then so many a minute.
+    pub chat_per_minute: u32,
+    /// Calls at once by one participant of a conversation (`CAL`); 0: no bound. One more is 713.
+    pub call_burst: u32,
+    /// And then so many a minute.
+    pub call_per_minute: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            status_burst: 120,
+            status_per_minute: 60,
+            name_burst: 60,
+            name_per_minute: 30,
+            contact_name_burst: 3000,
+            contact_name_per_minute: 600,
+            chat_burst: 1500,
+            chat_per_minute: 300,
+            call_burst: 200,
+            call_per_minute: 120,
+        }
+    }
+}
+
+/// So many at once, and then so many a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    burst: u32,
+    per_minute: u32,
+}
+
+impl Rates {
+    /// Of `CHG` and `UUX`.
+    #[must_use]
+    pub fn status(&self) -> Rate {
+        Rate { burst: self.status_burst, per_minute: self.status_per_minute }
+    }
+
+    /// Of one's own name.
+    #[must_use]
+    pub fn name(&self) -> Rate {
+        Rate { burst: self.name_burst, per_minute: self.name_per_minute }
+    }
+
+    /// Of contacts' names.
+    #[must_use]
+    pub fn contact_name(&self) -> Rate {
+        Rate { burst: self.contact_name_burst, per_minute: self.contact_name_per_minute }
+    }
+
+    /// Of conversations.
+    #[must_use]
+    pub fn chat(&self) -> Rate {
+        Rate { burst: self.chat_burst, per_minute: self.chat_per_minute }
+    }
+
+    /// Of calls.
+    #[must_use]
+    pub fn call(&self) -> Rate {
+        Rate { burst: self.call_burst, per_minute: self.call_per_minute }
+    }
+}
+
+/// A token bucket in one number: when it will be full again. The rate is told at each look, so that a session keeps nothing
+/// else.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bucket {
+    full: Option<Instant>,
+}
+
+impl Bucket {
+    /// Takes a token, if there is one at `now`. One that is refused costs nothing.
+    pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
+        if rate.burst == 0 {
+            return true;
+        }
+        let token = Duration::from_secs(60) / rate.per_minute.max(1);
+        let full = self.full.map_or(now, |full| full.max(now));
+        // What is missing of a full bucket, in time; one token of it must be there.
+        if full.duration_since(now) > token.saturating_mul(rate.burst - 1) {
+            return false;
+        }
+        self.full = full.checked_add(token);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_so_many_a_minute() {
+        let (rate, mut now) = (Rate { burst: 5, per_minute: 60 }, Instant::now());
+        let mut bucket = Bucket::default();
+        let mut taken = |now, times| (0..times).filter(|_| bucket.take(rate, now)).count();
+        assert_eq!(taken(now, 100), 5);
+        assert_eq!(taken(now + Duration::from_millis(999), 10), 0);
+        now += Duration::from_secs(1);
+        assert_eq!(taken(now, 10), 1);
+        now += Duration::from_secs(3);
+        assert_eq!(taken(now, 10), 3);
+        // It fills up, and not beyond.
+        now += Duration::from_secs(3600);
+        assert_eq!(taken(now, 100), 5);
+        // A clock that seems to go back gives nothing.
+        assert_eq!(taken(now - Duration::from_secs(2), 10), 0);
+    }
+
+    #[test]
+    fn no_bound_and_odd_ones() {
+        let (now, mut bucket) = (Instant::now(), Bucket::default());
+        assert!((0..10_000).all(|_| bucket.take(Rate { burst: 0, per_minute: 1 }, now)));
+        assert!(bucket.take(Rate { burst: 1, per_minute: 0 }, now));
+        assert!(!bucket.take(Rate { burst: 1, per_minute: 0 }, now + Duration::from_secs(59)));
+        assert!(bucket.take(Rate { burst: u32::MAX, per_minute: u32::MAX }, now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_bucket_is_small() {
+        assert!(size_of::<Bucket>() <= 16);
+    }
+}

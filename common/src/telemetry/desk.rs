@@ -1,0 +1,48 @@
+//! What operators order at the admin address.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::StatusCode;
+use hyper::body::Incoming;
+
+/// Takes what is sent to one path of the admin address by `POST`. It must find out itself whether who sends it may: the
+/// address asks for no password.
+#[async_trait]
+pub trait Desk: Send + Sync + 'static {
+    /// The path: `/orders`.
+    fn path(&self) -> &'static str;
+
+    /// The most bytes that it takes.
+    fn max_body(&self) -> usize;
+
+    /// Carries out what was sent. May take 10 s.
+    async fn answer(&self, body: Bytes) -> Answered;
+}
+
+/// What became of it, with a text for whoever has sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered {
+    /// It was done (200).
+    Done(String),
+    /// It must not be done: it is not genuine (403).
+    Refused(String),
+    /// It could not be done (409).
+    Failed(String),
+}
+
+/// Status and text of the answer.
+pub(super) async fn answer(desk: &dyn Desk, body: Incoming) -> (StatusCode, String) {
+    let body = match Limited::new(body, desk.max_body()).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return (StatusCode::PAYLOAD_TOO_LARGE, "too long\n".into());
+        }
+        Err(_) => return (StatusCode::BAD_REQUEST, "cut off\n".into()),
+    };
+    match desk.answer(body).await {
+        Answered::Done(text) => (StatusCode::OK, text),
+        Answered::Refused(text) => (StatusCode::FORBIDDEN, text),
+        Answered::Failed(text) => (StatusCode::CONFLICT, text),
+    }
+}

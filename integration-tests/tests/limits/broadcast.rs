@@ -1,0 +1,103 @@
+//! `monarch broadcast`: everybody on every node, and what is said if that can't be.
+
+use std::net::SocketAddr;
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::accounts::PASSWORD;
+use integration_tests::client::Client;
+use integration_tests::{Plan, World, program};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::{SILENCE, is_silent, people, play, soon};
+
+/// Exit code, standard output, standard error.
+type Said = (i32, String, String);
+
+async fn monarch(world: &World, admin: SocketAddr, arguments: &[&str], input: &str) -> Result<Said> {
+    let mut command = Command::new(program("monarch")?);
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MONARCH_")) {
+        command.env_remove(name);
+    }
+    command.arg("broadcast").args(arguments).arg("--config").arg(world.directory().join("monarch.toml"));
+    command.arg("--node").arg(admin.to_string());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn()?;
+    // It may refuse before it reads.
+    let _ = child.stdin.take().context("no standard input")?.write_all(input.as_bytes()).await;
+    let output = child.wait_with_output().await?;
+    Ok((output.status.code().unwrap_or(-1), String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broadcast_reaches_everybody_on_every_node() -> Result<()> {
+    play(Plan::default(), async |world| {
+        let [alice, bob, carol, dave] = people(world, ["alice", "bob", "carol", "dave"], &[]).await?;
+        let node = |number: u8| world.process(&format!("notification-{number}"))?.address("clients");
+        let mut online = Vec::new();
+        for (who, number) in [(&alice, 1), (&bob, 2), (&carol, 2)] {
+            online.push(Client::sign_in(node(number)?, who, PASSWORD).await?);
+        }
+        let reached = "notification-1: 1 session\nnotification-2: 2 sessions\n\
+                       handed to 3 sessions on 2 of 2 notification nodes\n";
+        // Any node of any tier passes it on.
+        for name in ["notification-2", "dispatch-1", "switchboard-1"] {
+            let admin = world.process(name)?.address("admin")?;
+            let said = monarch(world, admin, &["-"], "Back at 5\n").await?;
+            ensure!(said == (0, reached.into(), String::new()), "{name}: {said:?}");
+            for client in &mut online {
+                let got = soon(client.expect("NOT")).await?;
+                ensure!(String::from_utf8(got.payload)?.contains("<TEXT>Back at 5</TEXT>"), "what was said");
+            }
+        }
+        let admin = world.process("notification-1")?.address("admin")?;
+        let said = monarch(world, admin, &["--shutdown", "7"], "").await?;
+        ensure!(said == (0, reached.into(), String::new()), "{said:?}");
+        for client in &mut online {
+            let got = loop {
+                let got = soon(client.expect("MSG")).await?;
+                let got = String::from_utf8(got.payload)?;
+                if got.contains("systemmessage") {
+                    break got;
+                }
+            };
+            ensure!(got.ends_with("\r\n\r\nType: 1\r\nArg1: 7\r\n"), "{got}");
+        }
+        // One alone, and one who is not there.
+        let said = monarch(world, admin, &["--to", &bob, "You there"], "").await?;
+        ensure!(said == (0, format!("{bob} has it\n"), String::new()), "{said:?}");
+        ensure!(soon(online[1].expect("NOT")).await?.payload.windows(9).any(|part| part == b"You there"), "bob");
+        let said = monarch(world, admin, &["--to", &dave, "You there"], "").await?;
+        ensure!(said.0 == 1 && said.2.contains("is not signed in"), "{said:?}");
+        ensure!(is_silent(&mut online[0], SILENCE).await && is_silent(&mut online[2], SILENCE).await, "others");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_know_the_secret_orders_nothing() -> Result<()> {
+    play(Plan { notification: 1, ..Plan::default() }, async |world| {
+        let admin = world.process("notification-1")?.address("admin")?;
+        for wrong in [&["x", "--shutdown", "5"][..], &[], &["--shutdown", "1441"], &[""], &["--to", "nobody", "x"]]
+        {
+            let said = monarch(world, admin, wrong, "").await?;
+            ensure!(said.0 == 2 && !said.2.is_empty(), "{wrong:?}: {said:?}");
+        }
+        let other = world.directory().join("other.secrets");
+        common::cluster::Keyring::create(&other)?;
+        let setting = format!("cluster.secrets={}", other.display());
+        let said = monarch(world, admin, &["x", "--set", &setting], "").await?;
+        ensure!(said.0 == 1 && said.2.contains("not sealed with a cluster secret"), "{said:?}");
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let said = monarch(world, nobody, &["x"], "").await?;
+        ensure!(said.0 == 3 && said.2.contains(&nobody.to_string()), "{said:?}");
+        // What listens there but is no node: a client's port.
+        let clients = world.process("switchboard-1")?.address("clients")?;
+        let said = monarch(world, clients, &["x"], "").await?;
+        ensure!(said.0 == 3, "{said:?}");
+        Ok(())
+    })
+    .await
+}
