@@ -13,10 +13,8 @@ const LISTS: [(&str, &str); 3] = [
 ];
 
 /// Facts that no test of a server can show.
-const UNTESTED: &[(&str, &str)] = &[
-    ("clients-24", "belongs to the work on system messages; none is sent yet"),
-    ("clients-http-7", "names that an operator's DNS gives, not something that a server does"),
-];
+const UNTESTED: &[(&str, &str)] =
+    &[("clients-http-7", "names that an operator's DNS gives, not something that a server does")];
 
 /// One fact.
 pub(super) struct Fact {

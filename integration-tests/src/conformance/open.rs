@@ -16,12 +16,6 @@ pub(super) const OPEN: &[Open] = &[
     Open {
         service: Service::Notification,
         direction: Direction::ToClient,
-        word: "NOT",
-        why: "nothing sends notifications yet (§6.20)",
-    },
-    Open {
-        service: Service::Notification,
-        direction: Direction::ToClient,
         word: "IPG",
         why: "optional: there is no mobile gateway that could page (§6.19)",
     },
