@@ -42,7 +42,7 @@ pub fn path() -> PathBuf {
 pub fn check(coverage: &Coverage) -> anyhow::Result<Vec<String>> {
     let known = sources::tests()?;
     let facts = clients::facts()?;
-    let (page, mut problems) = page::render(coverage, &known, &facts);
+    let (page, mut problems) = page::render(coverage, &known, &facts, open::OPEN);
     if std::env::var(WRITE).is_ok_and(|what| what == "write") {
         std::fs::write(path(), page)?;
     } else if std::fs::read_to_string(path()).unwrap_or_default() != page {

@@ -11,7 +11,8 @@ use common::msnp::verbs::Service;
 use super::checklist::Point;
 use super::clients::Fact;
 use super::coverage::Coverage;
-use super::{WRITE, cells, checklist, errors, open};
+use super::open::Open;
+use super::{WRITE, cells, checklist, errors};
 
 const HEAD: &str = "# Conformance
 
@@ -32,9 +33,10 @@ pub(super) fn render(
     coverage: &Coverage,
     known: &BTreeMap<String, String>,
     facts: &[Fact],
+    open: &[Open],
 ) -> (String, Vec<String>) {
     let text = format!("{HEAD}`{WRITE}=write` in the environment.\n{LEGEND}");
-    let mut page = Page { text, problems: Vec::new(), coverage, known };
+    let mut page = Page { text, problems: Vec::new(), coverage, known, open };
     let all = cells::all();
     for service in [Service::Dispatch, Service::Notification, Service::Switchboard] {
         for direction in [Direction::ToServer, Direction::ToClient] {
@@ -57,6 +59,7 @@ struct Page<'a> {
     coverage: &'a Coverage,
     /// The Rust tests by name, with their files.
     known: &'a BTreeMap<String, String>,
+    open: &'a [Open],
 }
 
 impl Page<'_> {
@@ -82,7 +85,7 @@ impl Page<'_> {
                 let shown = self.coverage.of(cell);
                 marks.push(if shown.is_some() { "●" } else { "○" });
                 by_dialect.extend(shown.map(|scenarios| (*dialect, scenarios)));
-                if shown.is_none() && !open::OPEN.iter().any(|open| open.holds(cell)) {
+                if shown.is_none() && !self.open.iter().any(|open| open.holds(cell)) {
                     let (title, refused) =
                         (title(service, direction, word), if cell.refused { " refused" } else { "" });
                     self.problems.push(format!("nothing shows {title}{refused} in {}", column(*dialect)));
@@ -97,7 +100,7 @@ impl Page<'_> {
     /// What is open, and still open.
     fn open_cells(&mut self, all: &BTreeSet<Shown>) {
         _ = write!(self.text, "\n## Open\n\n| | why |\n|---|---|\n");
-        for open in open::OPEN {
+        for open in self.open {
             _ = writeln!(self.text, "| {} | {} |", open.title(), open.why);
             let mut held = all.iter().filter(|cell| open.holds(cell)).peekable();
             if held.peek().is_none() {
@@ -265,6 +268,9 @@ mod tests {
         }
     }
 
+    const OPEN: &[Open] =
+        &[Open { service: Service::Notification, direction: Direction::ToClient, word: "NOT", why: "not yet" }];
+
     fn coverage(cells: &[Shown]) -> Coverage {
         coverage_by("one", None, cells)
     }
@@ -284,7 +290,7 @@ mod tests {
 
     #[test]
     fn an_empty_cell_is_a_problem_unless_it_is_open() {
-        let (page, problems) = render(&coverage(&[shown("UBX", 11)]), &BTreeMap::new(), &[]);
+        let (page, problems) = render(&coverage(&[shown("UBX", 11)]), &BTreeMap::new(), &[], OPEN);
         let has = |text: &str| problems.iter().any(|problem| problem == text);
         assert!(has("nothing shows NS→client `UBX` in 12"), "{problems:?}");
         assert!(!has("nothing shows NS→client `UBX` in 11"), "{problems:?}");
@@ -295,7 +301,7 @@ mod tests {
 
     #[test]
     fn an_open_cell_that_is_shown_is_a_problem() {
-        let (_, problems) = render(&coverage(&[shown("NOT", 5)]), &BTreeMap::new(), &[]);
+        let (_, problems) = render(&coverage(&[shown("NOT", 5)]), &BTreeMap::new(), &[], OPEN);
         let told = "NS→client `NOT` is shown in 5: take it out of `open.rs`";
         assert!(problems.iter().any(|problem| problem == told), "{problems:?}");
     }
@@ -303,14 +309,14 @@ mod tests {
     #[test]
     fn dialects_with_the_same_scenarios_share_a_line() {
         let cells: Vec<Shown> = [2, 3, 4, 6].map(|dialect| shown("ILN", dialect)).into();
-        let (page, _) = render(&coverage(&cells), &BTreeMap::new(), &[]);
+        let (page, _) = render(&coverage(&cells), &BTreeMap::new(), &[], OPEN);
         assert!(page.contains("| ILN | 2–4 | one |"), "{page}");
         assert!(page.contains("| ILN | 6 | one |"), "{page}");
     }
 
     #[test]
     fn a_point_of_the_checklist_needs_every_dialect() {
-        let (_, problems) = render(&coverage_by("errands", Some("MSNP5"), &[]), &BTreeMap::new(), &[]);
+        let (_, problems) = render(&coverage_by("errands", Some("MSNP5"), &[]), &BTreeMap::new(), &[], OPEN);
         let has = |text: &str| problems.iter().any(|problem| problem == text);
         assert!(
             has("checklist (§15), PNG: not shown in MSNP4") && !has("checklist (§15), PNG: not shown in MSNP5"),
@@ -323,7 +329,7 @@ mod tests {
     fn a_fact_without_a_test_is_a_problem() {
         let fact = |key: &str| Fact { key: key.to_owned(), text: "Text.".to_owned() };
         let known = [("clients_13_x".to_owned(), "a.rs".to_owned())].into();
-        let (page, problems) = render(&coverage(&[]), &known, &[fact("clients-13"), fact("clients-14")]);
+        let (page, problems) = render(&coverage(&[]), &known, &[fact("clients-13"), fact("clients-14")], &[]);
         assert!(problems.contains(&"no test for clients-14: Text.".to_owned()), "{problems:?}");
         assert!(page.contains("| 13 | Text. | `clients_13_x` in `a.rs` |"), "{page}");
     }
