@@ -1,4 +1,4 @@
-//! The protocol reference's §15, the minimum of a conformance suite, point by point.
+//! The protocol reference's §15, the minimum of a conformance suite, point by point; and the transcripts of its §13.
 
 /// A point, and the scenarios or Rust tests that show it.
 pub(super) struct Point {
@@ -21,6 +21,11 @@ impl Point {
         self
     }
 
+    const fn within(mut self, first: u8, last: u8) -> Self {
+        self.dialects = (first, last);
+        self
+    }
+
     /// Where there is no dialect.
     const fn without_dialect(mut self) -> Self {
         self.dialects = (1, 0);
@@ -28,7 +33,7 @@ impl Point {
     }
 }
 
-/// All of them.
+/// The points of §15.
 pub(super) const POINTS: &[Point] = &[
     point("VER negotiation", &["sign-in", "ver-negotiation"]),
     point("unsupported dialect", &["sign-in-unsupported-version", "ver-none"]).without_dialect(),
@@ -79,6 +84,25 @@ pub(super) const POINTS: &[Point] = &[
     point("OUT SSD on drain", &["a_notification_server_that_is_asked_to_stop"]),
     Point {
         text: "gateway open, poll, close",
+        dialects: (1, 0),
+        shown_by: &[],
+        open: Some("the HTTP gateway (§12) is not built yet"),
+    },
+];
+
+/// The transcripts of §13. Some scenarios go through one as it stands, others through what it adds.
+pub(super) const TRANSCRIPTS: &[Point] = &[
+    point("13.1 MSNP2", &["transcript-msnp2"]).within(2, 2),
+    point("13.2 MSNP3, MSNP4", &["transcript-msnp3-4"]).within(3, 4),
+    point("13.3 MSNP5, MSNP6", &["transcript-msnp5-6"]).within(5, 6),
+    point("13.4 MSNP7", &["sign-in", "sync-full-msnp2-7", "lists-msnp7"]).within(7, 7),
+    point("13.5 MSNP8", &["sign-in", "lists-msnp8-9"]).within(8, 8),
+    point("13.6 MSNP9", &["transcript-msnp9"]).within(9, 9),
+    point("13.7 MSNP10, MSNP11", &["sign-in", "lists-msnp10-12"]).within(10, 11),
+    point("13.8 MSNP12", &["transcript-msnp12", "lists-msnp10-12"]).within(12, 12),
+    point("13.9 switchboard", &["chat-two", "invitations"]),
+    Point {
+        text: "13.10 HTTP gateway",
         dialects: (1, 0),
         shown_by: &[],
         open: Some("the HTTP gateway (§12) is not built yet"),

@@ -6,7 +6,7 @@
 //! | `cells` | which command goes which way in which dialect: what must be shown |
 //! | `open` | the cells that nothing shows yet, and why |
 //! | `coverage` | what a playing has shown |
-//! | `checklist` | the points of the protocol reference's §15 |
+//! | `checklist` | the points of the protocol reference's §15, and its transcripts |
 //! | `clients` | the facts of `docs/protocol/CLIENTS.md` |
 //! | `sources` | the names of all Rust tests |
 //! | `errors` | the numeric errors |
@@ -42,7 +42,7 @@ pub fn path() -> PathBuf {
 pub fn check(coverage: &Coverage) -> anyhow::Result<Vec<String>> {
     let known = sources::tests()?;
     let facts = clients::facts()?;
-    let (page, mut problems) = page::render(coverage, &known, &facts);
+    let (page, mut problems) = page::render(coverage, &known, &facts, open::OPEN);
     if std::env::var(WRITE).is_ok_and(|what| what == "write") {
         std::fs::write(path(), page)?;
     } else if std::fs::read_to_string(path()).unwrap_or_default() != page {

@@ -5,9 +5,9 @@ use common::msnp::verbs::Service;
 
 /// Cells of one command, in all of its dialects.
 pub(super) struct Open {
-    service: Service,
-    direction: Direction,
-    word: &'static str,
+    pub(super) service: Service,
+    pub(super) direction: Direction,
+    pub(super) word: &'static str,
     pub(super) why: &'static str,
 }
 

@@ -1,5 +1,6 @@
 //! The page, and what it shows to be missing.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -7,9 +8,11 @@ use cli::scenario::{Direction, Shown};
 use common::msnp::dialect::Number;
 use common::msnp::verbs::Service;
 
+use super::checklist::Point;
 use super::clients::Fact;
 use super::coverage::Coverage;
-use super::{WRITE, cells, checklist, errors, open};
+use super::open::Open;
+use super::{WRITE, cells, checklist, errors};
 
 const HEAD: &str = "# Conformance
 
@@ -30,22 +33,181 @@ pub(super) fn render(
     coverage: &Coverage,
     known: &BTreeMap<String, String>,
     facts: &[Fact],
+    open: &[Open],
 ) -> (String, Vec<String>) {
-    let mut page = format!("{HEAD}`{WRITE}=write` in the environment.\n{LEGEND}");
-    let mut problems = Vec::new();
+    let text = format!("{HEAD}`{WRITE}=write` in the environment.\n{LEGEND}");
+    let mut page = Page { text, problems: Vec::new(), coverage, known, open };
     let all = cells::all();
     for service in [Service::Dispatch, Service::Notification, Service::Switchboard] {
         for direction in [Direction::ToServer, Direction::ToClient] {
             let of = |cell: &&Shown| (cell.service, cell.direction) == (service, direction);
-            let cells: BTreeSet<&Shown> = all.iter().filter(of).collect();
-            commands(&mut page, &mut problems, (service, direction), &cells, coverage);
+            page.commands(service, direction, &all.iter().filter(of).collect());
         }
     }
-    open_cells(&mut page, &mut problems, &all, coverage);
-    errors(&mut page, &mut problems, coverage, known);
-    points(&mut page, &mut problems, coverage, known);
-    client_facts(&mut page, &mut problems, coverage, known, facts);
-    (page, problems)
+    page.open_cells(&all);
+    page.errors();
+    page.points("checklist (§15)", checklist::POINTS);
+    page.points("transcripts (§13)", checklist::TRANSCRIPTS);
+    page.client_facts(facts);
+    (page.text, page.problems)
+}
+
+/// The page as it grows.
+struct Page<'a> {
+    text: String,
+    problems: Vec<String>,
+    coverage: &'a Coverage,
+    /// The Rust tests by name, with their files.
+    known: &'a BTreeMap<String, String>,
+    open: &'a [Open],
+}
+
+impl Page<'_> {
+    /// A table of the commands that go one way, and the scenarios of each.
+    fn commands(&mut self, service: Service, direction: Direction, cells: &BTreeSet<&Shown>) {
+        let mut columns: Vec<Option<Number>> = cells::dialects().into_iter().map(Some).collect();
+        if cells.iter().any(|cell| cell.dialect.is_none()) {
+            columns.push(None);
+        }
+        let heads: Vec<String> = columns.iter().map(|dialect| column(*dialect)).collect();
+        _ = write!(self.text, "\n## {}\n\n| MSNP | {} |\n", way(service, direction), heads.join(" | "));
+        _ = writeln!(self.text, "|---{}|", "|:-:".repeat(columns.len()));
+        let words: BTreeSet<&str> = cells.iter().map(|cell| cell.word.as_str()).collect();
+        let mut lists = String::new();
+        for word in words {
+            let mut marks = Vec::new();
+            let mut by_dialect = Vec::new();
+            for dialect in &columns {
+                let Some(cell) = cells.iter().find(|cell| cell.word == word && cell.dialect == *dialect) else {
+                    marks.push("");
+                    continue;
+                };
+                let shown = self.coverage.of(cell);
+                marks.push(if shown.is_some() { "●" } else { "○" });
+                by_dialect.extend(shown.map(|scenarios| (*dialect, scenarios)));
+                if shown.is_none() && !self.open.iter().any(|open| open.holds(cell)) {
+                    let (title, refused) =
+                        (title(service, direction, word), if cell.refused { " refused" } else { "" });
+                    self.problems.push(format!("nothing shows {title}{refused} in {}", column(*dialect)));
+                }
+            }
+            _ = writeln!(self.text, "| {word} | {} |", marks.join(" | "));
+            scenarios_of(&mut lists, word, &by_dialect);
+        }
+        _ = write!(self.text, "\n| | MSNP | scenarios |\n|---|---|---|\n{lists}");
+    }
+
+    /// What is open, and still open.
+    fn open_cells(&mut self, all: &BTreeSet<Shown>) {
+        _ = write!(self.text, "\n## Open\n\n| | why |\n|---|---|\n");
+        for open in self.open {
+            _ = writeln!(self.text, "| {} | {} |", open.title(), open.why);
+            let mut held = all.iter().filter(|cell| open.holds(cell)).peekable();
+            if held.peek().is_none() {
+                self.problems.push(format!("{} is open, and no cell", open.title()));
+            }
+            if let Some(cell) = held.find(|cell| self.coverage.of(cell).is_some()) {
+                let dialect = column(cell.dialect);
+                self.problems.push(format!("{} is shown in {dialect}: take it out of `open.rs`", open.title()));
+            }
+        }
+    }
+
+    /// Each error, and what shows it.
+    fn errors(&mut self) {
+        _ = write!(self.text, "\n## Errors\n\n| | meaning | shown by |\n|---|---|---|\n");
+        let all = match errors::all() {
+            Ok(all) => all,
+            Err(error) => return self.problems.push(error.to_string()),
+        };
+        for (number, meaning) in all {
+            let shown = self.coverage.cells().filter(|(cell, _)| cell.word == number).flat_map(|(_, names)| names);
+            let scenarios: BTreeSet<&str> = shown.map(String::as_str).collect();
+            let mut shown: Vec<String> = scenarios.into_iter().map(str::to_owned).collect();
+            for (_, test) in errors::BY_TESTS.iter().filter(|(of, _)| *of == number) {
+                shown.push(self.evidence(test));
+            }
+            let why = errors::UNSHOWN.iter().find(|(of, _)| *of == number).map(|(_, why)| *why);
+            match (shown.is_empty(), why) {
+                (true, None) => self.problems.push(format!("nothing shows error {number}")),
+                (true, Some(why)) => shown.push(format!("nothing: {why}")),
+                (false, Some(_)) => {
+                    self.problems.push(format!("error {number} is shown: take it out of `errors.rs`"));
+                }
+                (false, None) => {}
+            }
+            _ = writeln!(self.text, "| {number} | {meaning} | {} |", shown.join(", "));
+        }
+    }
+
+    /// Points of the reference, each in the dialects that have it.
+    fn points(&mut self, what: &str, points: &[Point]) {
+        _ = write!(self.text, "\n## The reference's {what}\n\n| point | MSNP | shown by |\n|---|---|---|\n");
+        for point in points {
+            let shown: Vec<String> = point.shown_by.iter().map(|name| self.evidence(name)).collect();
+            let shown = match (shown.is_empty(), point.open) {
+                (false, None) => shown.join(", "),
+                (true, Some(why)) => format!("open: {why}"),
+                _ => {
+                    self.problems.push(format!("{what}, {}: either shown or open", point.text));
+                    String::new()
+                }
+            };
+            let (first, last) = point.dialects;
+            for dialect in (first..=last).map(Number) {
+                // A Rust test says by itself in which dialects it goes.
+                let in_it =
+                    |name: &&str| self.coverage.dialects(name).is_none_or(|dialects| dialects.contains(&dialect));
+                if !point.shown_by.iter().any(in_it) {
+                    self.problems.push(format!("{what}, {}: not shown in {dialect}", point.text));
+                }
+            }
+            let dialects = match first.cmp(&last) {
+                Ordering::Less => format!("{first}–{last}"),
+                Ordering::Equal => first.to_string(),
+                Ordering::Greater => column(None),
+            };
+            _ = writeln!(self.text, "| {} | {dialects} | {shown} |", point.text);
+        }
+    }
+
+    /// A scenario that was played or a Rust test that is there, as the page names it.
+    fn evidence(&mut self, name: &str) -> String {
+        if self.coverage.dialects(name).is_some() {
+            return name.to_owned();
+        }
+        match self.known.get(name) {
+            Some(file) => format!("`{name}` in `{file}`"),
+            None => {
+                self.problems.push(format!("{name} is neither a scenario that was played nor a test"));
+                name.to_owned()
+            }
+        }
+    }
+
+    /// Each fact, and the tests that are named after it.
+    fn client_facts(&mut self, facts: &[Fact]) {
+        _ = write!(
+            self.text,
+            "\n## What real clients depend on (CLIENTS.md)\n\n| | fact | tests |\n|---|---|---|\n"
+        );
+        for fact in facts {
+            let tests = fact.tests(self.coverage.played(), self.known);
+            let shown = match (tests.is_empty(), fact.why_untested()) {
+                (false, None) => tests.join(", "),
+                (true, Some(why)) => format!("none: {why}"),
+                (false, Some(_)) => {
+                    self.problems.push(format!("{} is tested: take it out of `clients.rs`", fact.key));
+                    tests.join(", ")
+                }
+                (true, None) => {
+                    self.problems.push(format!("no test for {}: {}", fact.key, fact.text));
+                    String::new()
+                }
+            };
+            _ = writeln!(self.text, "| {} | {} | {shown} |", fact.key.trim_start_matches("clients-"), fact.text);
+        }
+    }
 }
 
 /// How a command is called: `NS→client NOT`.
@@ -69,46 +231,6 @@ fn column(dialect: Option<Number>) -> String {
     dialect.map_or_else(|| "–".to_owned(), |number| number.0.to_string())
 }
 
-/// A table of the commands that go one way, and the scenarios of each.
-fn commands(
-    page: &mut String,
-    problems: &mut Vec<String>,
-    (service, direction): (Service, Direction),
-    cells: &BTreeSet<&Shown>,
-    coverage: &Coverage,
-) {
-    let mut columns: Vec<Option<Number>> = cells::dialects().into_iter().map(Some).collect();
-    if cells.iter().any(|cell| cell.dialect.is_none()) {
-        columns.push(None);
-    }
-    let heads: Vec<String> = columns.iter().map(|dialect| column(*dialect)).collect();
-    _ = write!(page, "\n## {}\n\n| MSNP | {} |\n", way(service, direction), heads.join(" | "));
-    _ = writeln!(page, "|---{}|", "|:-:".repeat(columns.len()));
-    let words: BTreeSet<&str> = cells.iter().map(|cell| cell.word.as_str()).collect();
-    let mut lists = String::new();
-    for word in words {
-        let mut marks = Vec::new();
-        let mut by_dialect = Vec::new();
-        for dialect in &columns {
-            let Some(cell) = cells.iter().find(|cell| cell.word == word && cell.dialect == *dialect) else {
-                marks.push("");
-                continue;
-            };
-            let shown = coverage.of(cell);
-            marks.push(if shown.is_some() { "●" } else { "○" });
-            by_dialect.extend(shown.map(|scenarios| (*dialect, scenarios)));
-            if shown.is_none() && !open::OPEN.iter().any(|open| open.holds(cell)) {
-                let (title, refused) =
-                    (title(service, direction, word), if cell.refused { " refused" } else { "" });
-                problems.push(format!("nothing shows {title}{refused} in {}", column(*dialect)));
-            }
-        }
-        _ = writeln!(page, "| {word} | {} |", marks.join(" | "));
-        scenarios_of(&mut lists, word, &by_dialect);
-    }
-    _ = write!(page, "\n| | MSNP | scenarios |\n|---|---|---|\n{lists}");
-}
-
 /// The scenarios of one command: a line for dialects beside each other with the same ones.
 fn scenarios_of(page: &mut String, word: &str, by_dialect: &[(Option<Number>, &BTreeSet<String>)]) {
     let beside = |one: Option<Number>, other: Option<Number>| match (one, other) {
@@ -123,116 +245,6 @@ fn scenarios_of(page: &mut String, word: &str, by_dialect: &[(Option<Number>, &B
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         _ = writeln!(page, "| {word} | {range} | {} |", names.join(", "));
-    }
-}
-
-fn open_cells(page: &mut String, problems: &mut Vec<String>, all: &BTreeSet<Shown>, coverage: &Coverage) {
-    _ = write!(page, "\n## Open\n\n| | why |\n|---|---|\n");
-    for open in open::OPEN {
-        _ = writeln!(page, "| {} | {} |", open.title(), open.why);
-        let mut held = all.iter().filter(|cell| open.holds(cell)).peekable();
-        if held.peek().is_none() {
-            problems.push(format!("{} is open, and no cell", open.title()));
-        }
-        if let Some(cell) = held.find(|cell| coverage.of(cell).is_some()) {
-            let dialect = column(cell.dialect);
-            problems.push(format!("{} is shown in {dialect}: take it out of `open.rs`", open.title()));
-        }
-    }
-}
-
-fn errors(page: &mut String, problems: &mut Vec<String>, coverage: &Coverage, known: &BTreeMap<String, String>) {
-    _ = write!(page, "\n## Errors\n\n| | meaning | shown by |\n|---|---|---|\n");
-    let all = match errors::all() {
-        Ok(all) => all,
-        Err(error) => return problems.push(error.to_string()),
-    };
-    for (number, meaning) in all {
-        let shown = coverage.cells().filter(|(cell, _)| cell.word == number).flat_map(|(_, names)| names);
-        let scenarios: BTreeSet<&str> = shown.map(String::as_str).collect();
-        let mut shown: Vec<String> = scenarios.into_iter().map(str::to_owned).collect();
-        for (_, test) in errors::BY_TESTS.iter().filter(|(of, _)| *of == number) {
-            shown.push(evidence(test, coverage, known, problems));
-        }
-        let why = errors::UNSHOWN.iter().find(|(of, _)| *of == number).map(|(_, why)| *why);
-        match (shown.is_empty(), why) {
-            (true, None) => problems.push(format!("nothing shows error {number}")),
-            (true, Some(why)) => shown.push(format!("nothing: {why}")),
-            (false, Some(_)) => problems.push(format!("error {number} is shown: take it out of `errors.rs`")),
-            (false, None) => {}
-        }
-        _ = writeln!(page, "| {number} | {meaning} | {} |", shown.join(", "));
-    }
-}
-
-fn points(page: &mut String, problems: &mut Vec<String>, coverage: &Coverage, known: &BTreeMap<String, String>) {
-    _ = write!(page, "\n## The reference's checklist (§15)\n\n| point | MSNP | shown by |\n|---|---|---|\n");
-    for point in checklist::POINTS {
-        let shown: Vec<String> =
-            point.shown_by.iter().map(|name| evidence(name, coverage, known, problems)).collect();
-        let shown = match (shown.is_empty(), point.open) {
-            (false, None) => shown.join(", "),
-            (true, Some(why)) => format!("open: {why}"),
-            _ => {
-                problems.push(format!("§15, {}: either shown or open", point.text));
-                String::new()
-            }
-        };
-        let (first, last) = point.dialects;
-        for dialect in (first..=last).map(Number) {
-            // A Rust test says by itself in which dialects it goes.
-            let in_it = |name: &&str| coverage.dialects(name).is_none_or(|dialects| dialects.contains(&dialect));
-            if !point.shown_by.iter().any(in_it) {
-                problems.push(format!("§15, {}: not shown in {dialect}", point.text));
-            }
-        }
-        let dialects = if first <= last { format!("{first}–{last}") } else { "–".to_owned() };
-        _ = writeln!(page, "| {} | {dialects} | {shown} |", point.text);
-    }
-}
-
-/// A scenario that was played or a Rust test that is there, as the page names it.
-fn evidence(
-    name: &str,
-    coverage: &Coverage,
-    known: &BTreeMap<String, String>,
-    problems: &mut Vec<String>,
-) -> String {
-    if coverage.dialects(name).is_some() {
-        return name.to_owned();
-    }
-    match known.get(name) {
-        Some(file) => format!("`{name}` in `{file}`"),
-        None => {
-            problems.push(format!("{name} is neither a scenario that was played nor a test"));
-            name.to_owned()
-        }
-    }
-}
-
-fn client_facts(
-    page: &mut String,
-    problems: &mut Vec<String>,
-    coverage: &Coverage,
-    known: &BTreeMap<String, String>,
-    facts: &[Fact],
-) {
-    _ = write!(page, "\n## What real clients depend on (CLIENTS.md)\n\n| | fact | tests |\n|---|---|---|\n");
-    for fact in facts {
-        let tests = fact.tests(coverage.played(), known);
-        let shown = match (tests.is_empty(), fact.why_untested()) {
-            (false, None) => tests.join(", "),
-            (true, Some(why)) => format!("none: {why}"),
-            (false, Some(_)) => {
-                problems.push(format!("{} is tested: take it out of `clients.rs`", fact.key));
-                tests.join(", ")
-            }
-            (true, None) => {
-                problems.push(format!("no test for {}: {}", fact.key, fact.text));
-                String::new()
-            }
-        };
-        _ = writeln!(page, "| {} | {} | {shown} |", fact.key.trim_start_matches("clients-"), fact.text);
     }
 }
 
@@ -256,6 +268,9 @@ mod tests {
         }
     }
 
+    const OPEN: &[Open] =
+        &[Open { service: Service::Notification, direction: Direction::ToClient, word: "NOT", why: "not yet" }];
+
     fn coverage(cells: &[Shown]) -> Coverage {
         coverage_by("one", None, cells)
     }
@@ -275,7 +290,7 @@ mod tests {
 
     #[test]
     fn an_empty_cell_is_a_problem_unless_it_is_open() {
-        let (page, problems) = render(&coverage(&[shown("UBX", 11)]), &BTreeMap::new(), &[]);
+        let (page, problems) = render(&coverage(&[shown("UBX", 11)]), &BTreeMap::new(), &[], OPEN);
         let has = |text: &str| problems.iter().any(|problem| problem == text);
         assert!(has("nothing shows NS→client `UBX` in 12"), "{problems:?}");
         assert!(!has("nothing shows NS→client `UBX` in 11"), "{problems:?}");
@@ -286,24 +301,27 @@ mod tests {
 
     #[test]
     fn an_open_cell_that_is_shown_is_a_problem() {
-        let (_, problems) = render(&coverage(&[shown("IPG", 6)]), &BTreeMap::new(), &[]);
-        let told = "NS→client `IPG` is shown in 6: take it out of `open.rs`";
+        let (_, problems) = render(&coverage(&[shown("NOT", 5)]), &BTreeMap::new(), &[], OPEN);
+        let told = "NS→client `NOT` is shown in 5: take it out of `open.rs`";
         assert!(problems.iter().any(|problem| problem == told), "{problems:?}");
     }
 
     #[test]
     fn dialects_with_the_same_scenarios_share_a_line() {
         let cells: Vec<Shown> = [2, 3, 4, 6].map(|dialect| shown("ILN", dialect)).into();
-        let (page, _) = render(&coverage(&cells), &BTreeMap::new(), &[]);
+        let (page, _) = render(&coverage(&cells), &BTreeMap::new(), &[], OPEN);
         assert!(page.contains("| ILN | 2–4 | one |"), "{page}");
         assert!(page.contains("| ILN | 6 | one |"), "{page}");
     }
 
     #[test]
     fn a_point_of_the_checklist_needs_every_dialect() {
-        let (_, problems) = render(&coverage_by("errands", Some("MSNP5"), &[]), &BTreeMap::new(), &[]);
+        let (_, problems) = render(&coverage_by("errands", Some("MSNP5"), &[]), &BTreeMap::new(), &[], OPEN);
         let has = |text: &str| problems.iter().any(|problem| problem == text);
-        assert!(has("§15, PNG: not shown in MSNP4") && !has("§15, PNG: not shown in MSNP5"), "{problems:?}");
+        assert!(
+            has("checklist (§15), PNG: not shown in MSNP4") && !has("checklist (§15), PNG: not shown in MSNP5"),
+            "{problems:?}"
+        );
         assert!(has("chat-two is neither a scenario that was played nor a test"), "{problems:?}");
     }
 
@@ -311,7 +329,7 @@ mod tests {
     fn a_fact_without_a_test_is_a_problem() {
         let fact = |key: &str| Fact { key: key.to_owned(), text: "Text.".to_owned() };
         let known = [("clients_13_x".to_owned(), "a.rs".to_owned())].into();
-        let (page, problems) = render(&coverage(&[]), &known, &[fact("clients-13"), fact("clients-14")]);
+        let (page, problems) = render(&coverage(&[]), &known, &[fact("clients-13"), fact("clients-14")], &[]);
         assert!(problems.contains(&"no test for clients-14: Text.".to_owned()), "{problems:?}");
         assert!(page.contains("| 13 | Text. | `clients_13_x` in `a.rs` |"), "{page}");
     }

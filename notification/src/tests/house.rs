@@ -1,14 +1,14 @@
 //! A notification server in this process: one node, a store that obeys, clients on loopback.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::clock::{self, HybridClock};
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, Notice, Role, SignInTicket, Stamp};
 use common::config::{Config, StoreConfig};
 use common::credentials::{AttemptGuard, SealingKey};
-use common::model::{ClaimId, Endpoint, List, Passport, Presence, Status};
+use common::model::{ClaimId, Endpoint, Epoch, List, NodeId, Passport, Presence, Status};
 use common::msnp::challenge::md5_answer;
 use common::net::{AddressLimiter, Listener, Shutdown};
 use common::store::{Credentials, Edit, NewAccount};
@@ -132,9 +132,9 @@ impl House {
         self.services.store.roster(owner).await.unwrap().unwrap().is_on(list, contact)
     }
 
-    /// Somebody signed in without a client, who answers every probe with `presence` once it is asked. Returns how often
-    /// it was.
-    pub(super) async fn puppet(&self, name: &str, presence: Presence) -> Arc<AtomicU64> {
+    /// Somebody signed in without a client, who answers every probe with how it looks then. Returns how often it was
+    /// asked.
+    pub(super) async fn puppet(&self, name: &str, looks: Arc<Mutex<Presence>>) -> Arc<AtomicU64> {
         let (passport, cluster) = (who(name), self.services.cluster.clone());
         let (place, mut mailbox) = self.services.hub.enter(&passport, Endpoint::SOLE);
         let epoch = cluster.register(&passport, Endpoint::SOLE).await;
@@ -145,9 +145,9 @@ impl House {
             let _place = place;
             while let Some(item) = mailbox.recv().await {
                 let Item::Notice(Notice::Probe { from, reply_to }) = item else { continue };
-                let count = counted.fetch_add(1, Ordering::Relaxed) + 1;
-                let stamp = Stamp { epoch, node: cluster.id().clone(), count };
-                let answer = Notice::ProbeAnswer { from: passport.clone(), stamp, presence: presence.clone() };
+                counted.fetch_add(1, Ordering::Relaxed);
+                let presence = looks.lock().unwrap().clone();
+                let answer = Notice::ProbeAnswer { from: passport.clone(), stamp: newest_stamp(), presence };
                 cluster.post_to(&reply_to, from, answer);
             }
         });
@@ -200,6 +200,13 @@ impl House {
             assert!(timeout(PATIENCE, waits).await.is_ok(), "{caller}: not in time: {what}");
         }
     }
+}
+
+/// Of whoever it is, nothing newer has been said.
+pub(super) fn newest_stamp() -> Stamp {
+    static COUNT: AtomicU64 = AtomicU64::new(1);
+    let (node, count) = (NodeId::parse("elsewhere").unwrap(), COUNT.fetch_add(1, Ordering::Relaxed));
+    Stamp { epoch: Epoch(u64::MAX), node, count }
 }
 
 /// How somebody looks, with texts of that many bytes in all.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::cluster::{Deliver, Node, Notice, Outcome};
-use common::model::{Endpoint, Epoch, Passport};
+use common::model::{Bulletin, Endpoint, Epoch, Passport};
 use common::store::StoreError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
@@ -347,4 +347,8 @@ impl Deliver for Desk {
     }
 
     fn reannounce(&self, _: &Passport, _: Epoch) {}
+
+    async fn broadcast(&self, _: Bulletin) -> u64 {
+        0
+    }
 }
