@@ -294,7 +294,7 @@ mod tests {
         let has = |text: &str| problems.iter().any(|problem| problem == text);
         assert!(has("nothing shows NS→client `UBX` in 12"), "{problems:?}");
         assert!(!has("nothing shows NS→client `UBX` in 11"), "{problems:?}");
-        assert!(!problems.iter().any(|problem| problem.contains("`IPG`")), "{problems:?}");
+        assert!(!problems.iter().any(|problem| problem.contains("`NOT`")), "{problems:?}");
         assert!(page.contains("| UBX |  |  |  |  |  |  |  |  |  | ● | ○ |"), "{page}");
         assert!(page.contains("| UBX | 11 | one |"), "{page}");
     }
