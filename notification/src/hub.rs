@@ -308,6 +308,9 @@ mod tests {
     use super::*;
     use crate::session::Asking;
 
+    /// What looks may take of a mailbox.
+    const FOR_LOOKS: usize = MAILBOX_BUDGET - MAILBOX_BUDGET / 8;
+
     fn alice() -> Passport {
         Passport::parse("alice@example.com").unwrap()
     }
@@ -404,7 +407,7 @@ mod tests {
         let node = NodeId::parse("ns-1").unwrap();
         let stamp = common::cluster::Stamp { epoch: Epoch(1), node, count: 1 };
         let longest = cost(&Notice::ProbeAnswer { from: alice(), stamp, presence });
-        assert!(Asking::AT_ONCE * longest <= MAILBOX_BUDGET, "{longest} bytes each");
+        assert!(Asking::AT_ONCE * longest <= FOR_LOOKS, "{longest} bytes each");
     }
 
     #[tokio::test(start_paused = true)]
@@ -433,13 +436,16 @@ mod tests {
         let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
         let stamp = common::cluster::Stamp { epoch: Epoch(1), node: NodeId::parse("ns-1").unwrap(), count: 1 };
         let gone = || Notice::Presence { from: alice(), stamp: stamp.clone(), presence: None };
-        let fitting = MAILBOX_BUDGET / cost(&gone());
+        let fitting = FOR_LOOKS / cost(&gone());
         for _ in 0..fitting + 10 {
             assert_eq!(hub.deliver(&alice(), None, gone()).await, Outcome::Accepted);
         }
+        // There is still room for what can't be asked for.
+        assert_eq!(hub.deliver(&alice(), None, removed()).await, Outcome::Accepted);
         for _ in 0..fitting {
             assert!(matches!(mailbox.now(), Some(Item::Notice(Notice::Presence { .. }))));
         }
+        assert!(matches!(mailbox.now(), Some(Item::Notice(Notice::Removed { .. }))));
         assert!(matches!(mailbox.now(), Some(Item::Missed)));
         assert!(mailbox.now().is_none());
     }

@@ -135,6 +135,7 @@ mod tests {
         let worst = play_all(chains, Arc::new(deployment), 32, None, |outcome| told.push(outcome.dialect.clone()));
         assert_eq!(worst.await.unwrap(), Some(FailureKind::Failed));
         assert_eq!(told, dialects);
-        assert!(start.elapsed() < patience * 4, "{:?}", start.elapsed());
+        // One after another they take twice as long.
+        assert!(start.elapsed() < patience * 8, "{:?}", start.elapsed());
     }
 }

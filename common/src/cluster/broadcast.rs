@@ -1,7 +1,7 @@
 //! Bulletins to all sessions of all notification nodes.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
@@ -45,7 +45,12 @@ impl Orders {
 
 impl Router {
     /// See [`super::Cluster::broadcast`].
-    pub(super) async fn broadcast(&self, order: Uuid, bulletin: Bulletin, patience: Duration) -> Vec<Reached> {
+    pub(super) async fn broadcast(
+        self: &Arc<Self>,
+        order: Uuid,
+        bulletin: Bulletin,
+        patience: Duration,
+    ) -> Vec<Reached> {
         let deadline = Instant::now() + patience;
         let (ring, mut here) = (self.ring(), None);
         let mut asked = Vec::new();
@@ -62,7 +67,10 @@ impl Router {
         }
         let mut reached = Vec::new();
         if let Some(node) = here {
-            let sessions = timeout(patience, self.broadcast_here(order, bulletin)).await.ok();
+            // It goes on to the end, also if that takes longer than anybody waits.
+            let router = Arc::clone(self);
+            let telling = self.runtime.spawn(async move { router.broadcast_here(order, bulletin).await });
+            let sessions = timeout(patience, telling).await.ok().and_then(Result::ok);
             reached.push(Reached { node, sessions });
         }
         for (node, answer) in asked {

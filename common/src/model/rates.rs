@@ -21,7 +21,7 @@ pub struct Rates {
     pub contact_name_burst: u32,
     /// And then so many a minute.
     pub contact_name_per_minute: u32,
-    /// Conversations opened at once (`XFR SB`); 0: no bound. One more is 800.
+    /// Conversations opened at once (`XFR SB`); 0: no bound. One more is 713.
     pub chat_burst: u32,
     /// And then so many a minute.
     pub chat_per_minute: u32,

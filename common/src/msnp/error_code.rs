@@ -66,11 +66,11 @@ pub enum ErrorCode {
     BadCvr = 710,
     /// The conversation is full.
     SessionOverload = 712,
-    /// Too many `CAL` in a row.
+    /// Too many `CAL` or `XFR SB`.
     TooActive = 713,
     /// A command out of order.
     NotExpected = 715,
-    /// Status, name or conversations change too rapidly.
+    /// Status, personal message or names change too rapidly.
     TooRapid = 800,
     /// Wrong password, ticket or cookie.
     AuthenticationFailed = 911,

@@ -62,19 +62,21 @@ impl<T> Sender<T> {
     /// [`Full`]; on [`Full::Overflow`] the task at the other end is told by [`Mailbox::recv`] that nothing more
     /// comes, after what was taken before.
     pub fn send(&self, item: T, bytes: usize) -> Result<(), Full> {
-        self.put(item, bytes, |queue| {
+        self.put(item, bytes, self.shared.budget, |queue| {
             queue.closed = true;
             Err(Full::Overflow)
         })
     }
 
     /// As [`Sender::send`], for an item that the task can ask for again: where there is no room for it, it is left out,
-    /// and `instead` makes an item that stands for all that was left out until the mailbox is empty.
+    /// and `instead` makes an item that stands for all that was left out until the mailbox is empty. An eighth of the
+    /// budget is not for such items: they leave room for those that can't be asked for.
     ///
     /// # Errors
     /// [`Full::Closed`].
     pub fn send_or(&self, item: T, bytes: usize, instead: fn() -> T) -> Result<(), Full> {
-        self.put(item, bytes, |queue| {
+        let budget = self.shared.budget - self.shared.budget / 8;
+        self.put(item, bytes, budget, |queue| {
             queue.instead = Some(instead);
             Ok(())
         })
@@ -84,13 +86,14 @@ impl<T> Sender<T> {
         &self,
         item: T,
         bytes: usize,
+        budget: usize,
         overflow: impl FnOnce(&mut Queue<T>) -> Result<(), Full>,
     ) -> Result<(), Full> {
         let mut queue = self.shared.lock();
         if queue.closed {
             return Err(Full::Closed);
         }
-        let done = if queue.bytes + bytes > self.shared.budget {
+        let done = if queue.bytes + bytes > budget {
             overflow(&mut queue)
         } else {
             queue.bytes += bytes;
@@ -199,6 +202,12 @@ mod tests {
     async fn one_item_stands_for_all_that_were_left_out() {
         let (sender, mut mailbox) = mailbox(10);
         let offer = |item| sender.send_or(item, 4, || '?').unwrap();
+        "abc".chars().for_each(offer);
+        sender.send('!', 2).unwrap();
+        assert_eq!(
+            (mailbox.now(), mailbox.now(), mailbox.now(), mailbox.now()),
+            (Some('a'), Some('b'), Some('!'), Some('?'))
+        );
         "abcd".chars().for_each(offer);
         assert_eq!(
             (mailbox.now(), mailbox.now(), mailbox.now(), mailbox.now()),

@@ -13,11 +13,8 @@ use super::{Session, Surroundings};
 const LONGEST_LIFE: u64 = 120;
 
 impl Session {
-    /// `XFR t SB`
+    /// `XFR t SB`, of a client that may be rung.
     pub(super) fn open_switchboard(&self, trid: TrId, env: &dyn Surroundings, out: &mut Out) {
-        if !self.may_be_rung() {
-            return out.refuse(ErrorCode::NotWhileHidden, trid);
-        }
         let view = env.view();
         let Some(node) = least_loaded(&view, env.random_u64()) else {
             tracing::warn!("no switchboard takes a conversation");

@@ -205,8 +205,11 @@ impl Session {
         out: &mut Out,
     ) {
         match request {
+            invitation::Request::Switchboard { trid } if !self.may_be_rung() => {
+                out.refuse(ErrorCode::NotWhileHidden, trid);
+            }
             invitation::Request::Switchboard { trid } if !self.buckets.chat.take(env.rates().chat(), now) => {
-                out.refuse(ErrorCode::TooRapid, trid);
+                out.refuse(ErrorCode::TooActive, trid);
             }
             invitation::Request::Switchboard { trid } => self.open_switchboard(trid, env, out),
             invitation::Request::Invitations { trid, on } => {

@@ -175,7 +175,7 @@ fn operators_are_heard_in_every_dialect() {
 }
 
 #[test]
-fn what_changes_too_rapidly_is_800_and_recovers() {
+fn what_comes_too_rapidly_is_800_or_713_and_recovers() {
     let mut world = World::default();
     let rates = &mut world.rates;
     (rates.status_burst, rates.status_per_minute) = (2, 60);
@@ -196,7 +196,7 @@ fn what_changes_too_rapidly_is_800_and_recovers() {
          C: XFR 13 SB
          S: XFR 13 SB {opened}
          C: XFR 14 SB
-         S: 800 14
+         S: 713 14
          @ wait 1
          C: CHG 15 AWY 0
          S: CHG 15 AWY 0
