@@ -225,7 +225,13 @@ pub async fn open_chat(
     if ringing.token(2) != "RINGING" {
         bail!("{callee_name} could not be rung: {:?}", ringing.tokens);
     }
-    let rng = callee.expect("RNG").await?;
+    // What was kept for the callee rings it as well.
+    let rng = loop {
+        let rng = callee.expect("RNG").await?;
+        if rng.token(1) == ringing.token(3) {
+            break rng;
+        }
+    };
     let at_callee = answer(&rng, callee_name).await?;
     at_caller.expect("JOI").await?;
     Ok((at_caller, at_callee))

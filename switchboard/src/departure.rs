@@ -9,9 +9,6 @@ use common::store::StoreError;
 use crate::board::Board;
 use crate::participation::Participation;
 
-/// How long the store is asked again and again. Later the whole generation is taken for dead, and its rows are
-/// picked up as such.
-const LONGEST: Duration = Duration::from_secs(50 * 60);
 /// Between two attempts, at first and at last.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -39,11 +36,11 @@ async fn write_until_done(
     outstanding: bool,
     live_cursor: Option<MessageId>,
 ) -> bool {
-    let begun = tokio::time::Instant::now();
     let mut pause = PAUSES.0;
     while let Err(error) = write(board, gone, outstanding, live_cursor).await {
         tracing::debug!(participation = %gone.id, %error, "its row waits for the store");
-        if board.shutdown.has_begun() || begun.elapsed() > LONGEST {
+        if board.shutdown.has_begun() {
+            // The next life of this node makes the row one of a dead one.
             return false;
         }
         tokio::select! {

@@ -30,6 +30,9 @@ pub(crate) struct PickUp {
     state: State,
     /// Something new has been heard of while it was asking.
     again: bool,
+    /// While it was asking, a switchboard said that something is left: of the run before, or of this one, faster than
+    /// the answer came.
+    overtaken: bool,
     /// The switchboard that served last.
     known: Option<Life>,
     failures: u32,
@@ -52,6 +55,8 @@ pub(crate) enum Asked {
     Nothing,
     /// That switchboard brings it.
     Of(NodeId, Generation),
+    /// That switchboard may bring it: it did not say. No other is asked while it lives.
+    Perhaps(NodeId, Generation),
     /// The store or all switchboards are away.
     Failed,
 }
@@ -75,7 +80,7 @@ impl PickUp {
     pub(super) fn begins(&mut self, now: Instant) -> bool {
         let begins = self.due.take_if(|due| *due <= now).is_some();
         if begins {
-            (self.state, self.again) = (State::Asking, false);
+            (self.state, self.again, self.overtaken) = (State::Asking, false, false);
         }
         begins
     }
@@ -87,7 +92,13 @@ impl PickUp {
                 (self.state, self.known) = (State::Served, Some((node, generation)));
                 if std::mem::take(&mut self.again) {
                     self.due = Some(now);
+                } else if self.overtaken {
+                    self.end(false, now);
                 }
+            }
+            Asked::Perhaps(node, generation) => {
+                self.known = Some((node, generation));
+                self.end(false, now);
             }
             Asked::Failed => self.end(false, now),
         }
@@ -105,10 +116,13 @@ impl PickUp {
         }
     }
 
-    /// The switchboard has ended. While it is asked again that says nothing new.
+    /// The switchboard has ended, or something is left after all.
     pub(super) fn served(&mut self, complete: bool, now: Instant) {
-        if self.state == State::Served {
-            self.end(complete, now);
+        match self.state {
+            State::Served => self.end(complete, now),
+            State::Asking => self.overtaken |= !complete,
+            State::Idle if !complete => self.want(now + PAUSES.0),
+            State::Idle => {}
         }
     }
 
@@ -180,10 +194,9 @@ async fn find(services: &Services, who: &Passport, epoch: Epoch, known: Option<L
     let view = services.view();
     let Some(node) = choose(&view, known.as_ref(), services.random_u64()) else { return Asked::Failed };
     match services.cluster.hand(node, who, Notice::PickUp { epoch }, PATIENCE).await {
-        // Unknown: it may serve, and says so at the end; otherwise the session hears of its death, or asks again when
-        // there is something new.
         Outcome::Accepted => Asked::Of(node.id.clone(), node.generation),
-        Outcome::Refused | Outcome::NotHere | Outcome::Unknown => Asked::Failed,
+        Outcome::Unknown => Asked::Perhaps(node.id.clone(), node.generation),
+        Outcome::Refused | Outcome::NotHere => Asked::Failed,
     }
 }
 
@@ -238,6 +251,34 @@ mod tests {
         assert!(pick_up.begins(now));
         pick_up.asked(Asked::Nothing, now);
         assert_eq!((pick_up.deadline(), pick_up.failures), (None, 0));
+    }
+
+    #[test]
+    fn word_that_something_is_left_is_never_lost() {
+        let (mut pick_up, now) = (PickUp::default(), Instant::now());
+        let later = Some(now + PAUSES.0);
+        pick_up.want(now);
+        assert!(pick_up.begins(now));
+        // It overtakes the answer.
+        pick_up.served(false, now);
+        pick_up.asked(of(life()), now);
+        assert_eq!(pick_up.deadline(), later);
+        assert!(pick_up.begins(now + PAUSES.0));
+        pick_up.asked(of(life()), now);
+        pick_up.served(true, now);
+        assert_eq!(pick_up.deadline(), None);
+        // It comes when all was thought to be done.
+        pick_up.served(false, now);
+        assert_eq!(pick_up.deadline(), later);
+    }
+
+    #[test]
+    fn who_may_serve_is_asked_again_and_nobody_else() {
+        let (mut pick_up, now) = (PickUp::default(), Instant::now());
+        pick_up.want(now);
+        assert!(pick_up.begins(now));
+        pick_up.asked(Asked::Perhaps(life().0, life().1), now);
+        assert_eq!((pick_up.deadline(), pick_up.known.clone()), (Some(now + PAUSES.0), Some(life())));
     }
 
     #[test]

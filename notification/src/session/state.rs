@@ -96,18 +96,22 @@ impl Session {
 
     /// Begins to ask all contacts how they look, so that the answers are there when the client wants them.
     pub(crate) fn begin(&mut self, now: Instant, out: &mut Out) {
+        self.ask_all(now, out);
+        self.pick_up.want(now);
+    }
+
+    fn ask_all(&mut self, now: Instant, out: &mut Out) {
         let contacts = self.roster.contacts.values();
         let watched = contacts.filter(|contact| contact.lists.contains(List::Forward));
         self.asking = Asking::default();
         self.asking.enter(watched.map(|contact| contact.passport.clone()), now);
         self.ask_some(now, out);
-        self.pick_up.want(now);
     }
 
     /// Contacts have said more than fitted into the mailbox: all are asked again, and who does not answer has gone.
     pub(crate) fn missed(&mut self, now: Instant, out: &mut Out) {
         self.contacts.suspect(|_| true);
-        self.begin(now, out);
+        self.ask_all(now, out);
         self.contacts.expect_answers(now + self.asking.duration());
     }
 

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::cluster::{Deliver, Node, Notice, Outcome};
-use common::model::{Bulletin, Endpoint, Epoch, Passport};
+use common::model::{Bulletin, Endpoint, Epoch, ParticipationId, Passport};
 use common::store::StoreError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
@@ -112,6 +112,10 @@ impl Pickups {
         let pickup = served.entry(who.clone()).or_insert_with(|| Pickup::new(who, epoch));
         let pickup = Arc::clone(pickup);
         let mut state = pickup.lock();
+        if state.running && epoch < state.epoch {
+            // Of a session that has ended since.
+            return true;
+        }
         if state.running {
             (state.epoch, state.again) = (epoch, true);
             pickup.changed.notify_waiters();
@@ -196,9 +200,9 @@ impl Pickup {
 
     /// Brings what was kept until nothing is left. False if there is reason to ask again.
     async fn serve(self: &Arc<Self>, board: &Arc<Board>, epoch: Epoch) -> Result<bool, StoreError> {
-        let mut silent = HashSet::new();
+        let (mut silent, mut after, mut earlier) = (HashSet::new(), None, None::<Duration>);
         for _ in 0..MOST_PLANS {
-            let mut plan = self.read(board).await?;
+            let mut plan = self.read(board, after.take()).await?;
             let mut moved = self.settle(board).await;
             for (sender, letters) in plan.by_sender() {
                 if silent.contains(&sender) {
@@ -215,8 +219,12 @@ impl Pickup {
                     return Ok(false);
                 }
             }
-            match plan.wait {
-                _ if plan.more && moved => {}
+            let wait = earlier.take().into_iter().chain(plan.wait).min();
+            match wait {
+                // What was delivered makes room for more.
+                _ if moved => {}
+                // What fills the beginning can't be brought now: the rest shall not wait for it.
+                _ if plan.cut.is_some() => (after, earlier) = (plan.cut, wait),
                 Some(time) => tokio::select! {
                     () = sleep(time) => {}
                     () = self.is_not_for(epoch) => return Ok(false),
@@ -228,14 +236,14 @@ impl Pickup {
         Ok(false)
     }
 
-    async fn read(&self, board: &Board) -> Result<Plan, StoreError> {
+    async fn read(&self, board: &Board, after: Option<ParticipationId>) -> Result<Plan, StoreError> {
         let _gate = self.gate.lock().await;
         let left = |row: &common::store::Participation| {
             let life = board.peers.life(&row.switchboard, row.generation);
             board.pickups.lives.judge(life, &row.switchboard, row.generation)
         };
         let is_known = |id| self.lock().ledger.has(id);
-        let mut plan = plan::read(&*board.store, &self.who, left, is_known).await?;
+        let mut plan = plan::read(&*board.store, &self.who, after, left, is_known).await?;
         let mut state = self.lock();
         state.ledger.take(std::mem::take(&mut plan.lines));
         state.ledger.done(&plan.passed_over);
@@ -248,8 +256,9 @@ impl Pickup {
         let mut state = self.lock();
         state.ledger.hand(&letters);
         state.open += 1;
+        let epoch = state.epoch;
         drop(state);
-        board.shutdown.spawn(follow(Arc::clone(board), Arc::clone(self), ids, progress));
+        board.shutdown.spawn(follow(Arc::clone(board), Arc::clone(self), epoch, ids, progress));
     }
 
     /// Writes what the ledger has to write. Returns whether there was something.
@@ -262,7 +271,8 @@ impl Pickup {
                 let Err(error) = self.write(board, *write).await else { break };
                 if attempt == ATTEMPTS || board.shutdown.has_begun() {
                     tracing::warn!(who = %self.who, %error, "what was delivered comes once more");
-                    break;
+                    // So would the others, for as long.
+                    return true;
                 }
                 tokio::select! {
                     () = sleep(pause) => {}
@@ -290,6 +300,7 @@ impl Pickup {
 async fn follow(
     board: Arc<Board>,
     pickup: Arc<Pickup>,
+    epoch: Epoch,
     ids: Vec<Option<Uuid>>,
     mut progress: watch::Receiver<Progress>,
 ) {
@@ -315,8 +326,14 @@ async fn follow(
     let mut state = pickup.lock();
     state.ledger.back(&rest);
     state.open -= 1;
+    let later = (!rest.is_empty() && state.epoch > epoch).then_some(state.epoch);
     drop(state);
     Pickups::forget(&mut served, &pickup);
+    drop(served);
+    if let Some(later) = later {
+        // The recipient has signed in anew meanwhile, and was told that nothing more waits.
+        board.peers.picked_up(&pickup.who, later, false);
+    }
 }
 
 /// Where other nodes ask for what was kept. It is there before the switchboard that it belongs to.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::{made_ms, wall_ms};
-use common::model::{InboxId, MessageId, Passport, Roster};
+use common::model::{InboxId, MessageId, ParticipationId, Passport, Roster};
 use common::store::{Cursor, InboxMessage, KEPT_FOR, Participation, Result, SETTLED_AFTER, Store};
 use uuid::Uuid;
 
@@ -34,6 +34,8 @@ pub(super) struct Plan {
     pub(super) wait: Option<Duration>,
     /// There is more.
     pub(super) more: bool,
+    /// The last participation that was looked at, where there are others behind it.
+    pub(super) cut: Option<ParticipationId>,
 }
 
 impl Plan {
@@ -86,21 +88,23 @@ const INBOX: usize = 128;
 /// in it is delivered any more.
 const FORGOTTEN: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
-/// Reads what waits for `who`. `left` says whether a participation that is not closed may be picked up, and `is_known`
-/// whether a message was handed over already.
+/// Reads what waits for `who`, in participations behind `after`. `left` says whether a participation that is not closed may
+/// be picked up, and `is_known` whether a message was handed over already.
 ///
 /// # Errors
 /// When the store can't be read.
 pub(super) async fn read(
     store: &dyn Store,
     who: &Passport,
+    after: Option<ParticipationId>,
     left: impl Fn(&Participation) -> Left,
     is_known: impl Fn(Uuid) -> bool,
 ) -> Result<Plan> {
     let (mut plan, mut budget) = (Plan::default(), Budget::default());
     let mut rows = store.participations(who).await?;
     rows.sort_by_key(|row| row.id);
-    for row in rows {
+    let mut looked_at = None;
+    for row in rows.into_iter().filter(|row| Some(row.id) > after) {
         let left = if row.closed { Left::ForGood } else { left(&row) };
         let goes = match left {
             Left::No => continue,
@@ -112,16 +116,22 @@ pub(super) async fn read(
             Left::Probably => is_older(row.id.0, FORGOTTEN),
         };
         if budget.is_used_up() {
-            plan.more = true;
+            (plan.more, plan.cut) = (true, looked_at);
             break;
         }
-        read_row(store, &row, goes, &mut budget, &is_known, &mut plan).await?;
+        looked_at = Some(row.id);
+        // It may be alive, and still write what is older than this moment.
+        let settled_only = left == Left::Probably;
+        read_row(store, &row, goes, settled_only, &mut budget, &is_known, &mut plan).await?;
     }
     read_inbox(store, who, &is_known, &mut plan).await?;
     if !plan.letters.is_empty() {
-        // Nothing: the account was erased this very moment.
-        let roster = store.roster(who).await?;
-        plan.sort_out(who, roster.as_ref());
+        // It has one, since somebody is signed in.
+        if let Some(roster) = store.roster(who).await? {
+            plan.sort_out(who, &roster);
+        } else {
+            plan.letters.clear();
+        }
     }
     Ok(plan)
 }
@@ -130,6 +140,7 @@ async fn read_row(
     store: &dyn Store,
     row: &Participation,
     goes: bool,
+    settled_only: bool,
     budget: &mut Budget,
     is_known: &impl Fn(Uuid) -> bool,
     plan: &mut Plan,
@@ -140,14 +151,19 @@ async fn read_row(
     let (mut found, mut seen) = (BTreeMap::new(), None::<Uuid>);
     for channel in &row.channels {
         let (mut cursor, mut last) = (Cursor::behind(MessageId(start)), start);
-        loop {
-            if budget.is_used_up() {
-                seen = Some(seen.map_or(last, |seen| seen.min(last)));
-                break;
+        // Each channel is read a little: otherwise a row with a full one would stay where it is for ever.
+        let mut is_begun = false;
+        let whole = 'channel: loop {
+            if is_begun && budget.is_used_up() {
+                break false;
             }
             let page = store.read(*channel, Some(&cursor), PAGE).await?;
-            budget.pages -= 1;
+            (is_begun, budget.pages) = (true, budget.pages.saturating_sub(1));
             for message in page.messages {
+                if settled_only && let Some(left) = settles_in(message.id) {
+                    plan.wait_for(left);
+                    break 'channel false;
+                }
                 last = last.max(message.id.0);
                 if message.conversation != row.conversation || !message.meant_for.contains(&row.id) {
                     continue;
@@ -160,9 +176,12 @@ async fn read_row(
                 found.insert(id, letter);
             }
             if !page.more {
-                break;
+                break true;
             }
             cursor = page.cursor;
+        };
+        if !whole {
+            seen = Some(seen.map_or(last, |seen| seen.min(last)));
         }
     }
     plan.more |= seen.is_some();
@@ -214,10 +233,9 @@ async fn read_inbox(
 
 impl Plan {
     /// Passes over what is not to be brought, and puts the rest in the order of saying.
-    fn sort_out(&mut self, who: &Passport, roster: Option<&Roster>) {
+    fn sort_out(&mut self, who: &Passport, roster: &Roster) {
         let is_wanted = |letter: &Letter| {
-            let allowed = roster.is_some_and(|roster| roster.allows(&letter.sender));
-            allowed
+            roster.allows(&letter.sender)
                 && letter.sender != *who
                 && !letter.payload.is_empty()
                 && !is_older_ms(letter.made_ms, KEPT_FOR)
@@ -228,6 +246,12 @@ impl Plan {
         self.letters.sort_by_key(|letter| (letter.made_ms, letter.id));
         self.passed_over = unwanted.into_iter().map(|letter| letter.id).collect();
     }
+}
+
+/// How long something older than the message may still appear; nothing: it can't.
+fn settles_in(id: MessageId) -> Option<Duration> {
+    let age = Duration::from_millis(wall_ms().saturating_sub(made_ms(id)));
+    (age <= SETTLED_AFTER).then(|| SETTLED_AFTER.saturating_sub(age) + Duration::from_millis(1))
 }
 
 fn is_older(id: Uuid, age: Duration) -> bool {

@@ -9,7 +9,7 @@ use common::model::{ChannelId, ClaimId, ConversationId, Epoch, MessageId, Partic
 use common::msnp::switchboard::{Speaker, Spoken};
 use common::net::{Mailbox, mailbox};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::Pickup;
@@ -177,6 +177,7 @@ impl Ghost {
         let mut told = Some(Arc::new(told));
         let weak = told.as_ref().map(Arc::downgrade).unwrap_or_default();
         let (mut next, mut under_way, mut confirmed) = (0, 0, 0);
+        let mut stalled = Instant::now() + STALL;
         while confirmed < spoken.len() {
             // Once the recipient's session has ended nobody but this holds it, and it can't be had any more.
             if let Some(told) = told.take().or_else(|| weak.upgrade()) {
@@ -195,10 +196,13 @@ impl Ghost {
                     Some(Push::Close(_)) | None => return,
                     Some(_) => {}
                 },
-                () = sleep(STALL) => return,
+                () = sleep_until(stalled) => return,
                 () = self.board.shutdown.begun() => return,
             }
             let reached = usize::try_from(progress.borrow_and_update().confirmed).unwrap_or(usize::MAX);
+            if confirmed < reached.min(next) {
+                stalled = Instant::now() + STALL;
+            }
             while confirmed < reached.min(next) {
                 under_way -= spoken[confirmed].len();
                 confirmed += 1;

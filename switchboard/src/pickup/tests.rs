@@ -36,9 +36,20 @@ fn note(world: &World, row: &Participation) {
     world.store.rows.lock().unwrap().push(row.clone());
 }
 
+/// An id made so long ago.
+fn made_ago(ms: u64) -> Uuid {
+    let made = common::clock::wall_ms() - ms;
+    Uuid::from_u128((u128::from(made) << 80) | (7 << 76) | (2 << 62) | u128::from(ms))
+}
+
 /// Something that was said in a participation; returns its id and payload.
 fn said(world: &World, row: &Participation, sender: &str, body: &str) -> (MessageId, String) {
-    let (id, payload) = (world.board.clock.tick(), payload(TEXT, body));
+    said_as(world, world.board.clock.tick(), row, sender, body)
+}
+
+/// The same, under that id.
+fn said_as(world: &World, id: MessageId, row: &Participation, sender: &str, body: &str) -> (MessageId, String) {
+    let payload = payload(TEXT, body);
     let message = StoredMessage {
         channel: *row.channels.first().unwrap(),
         id,
@@ -274,9 +285,11 @@ async fn rows_of_living_switchboards_are_left_alone() {
     let world = World::new();
     for (generation, life) in [(1, Life::Living), (2, Life::Superseded), (3, Life::Absent)] {
         world.peers.lives.lock().unwrap().insert(Generation(generation), life);
-        let left = row(&world, "bob", generation, false);
+        let mut left = row(&world, "bob", generation, false);
+        left.id = ParticipationId(made_ago(60_000 - generation));
         note(&world, &left);
-        said(&world, &left, ["alice", "carol", "dave"][generation as usize - 1], "one");
+        let sender = ["alice", "carol", "dave"][generation as usize - 1];
+        said_as(&world, MessageId(made_ago(30_000 - generation)), &left, sender, "one");
     }
     let begun = tokio::time::Instant::now();
     asks(&world, "bob").await;
@@ -296,12 +309,31 @@ async fn rows_of_living_switchboards_are_left_alone() {
     assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
 }
 
+/// A switchboard that gossip has lost may be about to write something older than what history shows of it.
+#[tokio::test(start_paused = true)]
+async fn what_is_young_waits_while_its_switchboard_may_live() {
+    let world = World::new();
+    world.peers.lives.lock().unwrap().insert(Generation(1), Life::Absent);
+    let mut left = row(&world, "bob", 1, false);
+    left.id = ParticipationId(made_ago(60_000));
+    note(&world, &left);
+    let (_, old) = said_as(&world, MessageId(made_ago(30_000)), &left, "alice", "old");
+    said(&world, &left, "alice", "young");
+    asks(&world, "bob").await;
+    let bob = answer(&world, 0, "bob", "alice").await;
+    hears_time(&bob, "alice").await;
+    bob.hears_msg("alice", "Alice", &old).await;
+    bob.hears("BYE alice@example.com\n").await;
+    bob.close();
+    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, false)], "there is more");
+    assert_eq!(world.peers.invited.lock().unwrap().len(), 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_inbox_is_brought_as_well() {
     let world = World::new();
     let letter = |ms_ago: u64, body: &str| {
-        let ms = common::clock::wall_ms() - ms_ago;
-        let id = Uuid::from_u128((u128::from(ms) << 80) | (7 << 76) | (2 << 62) | u128::from(ms_ago));
+        let id = made_ago(ms_ago);
         let payload = payload(TEXT, body).into();
         InboxMessage { id: InboxId(id), message: MessageId(id), sender: passport("alice"), payload }
     };
@@ -348,4 +380,43 @@ async fn much_comes_in_parts() {
     world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
     assert!(rings > 1 && got == 700, "{rings}");
     assert_eq!(world.board.metrics.overflows.get(), 0);
+}
+
+/// A row is read a little further each time, whatever fills its first channel, and rows of which nothing can be brought
+/// don't keep the others from being looked at.
+#[tokio::test(start_paused = true)]
+async fn a_full_channel_keeps_nothing_else_waiting() {
+    let world = World::new();
+    // Rows of switchboards that gossip has lost stay, and have nothing more.
+    for _ in 0..70 {
+        note(&world, &row(&world, "bob", 1, false));
+    }
+    let mut kept = row(&world, "bob", 1, true);
+    let (full, small) = (*kept.channels.first().unwrap(), ChannelId(Uuid::max()));
+    kept.channels.insert(small);
+    note(&world, &kept);
+    let body = "x".repeat(1000);
+    let mut expected: Vec<_> = (0..600).map(|n| said(&world, &kept, "alice", &format!("{n} {body}")).1).collect();
+    let pair = Participation { channels: BTreeSet::from([small]), ..kept.clone() };
+    expected.push(said(&world, &pair, "alice", "the last").1);
+    assert_eq!(kept.channels.first(), Some(&full));
+    world.peers.lives.lock().unwrap().insert(Generation(1), Life::Absent);
+    asks(&world, "bob").await;
+    let (mut got, mut rings) = (0, 0);
+    while got < expected.len() {
+        let bob = answer(&world, rings, "bob", "alice").await;
+        rings += 1;
+        hears_time(&bob, "alice").await;
+        loop {
+            let line = bob.line().await;
+            if line == "BYE alice@example.com" {
+                break;
+            }
+            assert!(bob.bytes(expected[got].len()).await == expected[got], "{got}");
+            got += 1;
+        }
+        bob.close();
+        bob.is_closed().await;
+    }
+    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
 }
