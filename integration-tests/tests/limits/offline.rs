@@ -43,6 +43,16 @@ async fn hears(chat: &mut Client, texts: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Leaves the conversation in order: what was said there is not brought again at the next sign-in.
+async fn is_delivered(world: &World, who: &str, at_who: Client, mut chat: Client) -> Result<()> {
+    chat.raw(b"OUT\r\n").await?;
+    soon(chat.rest()).await?;
+    drop(at_who);
+    let mut at_who = sign_in(world, who).await?;
+    ensure!(!is_rung(&mut at_who, QUIET).await, "rung for what was delivered");
+    Ok(())
+}
+
 /// `alice` says something to `bob` in a conversation, and gets her `ACK`. Returns their sides; bob's has not read it.
 async fn says(
     (at_alice, alice): (&mut Client, &str),
@@ -79,12 +89,7 @@ async fn a_ring_that_nobody_answers_comes_again_at_the_next_sign_in() -> Result<
         let mut at_bob = sign_in(world, &bob).await?;
         let mut chat = answered(&mut at_bob, &bob, &alice).await?;
         hears(&mut chat, &["are you there?"]).await?;
-        chat.raw(b"OUT\r\n").await?;
-        soon(chat.rest()).await?;
-        drop(at_bob);
-        let mut at_bob = sign_in(world, &bob).await?;
-        ensure!(!is_rung(&mut at_bob, QUIET).await, "rung for what was delivered");
-        Ok(())
+        is_delivered(world, &bob, at_bob, chat).await
     })
     .await
 }
@@ -123,12 +128,7 @@ async fn another_switchboard_brings_what_a_dead_one_has_left() -> Result<()> {
         world.kill(dead).await?;
         let mut chat = answered(&mut at_bob, &bob, &alice).await?;
         hears(&mut chat, &["before it died"]).await?;
-        chat.raw(b"OUT\r\n").await?;
-        soon(chat.rest()).await?;
-        drop(at_bob);
-        let mut at_bob = sign_in(world, &bob).await?;
-        ensure!(!is_rung(&mut at_bob, QUIET).await, "rung for what was delivered");
-        Ok(())
+        is_delivered(world, &bob, at_bob, chat).await
     })
     .await
 }
@@ -158,12 +158,7 @@ async fn operators_leave_messages_to_those_who_are_away() -> Result<()> {
         let mut at_bob = sign_in(world, &bob).await?;
         let mut chat = answered(&mut at_bob, &bob, &alice).await.context("the second time")?;
         hears(&mut chat, &["one", "two"]).await?;
-        chat.raw(b"OUT\r\n").await?;
-        soon(chat.rest()).await?;
-        drop(at_bob);
-        let mut at_bob = sign_in(world, &bob).await?;
-        ensure!(!is_rung(&mut at_bob, QUIET).await, "rung for what was delivered");
-        Ok(())
+        is_delivered(world, &bob, at_bob, chat).await
     })
     .await
 }
