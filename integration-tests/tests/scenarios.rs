@@ -56,9 +56,9 @@ async fn every_scenario_plays_as_written() {
     let worst = play_all(chains, deployment, jobs, None, |outcome| {
         played += 1;
         coverage.add(outcome);
-        match outcome.result {
-            Ok(()) => println!("{outcome}"),
-            Err(_) => failures.push(outcome.to_string()),
+        // What went well is only counted: hundreds of such lines would hide the one that failed.
+        if outcome.result.is_err() {
+            failures.push(outcome.to_string());
         }
     });
     worst.await.unwrap();
