@@ -28,6 +28,14 @@ fn play(service: Service, name: &str) {
     let verbs: BTreeSet<Verb> = TABLE.iter().filter(|row| row.service == service).map(|row| row.verb).collect();
     let missing: Vec<_> = verbs.iter().filter(|verb| !understood.contains(verb.as_str())).collect();
     assert!(missing.is_empty(), "no seed of {name} has {missing:?}");
+    // In pieces of every size: `client` compares each with the whole.
+    for seed in &seeds {
+        for size in 1..=u8::MAX {
+            let mut input = seed.clone();
+            input.get_mut(1).into_iter().for_each(|piece| *piece = size);
+            entry::client(service, &input);
+        }
+    }
     let secs = std::env::var("MONARCH_FUZZ_SECS").ok().and_then(|secs| secs.parse().ok());
     let until = secs.map(|secs| Instant::now() + Duration::from_secs(secs));
     let mut dice = Dice(0);

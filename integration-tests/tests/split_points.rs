@@ -1,10 +1,12 @@
 //! A client's bytes may be cut anywhere: a whole conversation in each tier, in two pieces, cut at every position
-//! (protocol reference §2, §15). Pieces of one byte, and many commands in one piece, are scenarios.
+//! (protocol reference §2, §15). The way in is played in dialects of every kind of it; what is said afterwards in MSNP11, which
+//! has payloads. Pieces of one byte, and many commands in one piece, are scenarios in all dialects.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use common::msnp::challenge::md5_answer;
 use integration_tests::accounts::{self, PASSWORD};
 use integration_tests::client::{Client, open_chat};
 use integration_tests::{Plan, World};
@@ -17,8 +19,10 @@ use tokio::time::{sleep, timeout};
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long any answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Principals who sign in at once.
-const PEOPLE: usize = 8;
+/// What the principals speak who sign in at once: every way to sign in, and every form of `SYN`.
+const DIALECTS: [u8; 8] = [2, 4, 5, 7, 8, 10, 11, 12];
+/// Principals.
+const PEOPLE: usize = DIALECTS.len();
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_split_point_of_every_tier() {
@@ -45,34 +49,31 @@ async fn every_split_point_of_every_tier() {
 /// From `VER` to the redirect.
 async fn redirect(world: &World, who: &str) -> Result<()> {
     let dispatch = world.process("dispatch-1")?.address("clients")?;
-    let script = format!(
-        "VER 1 MSNP11 CVR0\r\nCVR 2 0x0409 winnt 5.1 i386 MSNMSGR 7.0.0777 MSMSGS {who}\r\nUSR 3 TWN I {who}\r\n"
-    );
-    let whole = exchange(dispatch, script.as_bytes(), 0).await?;
-    ensure!(String::from_utf8_lossy(&whole).contains("\r\nXFR 3 NS "), "{:?}", String::from_utf8_lossy(&whole));
-    for at in 1..script.len() {
-        same(&whole, &exchange(dispatch, script.as_bytes(), at).await?, at)?;
+    for dialect in DIALECTS {
+        let script = greeting(dialect, who);
+        let whole = exchange(dispatch, script.as_bytes(), 0).await?;
+        ensure!(
+            String::from_utf8_lossy(&whole).contains("\r\nXFR 3 NS "),
+            "{:?}",
+            String::from_utf8_lossy(&whole)
+        );
+        for at in 1..script.len() {
+            same(&whole, &exchange(dispatch, script.as_bytes(), at).await?, at)
+                .with_context(|| format!("MSNP{dialect}"))?;
+        }
     }
     Ok(())
 }
 
-/// From `VER` to the lists, and out again.
+/// From `VER` to the lists, and out again: each principal in a dialect of its own.
 async fn sign_in(world: &World, people: &[String]) -> Result<()> {
     let server = world.process("notification-1")?.address("clients")?;
     let mut playing = JoinSet::new();
-    for (turn, who) in people.iter().enumerate() {
-        let script = format!("{}SYN 5 0 0\r\nPNG\r\nOUT\r\n", handshake(world, who).await?);
+    for (dialect, who) in DIALECTS.into_iter().zip(people.iter().cloned()) {
+        let ticket = if dialect > 7 { Some(ticket(world, &who).await?) } else { None };
         playing.spawn(async move {
-            let whole = outline(&exchange(server, script.as_bytes(), 0).await?);
-            ensure!(
-                whole.iter().any(|line| line == "USR 4") && whole.iter().any(|line| line == "QNG 50"),
-                "{whole:?}"
-            );
-            for at in (1..script.len()).skip(turn).step_by(PEOPLE) {
-                let got = outline(&exchange(server, script.as_bytes(), at).await?);
-                ensure!(got == whole, "cut at {at}: {got:?} instead of {whole:?}");
-            }
-            Ok(())
+            let way_in = WayIn { server, dialect, who, ticket };
+            way_in.at_every_position().await.with_context(|| format!("MSNP{dialect}"))
         });
     }
     while let Some(played) = playing.join_next().await {
@@ -81,13 +82,60 @@ async fn sign_in(world: &World, people: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// How a principal gets in.
+struct WayIn {
+    server: SocketAddr,
+    dialect: u8,
+    who: String,
+    /// None where an MD5 challenge must be answered.
+    ticket: Option<String>,
+}
+
+impl WayIn {
+    async fn at_every_position(&self) -> Result<()> {
+        let (whole, length) = self.go(0).await?;
+        let png = if self.dialect < 9 { "QNG" } else { "QNG 50" };
+        ensure!(["USR 4", "SYN 5", png].iter().all(|line| whole.iter().any(|heard| heard == line)), "{whole:?}");
+        for at in 1..length {
+            let (got, _) = self.go(at).await?;
+            ensure!(got == whole, "cut at {at}: {got:?} instead of {whole:?}");
+        }
+        Ok(())
+    }
+
+    /// Goes in and out again, with a cut after that many bytes; what was heard, and how many bytes were sent.
+    async fn go(&self, at: usize) -> Result<(Vec<String>, usize)> {
+        let greeting = greeting(self.dialect, &self.who);
+        let version = if self.dialect < 10 { "0" } else { "0 0" };
+        let errands = format!("SYN 5 {version}\r\nPNG\r\nOUT\r\n");
+        let mut stream = connect(self.server).await?;
+        let (mut answer, sent) = (Vec::new(), greeting.len());
+        let (script, at) = if let Some(ticket) = &self.ticket {
+            (format!("{greeting}USR 4 TWN S {ticket}\r\n{errands}"), at)
+        } else {
+            // The answer to the challenge can't be sent with the rest: the cut lies before it or behind.
+            split(&mut stream, greeting.as_bytes(), if at < sent { at } else { 0 }).await?;
+            let asked = read_until(&mut stream, " MD5 S ", "\r\n").await?;
+            let (before, salt) = asked.rsplit_once(' ').context("a challenge")?;
+            answer.extend_from_slice(format!("{before}\r\n").as_bytes());
+            let proof = md5_answer(salt.trim_end(), PASSWORD);
+            (format!("USR 4 MD5 S {proof}\r\n{errands}"), at.saturating_sub(sent))
+        };
+        split(&mut stream, script.as_bytes(), at).await?;
+        timeout(PATIENCE, stream.read_to_end(&mut answer)).await.context("no end")??;
+        let sent = if self.ticket.is_some() { script.len() } else { sent + script.len() };
+        Ok((outline(&answer), sent))
+    }
+}
+
 /// Requests with and without payloads, over and over on one connection.
 async fn signed_in(world: &World, who: &str) -> Result<()> {
     let server = world.process("notification-1")?.address("clients")?;
     let mut stream = connect(server).await?;
-    let start = format!("{}SYN 5 0 0\r\nCHG 6 NLN 0\r\nPNG\r\n", handshake(world, who).await?);
+    let (greeting, ticket) = (greeting(11, who), ticket(world, who).await?);
+    let start = format!("{greeting}USR 4 TWN S {ticket}\r\nSYN 5 0 0\r\nCHG 6 NLN 0\r\nPNG\r\n");
     stream.write_all(start.as_bytes()).await?;
-    read_until(&mut stream, b"QNG 50\r\n").await?;
+    read_until(&mut stream, "", "QNG 50\r\n").await?;
     let message = "<Data><PSM>\r\nOUT\r\nPNG\r\n</PSM><CurrentMedia></CurrentMedia></Data>";
     let length = message.len();
     let script = format!(
@@ -101,7 +149,7 @@ async fn signed_in(world: &World, who: &str) -> Result<()> {
         let mut got = vec![0; expected.len()];
         timeout(PATIENCE, stream.read_exact(&mut got)).await.with_context(|| format!("cut at {at}"))??;
         same(expected.as_bytes(), &got, at)?;
-        read_until(&mut stream, b"\r\n").await?;
+        read_until(&mut stream, "", "\r\n").await?;
     }
     Ok(())
 }
@@ -169,8 +217,18 @@ async fn conversation(world: &World, alice: &str, bob: &str) -> Result<()> {
     Ok(())
 }
 
-/// `VER` to `USR … S` in one, as clients may send it, with a new ticket.
-async fn handshake(world: &World, who: &str) -> Result<String> {
+/// From `VER` to `USR … I`, in one as clients may send it.
+fn greeting(dialect: u8, who: &str) -> String {
+    if dialect < 8 {
+        return format!("VER 1 MSNP{dialect} CVR0\r\nINF 2\r\nUSR 3 MD5 I {who}\r\n");
+    }
+    format!(
+        "VER 1 MSNP{dialect} CVR0\r\nCVR 2 0x0409 winnt 5.1 i386 MSNMSGR 7.0.0777 MSMSGS {who}\r\nUSR 3 TWN I {who}\r\n"
+    )
+}
+
+/// A new ticket, by Passport 1.4.
+async fn ticket(world: &World, who: &str) -> Result<String> {
     let http = world.process("dispatch-1")?.address("http")?;
     let request = format!(
         "GET /login2.srf HTTP/1.0\r\nAuthorization: Passport1.4 OrgVerb=GET,OrgURL=http%3A%2F%2Fmessenger%2Emsn%2Ecom,\
@@ -179,11 +237,7 @@ async fn handshake(world: &World, who: &str) -> Result<String> {
     let answer = exchange(http, request.as_bytes(), 0).await?;
     let answer = String::from_utf8(answer)?;
     let ticket = answer.split("from-PP='").nth(1).and_then(|rest| rest.split('\'').next());
-    let ticket = ticket.with_context(|| format!("no ticket in {answer}"))?;
-    Ok(format!(
-        "VER 1 MSNP11 CVR0\r\nCVR 2 0x0409 winnt 5.1 i386 MSNMSGR 7.0.0777 MSMSGS {who}\r\nUSR 3 TWN I {who}\r\n\
-         USR 4 TWN S {ticket}\r\n"
-    ))
+    Ok(ticket.with_context(|| format!("no ticket in {answer}"))?.to_owned())
 }
 
 async fn connect(server: SocketAddr) -> Result<TcpStream> {
@@ -210,14 +264,14 @@ async fn exchange(server: SocketAddr, bytes: &[u8], at: usize) -> Result<Vec<u8>
     Ok(answer)
 }
 
-/// Reads until what came ends so.
-async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Result<()> {
-    let mut got = Vec::new();
-    while !got.ends_with(end) {
+/// Reads until what came has that in it, and ends so.
+async fn read_until(stream: &mut TcpStream, has: &str, end: &str) -> Result<String> {
+    let mut got = String::new();
+    while !(got.contains(has) && got.ends_with(end)) {
         let byte = timeout(PATIENCE, stream.read_u8()).await;
-        got.push(byte.with_context(|| String::from_utf8_lossy(&got).into_owned())??);
+        got.push(char::from(byte.with_context(|| got.clone())??));
     }
-    Ok(())
+    Ok(got)
 }
 
 /// The lines without what differs from one sign-in to the next: names of headers, and of lines with times or lengths in

@@ -26,19 +26,25 @@ fn answer(session: &mut Session, command: &Command) -> Step {
     session.handle(command, &desk(), || Some(([192, 0, 2, 10], 1863).into()))
 }
 
-/// Plays what a client sends until the conversation or the bytes end; says how many lines it got.
-fn play(input: &[u8]) -> usize {
-    let (mut session, mut decoder, mut lines) = (Session::new(), Decoder::new(Service::Dispatch, 0), 0);
-    let mut waiting = BytesMut::from(input.get(2..).unwrap_or_default());
-    while let Ok(Some(command)) = decoder.decode(&mut waiting) {
-        let step = answer(&mut session, &command);
-        if let Step::Reply(line) | Step::Last(line, _) = &step {
-            let text = line.strip_suffix(b"\r\n").expect("a line");
-            assert!(!text.iter().any(u8::is_ascii_control), "{line:?}");
-            lines += 1;
-        }
-        if !matches!(step, Step::Reply(_)) {
-            break;
+/// Plays what a client sends until the conversation or the bytes end; gives the lines it got. The second byte says into what
+/// pieces the rest is cut.
+fn play(input: &[u8]) -> Vec<Vec<u8>> {
+    let [_, piece, bytes @ ..] = input else { return Vec::new() };
+    let (mut session, mut decoder, mut lines) = (Session::new(), Decoder::new(Service::Dispatch, 0), Vec::new());
+    let mut waiting = BytesMut::new();
+    for piece in bytes.chunks(usize::from(*piece).max(1)) {
+        waiting.extend_from_slice(piece);
+        while let Some(command) = decoder.decode(&mut waiting).transpose() {
+            let Ok(command) = command else { return lines };
+            let step = answer(&mut session, &command);
+            if let Step::Reply(line) | Step::Last(line, _) = &step {
+                let text = line.strip_suffix(b"\r\n").expect("a line");
+                assert!(!text.iter().any(u8::is_ascii_control), "{line:?}");
+                lines.push(line.to_vec());
+            }
+            if !matches!(step, Step::Reply(_)) {
+                return lines;
+            }
         }
     }
     lines
@@ -48,7 +54,13 @@ fn play(input: &[u8]) -> usize {
 fn whatever_a_client_sends_gets_whole_lines() {
     let (seeds, mut dice) = (seeds("dispatch"), Dice(3));
     for seed in &seeds {
-        assert!(play(seed) > 0, "{}", seed.escape_ascii());
+        let whole = play(seed);
+        assert!(!whole.is_empty(), "{}", seed.escape_ascii());
+        for size in 1..=u8::MAX {
+            let mut input = seed.clone();
+            input[1] = size;
+            assert_eq!(play(&input), whole, "in pieces of {size}: {}", seed.escape_ascii());
+        }
         for _ in 0..MUTATIONS {
             let input = dice.mutate(seed, &seeds);
             let played = std::panic::catch_unwind(|| play(&input));

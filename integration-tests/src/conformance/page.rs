@@ -45,6 +45,7 @@ pub(super) fn render(
         }
     }
     page.open_cells(&all);
+    page.unknown_cells(&all);
     page.errors();
     page.points("checklist (§15)", checklist::POINTS);
     page.points("transcripts (§13)", checklist::TRANSCRIPTS);
@@ -113,6 +114,19 @@ impl Page<'_> {
         }
     }
 
+    /// What is shown though the reference's tables have it not: a table that is wrong, or a server.
+    fn unknown_cells(&mut self, all: &BTreeSet<Shown>) {
+        let is_error = |cell: &Shown| cell.word.bytes().all(|byte| byte.is_ascii_digit());
+        for (cell, scenarios) in self.coverage.cells() {
+            if cell.refused || is_error(cell) || all.contains(cell) {
+                continue;
+            }
+            let (title, scenarios) = (title(cell.service, cell.direction, &cell.word), Vec::from_iter(scenarios));
+            let dialect = column(cell.dialect);
+            self.problems.push(format!("{title} in {dialect} is no cell, and shown by {scenarios:?}"));
+        }
+    }
+
     /// Each error, and what shows it.
     fn errors(&mut self) {
         _ = write!(self.text, "\n## Errors\n\n| | meaning | shown by |\n|---|---|---|\n");
@@ -144,7 +158,9 @@ impl Page<'_> {
     fn points(&mut self, what: &str, points: &[Point]) {
         _ = write!(self.text, "\n## The reference's {what}\n\n| point | MSNP | shown by |\n|---|---|---|\n");
         for point in points {
-            let shown: Vec<String> = point.shown_by.iter().map(|name| self.evidence(name)).collect();
+            let tests = point.tests.iter().map(|test| test.name);
+            let shown: Vec<String> =
+                point.shown_by.iter().copied().chain(tests).map(|name| self.evidence(name)).collect();
             let shown = match (shown.is_empty(), point.open) {
                 (false, None) => shown.join(", "),
                 (true, Some(why)) => format!("open: {why}"),
@@ -155,10 +171,10 @@ impl Page<'_> {
             };
             let (first, last) = point.dialects;
             for dialect in (first..=last).map(Number) {
-                // A Rust test says by itself in which dialects it goes.
-                let in_it =
-                    |name: &&str| self.coverage.dialects(name).is_none_or(|dialects| dialects.contains(&dialect));
-                if !point.shown_by.iter().any(in_it) {
+                let played =
+                    |name: &&str| self.coverage.dialects(name).is_some_and(|dialects| dialects.contains(&dialect));
+                let tested = point.tests.iter().any(|test| test.dialects.contains(&dialect.0));
+                if !tested && !point.shown_by.iter().any(played) {
                     self.problems.push(format!("{what}, {}: not shown in {dialect}", point.text));
                 }
             }
@@ -307,6 +323,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_and_no_cell_is_a_problem() {
+        let (_, problems) = render(&coverage(&[shown("UBX", 10), shown("215", 10)]), &BTreeMap::new(), &[], OPEN);
+        let has = |text: &str| problems.iter().any(|problem| problem.starts_with(text));
+        assert!(has("NS→client `UBX` in 10 is no cell") && !has("NS→client `215`"), "{problems:?}");
+    }
+
+    #[test]
     fn dialects_with_the_same_scenarios_share_a_line() {
         let cells: Vec<Shown> = [2, 3, 4, 6].map(|dialect| shown("ILN", dialect)).into();
         let (page, _) = render(&coverage(&cells), &BTreeMap::new(), &[], OPEN);
@@ -322,7 +345,7 @@ mod tests {
             has("checklist (§15), PNG: not shown in MSNP4") && !has("checklist (§15), PNG: not shown in MSNP5"),
             "{problems:?}"
         );
-        assert!(has("chat-two is neither a scenario that was played nor a test"), "{problems:?}");
+        assert!(has("transcript-switchboard is neither a scenario that was played nor a test"), "{problems:?}");
     }
 
     #[test]

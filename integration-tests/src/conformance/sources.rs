@@ -8,7 +8,8 @@ use anyhow::Context;
 /// The crates, beside each other.
 const CRATES: [&str; 6] = ["common", "cli", "dispatch", "notification", "switchboard", "integration-tests"];
 
-/// The names of all test functions, each with its file.
+/// The names of all test functions that are run, each with its file: those that are ignored show nothing. Of several with one
+/// name the first file's.
 pub(super) fn tests() -> anyhow::Result<BTreeMap<String, String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
     let mut found = BTreeMap::new();
@@ -26,7 +27,13 @@ fn walk(root: &Path, directory: &Path, found: &mut BTreeMap<String, String>) -> 
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let shown = path.strip_prefix(root).unwrap_or(&path).display().to_string();
             let text = std::fs::read_to_string(&path)?;
-            found.extend(names(&text).map(|name| (name.to_owned(), shown.clone())));
+            for name in names(&text) {
+                let file = found.entry(name.to_owned()).or_insert_with(|| shown.clone());
+                // Directories are read in any order.
+                if shown < *file {
+                    file.clone_from(&shown);
+                }
+            }
         }
     }
     Ok(())
@@ -34,15 +41,16 @@ fn walk(root: &Path, directory: &Path, found: &mut BTreeMap<String, String>) -> 
 
 /// The functions that an attribute such as `#[test]` or `#[tokio::test(…)]` makes tests, within a macro of proptest too.
 fn names(text: &str) -> impl Iterator<Item = &str> {
-    let mut is_test = false;
+    let (mut is_test, mut is_ignored) = (false, false);
     text.lines().filter_map(move |line| {
         let line = line.trim_start();
-        if line.starts_with("#[") {
-            let attribute = line.trim_start_matches("#[");
+        if let Some(attribute) = line.strip_prefix("#[") {
             is_test |= attribute.starts_with("test]") || attribute.starts_with("tokio::test");
+            is_ignored |= attribute.starts_with("ignore");
             return None;
         }
-        if !std::mem::take(&mut is_test) {
+        let is_ignored = std::mem::take(&mut is_ignored);
+        if !std::mem::take(&mut is_test) || is_ignored {
             return None;
         }
         let name = line.trim_start_matches("async ").strip_prefix("fn ")?;
@@ -55,9 +63,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_tests_are_found() {
-        let text = "fn a() {}\n#[test]\nfn b() {}\n    #[tokio::test(flavor = \"x\")]\n    #[ignore = \"slow\"]\n    async fn c() {}\nfn d() {}\n";
-        assert_eq!(names(text).collect::<Vec<_>>(), ["b", "c"]);
-        assert!(tests().unwrap().contains_key("only_tests_are_found"));
+    fn only_tests_that_are_run_are_found() {
+        let text = "fn a() {}\n#[test]\nfn b() {}\n    #[tokio::test(flavor = \"x\")]\n    #[ignore = \"slow\"]\n    async fn c() {}\nfn d() {}\n    #[test]\n    fn e() {}\n";
+        assert_eq!(names(text).collect::<Vec<_>>(), ["b", "e"]);
+        assert!(tests().unwrap().contains_key("only_tests_that_are_run_are_found"));
     }
 }

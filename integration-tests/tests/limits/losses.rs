@@ -3,6 +3,7 @@
 use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
+use common::msnp::Dialect;
 use integration_tests::accounts::PASSWORD;
 use integration_tests::client::Client;
 use integration_tests::{Plan, World, program};
@@ -86,16 +87,23 @@ async fn a_notification_server_that_is_asked_to_stop() -> Result<()> {
         let mut at_bob = Client::sign_in(staying, &bob, PASSWORD).await?;
         let at_alice = Client::sign_in(leaving, &alice, PASSWORD).await?;
         soon(at_bob.expect("NLN")).await?;
-        let mut newcomer = Client::connect(leaving).await?;
-        newcomer.request("VER", "MSNP7 CVR0").await?;
+        let mut newcomers = Vec::new();
+        for dialect in Dialect::ALL {
+            let mut newcomer = Client::connect(leaving).await?;
+            newcomer.request("VER", &format!("{} CVR0", dialect.number)).await?;
+            newcomers.push(newcomer);
+        }
 
         // Each leaves as soon as the server has closed its side, as clients do.
         let told = |mut client: Client| tokio::spawn(async move { closes(&mut client).await });
-        let (alice_told, newcomer_told) = (told(at_alice), told(newcomer));
+        let alice_told = told(at_alice);
+        let newcomers_told: Vec<_> = newcomers.into_iter().map(told).collect();
         world.stop("notification-1").await?;
         let heard = alice_told.await??;
         ensure!(heard.last().is_some_and(|last| last == "OUT SSD"), "{heard:?}");
-        ensure!(newcomer_told.await?? == ["OUT SSD"]);
+        for told in newcomers_told {
+            ensure!(told.await?? == ["OUT SSD"]);
+        }
 
         // Who was at another node has noticed nothing, and alice comes back to that one before she seems gone.
         let mut at_alice = Client::sign_in(staying, &alice, PASSWORD).await?;
