@@ -1,10 +1,11 @@
 //! `monarch message`: messages without a client.
 
 use std::io::{Read, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use common::clock::MessageClock;
+use common::clock::{MessageClock, since_boot, wall_ms};
 use common::config::Config;
 use common::model::{ChannelId, ClaimId, ConversationId, InboxId, Limits, Passport};
 use common::store::{ChannelMember, HistoryWrite, InboxMessage, MessageKind, Store, StoredMessage};
@@ -15,9 +16,15 @@ use crate::{Failure, open_store};
 /// What stands before every text (protocol reference §9.1).
 const HEAD: &str = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\n";
 
+/// Within this of the making of an id its write must be confirmed, by every writer: readers rely on it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum MessageCommand {
-    /// Leave a text in somebody's inbox; it is delivered at the next sign-in, also to somebody who is online now
+    /// Leave a text in somebody's inbox: it is delivered at the next sign-in, as soon as the client shows itself
+    ///
+    /// To somebody who is online now it may come before that, with other messages that were kept; nothing rings for it alone.
+    /// The clock of this machine must be right: the text has its place in the inbox by it.
     Send(SendArgs),
 }
 
@@ -39,15 +46,25 @@ pub(crate) async fn run(command: MessageCommand, config: &Config, out: &mut impl
         None => read(std::io::stdin().lock(), &config.limits)?,
     };
     let payload = payload(&text, &config.limits)?;
-    send(&*store, &from, &to, payload).await?;
+    send(&*store, &from, &to, payload, PATIENCE).await?;
     Ok(writeln!(out, "sent; {to} gets it at the next sign-in")?)
 }
 
-/// No more than what may be sent, and a little, so that too long a text is told from one that fits.
+/// All of the input, if it may be as long as that.
 fn read(input: impl Read, limits: &Limits) -> Result<String, Failure> {
-    let mut text = String::new();
-    input.take(limits.message as u64 + 1).read_to_string(&mut text)?;
-    Ok(text)
+    let mut text = Vec::new();
+    // Room for the line ends behind the text, which don't count, and one byte more: it tells too long an input from one that
+    // fits.
+    input.take(limits.message as u64 + 1).read_to_end(&mut text)?;
+    if text.len() > limits.message {
+        return Err(too_long(limits));
+    }
+    String::from_utf8(text).map_err(|_| Failure::Usage("the text is not UTF-8".into()))
+}
+
+fn too_long(limits: &Limits) -> Failure {
+    let most = limits.message.saturating_sub(HEAD.len());
+    Failure::Usage(format!("a text has at most {most} bytes, two for the end of a line (limits.message)"))
 }
 
 /// The payload of a text; lines end as clients end them.
@@ -58,19 +75,27 @@ fn payload(text: &str, limits: &Limits) -> Result<Bytes, Failure> {
         return Err(Failure::Usage("there is no text to be sent".into()));
     }
     if payload.len() > limits.message {
-        let most = limits.message.saturating_sub(HEAD.len());
-        return Err(Failure::Usage(format!("a text has at most {most} bytes (limits.message)")));
+        return Err(too_long(limits));
     }
     Ok(payload.into())
 }
 
 /// Into the history of the two, then into the inbox: who reads it there finds it in the history as well.
-async fn send(store: &dyn Store, from: &Passport, to: &Passport, payload: Bytes) -> Result<(), Failure> {
+async fn send(
+    store: &dyn Store,
+    from: &Passport,
+    to: &Passport,
+    payload: Bytes,
+    patience: Duration,
+) -> Result<(), Failure> {
     if from == to {
         return Err(Failure::Usage("nobody is rung in their own name: name two accounts".into()));
     }
     let channel = ChannelId::of_pair(claim(store, from).await?, claim(store, to).await?);
     let clock = MessageClock::new().map_err(Failure::failed)?;
+    // Before anything is written.
+    is_above_watermark(store, to, InboxId(clock.uuid())).await?;
+    let made = Made::now(patience);
     let id = clock.tick();
     let message = StoredMessage {
         channel,
@@ -84,9 +109,46 @@ async fn send(store: &dyn Store, from: &Passport, to: &Passport, payload: Bytes)
     let member = |passport: &Passport| ChannelMember { channel, passport: passport.clone(), since: id };
     let members = vec![member(from), member(to)];
     store.append(HistoryWrite { message, participations: Vec::new(), members }).await?;
+    made.is_in_time()?;
+    let made = Made::now(patience);
     let inbox_id = InboxId(clock.uuid());
     store.put_in_inbox(to, InboxMessage { id: inbox_id, message: id, sender: from.clone(), payload }).await?;
-    Ok(())
+    made.is_in_time()?;
+    // Somebody who reads the inbox by a clock that is ahead of this one may have passed it over.
+    is_above_watermark(store, to, inbox_id).await
+}
+
+/// When an id was made, by a clock that goes on while the machine sleeps.
+struct Made {
+    at: Duration,
+    patience: Duration,
+}
+
+impl Made {
+    fn now(patience: Duration) -> Self {
+        Self { at: since_boot(), patience }
+    }
+
+    /// What was confirmed later than that may have been passed over by its readers: the promise is the one of a `NAK`.
+    fn is_in_time(&self) -> Result<(), Failure> {
+        if since_boot().saturating_sub(self.at) < self.patience {
+            return Ok(());
+        }
+        Err(Failure::failed("the store took too long: the message may arrive or not; send it again"))
+    }
+}
+
+/// What is put in at or below the watermark is never read. An id that is made now is above it unless this machine's clock is
+/// behind that of a server.
+async fn is_above_watermark(store: &dyn Store, who: &Passport, id: InboxId) -> Result<(), Failure> {
+    let Some(watermark) = store.inbox_watermark(who).await?.filter(|watermark| *watermark >= id) else {
+        return Ok(());
+    };
+    let behind = watermark.made_ms().saturating_sub(wall_ms()).div_ceil(1000).max(1);
+    Err(Failure::failed(format_args!(
+        "{who} has read messages that are at least {behind} s younger than this machine's clock says it is: set that clock, and \
+         send the message then; now it would not be delivered"
+    )))
 }
 
 async fn claim(store: &dyn Store, who: &Passport) -> Result<ClaimId, Failure> {
@@ -117,14 +179,37 @@ mod tests {
         for bad in ["", "\n", &"x".repeat(most + 1)] {
             assert!(matches!(body(bad), Err(Failure::Usage(_))), "{}", bad.len());
         }
-        let endless = read(std::io::repeat(b'x'), &limits).unwrap();
-        assert!(matches!(body(&endless), Err(Failure::Usage(_))));
     }
 
-    #[tokio::test]
-    async fn what_is_sent_is_in_the_history_and_in_the_inbox() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(directory.path()).unwrap();
+    /// Refused, never cut: least of all within a character.
+    #[test]
+    fn an_input_is_read_whole_or_not_at_all() {
+        let limits = Limits { message: HEAD.len() + 10, ..Limits::default() };
+        let send = |input: &[u8]| read(input, &limits).and_then(|text| payload(&text, &limits));
+        let fits = ["Grüße ß", "Grüße ß\n", "Grüße ß\r\n\n\n", "one\ntwo!!"];
+        for text in fits {
+            assert!(send(text.as_bytes()).is_ok(), "{text:?}");
+        }
+        for text in ["Grüße ßß", "one\ntwo!!!"] {
+            let error = send(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with("a text has at most 10 bytes"), "{error}");
+        }
+        let error = send(b"Gr\xfc").unwrap_err().to_string();
+        assert_eq!(error, "the text is not UTF-8");
+        // The bound of the reading is within the last character, or anywhere.
+        for len in limits.message..limits.message + 4 {
+            let text = "ß".repeat(len);
+            for input in [text.as_bytes(), &text.as_bytes()[1..]] {
+                let error = send(input).unwrap_err().to_string();
+                assert!(error.starts_with("a text has at most"), "{error}");
+            }
+        }
+        assert!(matches!(read(std::io::repeat(b'x'), &limits), Err(Failure::Usage(_))));
+    }
+
+    /// A store with alice and bob.
+    async fn store(directory: &std::path::Path) -> SqliteStore {
+        let store = SqliteStore::open(directory).unwrap();
         for name in ["alice", "bob"] {
             let credentials = Credentials { epoch: 1, password_hash: String::new(), sealed_password: None };
             let claim = ClaimId(Uuid::new_v4());
@@ -137,17 +222,49 @@ mod tests {
             };
             store.create_account(new).await.unwrap();
         }
+        store
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_is_in_the_history_and_in_the_inbox() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path()).await;
         let (alice, bob) = (passport("alice"), passport("bob"));
-        send(&store, &alice, &bob, "hello".into()).await.unwrap();
-        let inbox = store.inbox(&bob, 10).await.unwrap();
+        let send = async |from: &Passport, to: &Passport| send(&store, from, to, "hello".into(), PATIENCE).await;
+        send(&alice, &bob).await.unwrap();
+        let inbox = store.inbox(&bob, None, 10).await.unwrap().messages;
         let channel = store.channels_of(&alice).await.unwrap()[0].channel;
         assert_eq!(store.channels_of(&bob).await.unwrap()[0].channel, channel);
         let history = store.read(channel, None, 10).await.unwrap().messages;
         assert_eq!((history.len(), inbox.len()), (1, 1));
         assert_eq!((history[0].id, &history[0].sender), (inbox[0].message, &inbox[0].sender));
         assert_eq!((&history[0].payload[..], &inbox[0].payload[..]), (&b"hello"[..], &b"hello"[..]));
-        assert!(send(&store, &alice, &alice, "hello".into()).await.is_err());
-        assert!(send(&store, &alice, &passport("nobody"), "hello".into()).await.is_err());
-        assert!(send(&store, &passport("nobody"), &alice, "hello".into()).await.is_err());
+        assert!(send(&alice, &alice).await.is_err());
+        assert!(send(&alice, &passport("nobody")).await.is_err());
+        assert!(send(&passport("nobody"), &alice).await.is_err());
+    }
+
+    /// Bob has read what was sent by a clock that is ahead of this one: nothing is written that nobody would ever read.
+    #[tokio::test]
+    async fn a_clock_that_is_behind_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path()).await;
+        let (alice, bob) = (passport("alice"), passport("bob"));
+        let read = Uuid::from_u128((u128::from(wall_ms() + 100_000) << 80) | (7 << 76) | (2 << 62));
+        store.set_inbox_watermark(&bob, InboxId(read)).await.unwrap();
+        let error = send(&store, &alice, &bob, "hello".into(), PATIENCE).await.unwrap_err().to_string();
+        assert!(["100 s", "99 s"].iter().any(|behind| error.contains(behind)), "{error}");
+        assert_eq!(store.channels_of(&alice).await.unwrap(), []);
+        send(&store, &bob, &alice, "hello".into(), PATIENCE).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_not_said_to_be_sent() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path()).await;
+        let (alice, bob) = (passport("alice"), passport("bob"));
+        let late = send(&store, &alice, &bob, "hello".into(), Duration::ZERO).await.unwrap_err().to_string();
+        assert!(late.contains("took too long"), "{late}");
+        assert_eq!(store.inbox(&bob, None, 10).await.unwrap().messages, [], "it goes no further");
     }
 }

@@ -51,6 +51,15 @@ impl Client {
         Self::connect_from(Ipv4Addr::UNSPECIFIED.into(), addr).await
     }
 
+    /// Connects with room for so few bytes that most of what comes stays with the server until it is read.
+    async fn connect_narrow(addr: SocketAddr) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(4096)?;
+        let stream = socket.connect(addr).await.with_context(|| format!("connecting to {addr}"))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, input: BytesMut::new(), trid: 0 })
+    }
+
     /// Connects from one of this machine's addresses: all of 127.0.0.0/8 are. The unspecified one leaves the choice
     /// to the system.
     ///
@@ -214,9 +223,32 @@ impl Client {
 ///
 /// # Errors
 /// When any step fails.
-pub async fn open_chat(
+pub async fn open_chat(caller: (&mut Client, &str), callee: (&mut Client, &str)) -> Result<(Client, Client)> {
+    open_chat_by(caller, callee, Client::connect).await
+}
+
+/// The same, with a callee that nothing said from now on reaches, not even its system, until it reads: the caller has sent
+/// it more than that takes in.
+///
+/// # Errors
+/// When any step fails.
+pub async fn open_unread_chat(
+    caller: (&mut Client, &str),
+    callee: (&mut Client, &str),
+) -> Result<(Client, Client)> {
+    let (mut at_caller, at_callee) = open_chat_by(caller, callee, Client::connect_narrow).await?;
+    // Of a type that is not stored; in all less than the switchboard lets wait for a client.
+    let file = [b"MIME-Version: 1.0\r\nContent-Type: application/x-msnmsgrp2p\r\n\r\n", &[0; 1400][..]].concat();
+    for _ in 0..80 {
+        at_caller.message("D", &file).await?;
+    }
+    Ok((at_caller, at_callee))
+}
+
+async fn open_chat_by(
     (caller, caller_name): (&mut Client, &str),
     (callee, callee_name): (&mut Client, &str),
+    connect: impl AsyncFnOnce(SocketAddr) -> Result<Client>,
 ) -> Result<(Client, Client)> {
     let xfr = caller.request("XFR", "SB").await?;
     let mut at_caller = Client::connect(xfr.token(3).parse().context("a switchboard's address")?).await?;
@@ -232,7 +264,7 @@ pub async fn open_chat(
             break rng;
         }
     };
-    let at_callee = answer(&rng, callee_name).await?;
+    let at_callee = answer_by(&rng, callee_name, connect).await?;
     at_caller.expect("JOI").await?;
     Ok((at_caller, at_callee))
 }
@@ -242,7 +274,15 @@ pub async fn open_chat(
 /// # Errors
 /// When any step fails.
 pub async fn answer(ring: &Received, callee_name: &str) -> Result<Client> {
-    let mut client = Client::connect(ring.token(2).parse().context("a switchboard's address")?).await?;
+    answer_by(ring, callee_name, Client::connect).await
+}
+
+async fn answer_by(
+    ring: &Received,
+    callee_name: &str,
+    connect: impl AsyncFnOnce(SocketAddr) -> Result<Client>,
+) -> Result<Client> {
+    let mut client = connect(ring.token(2).parse().context("a switchboard's address")?).await?;
     let answer = format!("{callee_name} {} {}", ring.token(4), ring.token(1));
     let trid = client.send("ANS", &answer).await?.to_string();
     loop {

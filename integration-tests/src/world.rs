@@ -34,13 +34,16 @@ pub struct Plan {
     pub switchboard: usize,
     /// Settings for every process, `section.key=value`.
     pub settings: Vec<String>,
+    /// The second node of each tier is on the other side of a partition: neither side hears of the other, and both work on the
+    /// same store.
+    pub partitioned: bool,
     /// The CQL servers whose store it has, whatever the environment says: `host:port`.
     pub cql: Option<Vec<String>>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { notification: 2, switchboard: 1, settings: Vec::new(), cql: None }
+        Self { notification: 2, switchboard: 1, settings: Vec::new(), partitioned: false, cql: None }
     }
 }
 
@@ -212,7 +215,7 @@ impl World {
         })
     }
 
-    /// Waits until every running process has all that it waits for, and sees every other one.
+    /// Waits until every running process has all that it waits for, and sees every other one on its side.
     ///
     /// # Errors
     /// When that takes too long; the error shows what is missing, and the logs.
@@ -241,7 +244,8 @@ impl World {
                 Err(error) => _ = write!(missing, "{name}: {error:#}; "),
             }
             for tier in ["dispatch", "notification", "switchboard"] {
-                let there = running().filter(|process| process.tier() == tier).count();
+                let is_there = |other: &&Process| other.tier() == tier && self.side(other) == self.side(process);
+                let there = running().filter(is_there).count();
                 let seen = admin::nodes_seen(address, tier).await.unwrap_or(0);
                 if seen != there {
                     _ = write!(missing, "{name} sees {seen} of {there} {tier} nodes; ");
@@ -251,6 +255,11 @@ impl World {
         missing
     }
 
+    /// Whether it is on the other side of the partition, if there is one.
+    fn side(&self, process: &Process) -> bool {
+        self.plan.partitioned && process.name().ends_with("-2")
+    }
+
     async fn start_at(&mut self, at: usize) -> anyhow::Result<()> {
         let settings = self.settings_of(at);
         self.processes[at].start(&settings).await
@@ -258,9 +267,10 @@ impl World {
 
     fn settings_of(&self, at: usize) -> Vec<String> {
         // All that are known: dispatch may be the one that comes back.
-        let seeds = self.processes.iter().filter_map(|process| process.address("gossip").ok());
-        let seeds: Vec<String> = seeds.map(|address| address.to_string()).collect();
         let process = &self.processes[at];
+        let known = self.processes.iter().filter(|other| self.side(other) == self.side(process));
+        let seeds = known.filter_map(|process| process.address("gossip").ok());
+        let seeds: Vec<String> = seeds.map(|address| address.to_string()).collect();
         let tier = process.tier();
         let mut settings = self.plan.settings.clone();
         if !seeds.is_empty() {

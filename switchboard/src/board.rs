@@ -69,8 +69,9 @@ pub(crate) trait Peers: Send + Sync + 'static {
     /// Tells a principal that one of its participations was closed with something outstanding.
     fn outstanding(&self, who: &Passport, participation: ParticipationId);
 
-    /// Tells the session of that epoch that it has been brought what was kept; `complete`: all that is wanted now.
-    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool);
+    /// Tells the session of that epoch that it has been brought what was kept; `complete`: all that is wanted now;
+    /// `unanswered`: but what is of those in whose names it was rung in vain.
+    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>);
 
     /// What is known of a life of a switchboard.
     fn life(&self, node: &NodeId, generation: Generation) -> Life;
@@ -113,8 +114,8 @@ impl Peers for Cluster {
         self.post(vec![(who.clone(), Notice::Outstanding { participation })]);
     }
 
-    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool) {
-        self.post(vec![(who.clone(), Notice::PickedUp { epoch, complete })]);
+    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>) {
+        self.post(vec![(who.clone(), Notice::PickedUp { epoch, complete, unanswered })]);
     }
 
     fn life(&self, node: &NodeId, generation: Generation) -> Life {

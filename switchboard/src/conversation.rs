@@ -310,16 +310,19 @@ impl Conversation {
         Some(Kept { write, writes, made: Made::now(), conversation: Arc::clone(self) })
     }
 
-    /// Whether somebody is there.
-    pub(crate) fn has(&self, who: &Passport) -> bool {
-        self.lock().participants.iter().any(|p| p.participation.passport == *who)
+    /// The participation by which somebody is there at this moment.
+    pub(crate) fn participation_of(&self, who: &Passport) -> Option<ParticipationId> {
+        let state = self.lock();
+        let mut there = state.participants.iter().map(|p| &p.participation);
+        there.find(|participation| participation.passport == *who).map(|participation| participation.id)
     }
 
     /// Puts a message that was kept for one participant into its mailbox; nothing of it is stored. The others hear
-    /// nothing of it.
-    pub(crate) fn hand(&self, to: &Passport, spoken: &Spoken, handed: Handed) {
+    /// nothing of it, nor does another participation of the same principal: what it confirms says nothing of what came
+    /// before.
+    pub(crate) fn hand(&self, to: ParticipationId, spoken: &Spoken, handed: Handed) {
         self.touch();
-        if let Some(listener) = self.lock().participants.iter().find(|p| p.participation.passport == *to) {
+        if let Some(listener) = self.lock().participants.iter().find(|p| p.participation.id == to) {
             push(&listener.mailbox, Push::Message(spoken.clone(), Heard::Handed(handed)));
         }
     }

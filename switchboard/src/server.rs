@@ -18,6 +18,7 @@ use crate::board::{Board, Keys};
 use crate::conversation::{Place, Rules};
 use crate::conversations::{Conversations, LOOK};
 use crate::cursors::Cursors;
+use crate::heart;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::pickup::{Desk, Pickups};
@@ -77,6 +78,8 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
     ];
     shutdown.spawn(keep_house(Arc::clone(&board), config.clone(), cluster.clone()));
     shutdown.spawn(telemetry::watch_store(Arc::clone(&board.store), answers, shutdown.clone()));
+    let beating = tokio::spawn(heart::beat(Arc::clone(&board)));
+    shutdown.spawn(heart::look(Arc::clone(&board)));
     shutdown.spawn({
         let board = Arc::clone(&board);
         async move { board.cursors.run(&board.shutdown).await }
@@ -92,6 +95,7 @@ pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<
     drop(listener);
     board.conversations.close();
     let left = shutdown.finish(GOODBYE).await;
+    beating.abort();
     if left > 0 {
         tracing::warn!(left, "tasks had not ended");
     }

@@ -125,6 +125,8 @@ pub enum Notice {
     PickUp {
         /// The session that asks.
         epoch: Epoch,
+        /// In whose names its client was rung in vain: it is not rung for them again.
+        unanswered: Vec<Passport>,
     },
     /// The end of what [`Notice::PickUp`] began.
     PickedUp {
@@ -132,6 +134,8 @@ pub enum Notice {
         epoch: Epoch,
         /// Nothing is left but what was not answered. Otherwise it is worth asking again, a little later.
         complete: bool,
+        /// In whose names the client of that session was rung in vain, now and before.
+        unanswered: Vec<Passport>,
     },
 }
 

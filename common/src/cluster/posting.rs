@@ -138,13 +138,15 @@ fn size(notice: &Notice) -> usize {
         Notice::Property { value, .. } => value.len(),
         Notice::Invite(invitation) => invitation.caller_name.len(),
         Notice::Bulletin(Bulletin::Text { text, .. }) => text.as_str().len(),
+        Notice::PickUp { unanswered, .. } | Notice::PickedUp { unanswered, .. } => {
+            // Each with its length.
+            unanswered.iter().map(|who| who.as_str().len() + 8).sum()
+        }
         Notice::Presence { presence: None, .. }
         | Notice::Probe { .. }
         | Notice::Removed { .. }
         | Notice::Bulletin(Bulletin::ShutDown { .. })
-        | Notice::Outstanding { .. }
-        | Notice::PickUp { .. }
-        | Notice::PickedUp { .. } => 0,
+        | Notice::Outstanding { .. } => 0,
     };
     REST + texts
 }

@@ -28,6 +28,15 @@ pub struct InboxMessage {
     pub payload: Bytes,
 }
 
+/// A part of an inbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxPage {
+    /// Oldest first.
+    pub messages: Vec<InboxMessage>,
+    /// There is more behind the last of them.
+    pub more: bool,
+}
+
 /// The weeks since 1970 by which stores keep inboxes apart.
 pub(super) fn week_of(ms: u64) -> i64 {
     const WEEK_MS: u64 = 7 * 24 * 60 * 60 * 1000;

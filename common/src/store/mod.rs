@@ -11,6 +11,7 @@ mod account;
 pub mod battery;
 pub mod cql;
 mod cursor;
+mod heartbeat;
 mod history;
 mod inbox;
 mod open;
@@ -23,15 +24,16 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use account::{Account, AccountSummary, Claimed, Credentials, NewAccount};
+pub use heartbeat::Heartbeat;
 pub use history::{
     ChannelMember, ChannelOf, Cursor, HistoryWrite, MessageKind, Page, Participation, ParticipationUse,
     StoredMessage,
 };
-pub use inbox::{InboxMessage, KEPT_FOR, SETTLED_AFTER};
+pub use inbox::{InboxMessage, InboxPage, KEPT_FOR, SETTLED_AFTER};
 pub use open::{migrate, open, open_when_there};
 pub use roster::Edit;
 
-use crate::model::{ChannelId, ClaimId, InboxId, MessageId, ParticipationId, Passport, Roster};
+use crate::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};
 
 /// A store that tasks share.
 pub type SharedStore = Arc<dyn Store>;
@@ -167,11 +169,22 @@ pub trait Store: Send + Sync + 'static {
     /// 5 s of that, or not to count as done. It is gone after [`KEPT_FOR`] by itself.
     async fn put_in_inbox(&self, who: &Passport, message: InboxMessage) -> Result<()>;
 
-    /// Up to `limit` messages of an inbox, from the watermark on, oldest first; large payloads end it early. None that
-    /// is older than [`KEPT_FOR`].
-    async fn inbox(&self, who: &Passport, limit: usize) -> Result<Vec<InboxMessage>>;
+    /// Up to `limit` messages of an inbox, oldest first, from behind the watermark or behind `after`, whichever is later;
+    /// large payloads end the page early. None that is older than [`KEPT_FOR`].
+    async fn inbox(&self, who: &Passport, after: Option<InboxId>, limit: usize) -> Result<InboxPage>;
 
     /// Notes that all up to this message are delivered: they are not read again. Never moves back. To be called only for
     /// what is older than [`SETTLED_AFTER`], since others may still put in what is younger.
     async fn set_inbox_watermark(&self, who: &Passport, id: InboxId) -> Result<()>;
+
+    /// The message up to which all of an inbox are delivered: what is put in at or below it is never read.
+    async fn inbox_watermark(&self, who: &Passport) -> Result<Option<InboxId>>;
+
+    // Heartbeats: whether a node that cannot be heard is alive.
+
+    /// Notes a beat of a node's heart. Of two lives the later holds, within one the greater count.
+    async fn beat(&self, node: &NodeId, heart: Heartbeat) -> Result<()>;
+
+    /// The last beat that was noted; nothing if there never was one in the last 90 days.
+    async fn heartbeat(&self, node: &NodeId) -> Result<Option<Heartbeat>>;
 }

@@ -16,7 +16,11 @@ use crate::{one_of_each, people, play, soon};
 const QUIET: Duration = Duration::from_secs(2);
 
 async fn sign_in(world: &World, who: &str) -> Result<Client> {
-    soon(Client::sign_in(world.process("notification-1")?.address("clients")?, who, PASSWORD)).await
+    sign_in_at(world, "notification-1", who).await
+}
+
+async fn sign_in_at(world: &World, node: &str, who: &str) -> Result<Client> {
+    soon(Client::sign_in(world.process(node)?.address("clients")?, who, PASSWORD)).await
 }
 
 /// Waits for the ring in a sender's name, and answers it.
@@ -64,17 +68,33 @@ async fn says(
     Ok((chat, unread))
 }
 
+/// The same in a conversation of which nothing reaches bob's machine: however long it is until the switchboard dies, no
+/// confirmation comes that it could take for delivery.
+async fn says_unheard(
+    (at_alice, alice): (&mut Client, &str),
+    (at_bob, bob): (&mut Client, &str),
+    text: &str,
+) -> Result<(Client, Client)> {
+    let (mut chat, unread) = soon(client::open_unread_chat((at_alice, alice), (at_bob, bob))).await?;
+    acknowledged(&mut chat, text).await?;
+    Ok((chat, unread))
+}
+
 async fn acknowledged(chat: &mut Client, text: &str) -> Result<()> {
     let trid = chat.message("A", &client::text(text)).await?.to_string();
-    let answer = soon(chat.receive()).await?;
-    ensure!(answer.verb() == "ACK" && answer.token(1) == trid, "{:?}", answer.tokens);
-    Ok(())
+    loop {
+        let answer = soon(chat.receive()).await?;
+        if answer.token(1) == trid {
+            ensure!(answer.verb() == "ACK", "{:?}", answer.tokens);
+            return Ok(());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_that_nobody_answers_comes_again_at_the_next_sign_in() -> Result<()> {
     play(one_of_each(&["switchboard.kept_secs=3"]), async |world| {
-        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let [alice, bob, carol] = people(world, ["alice", "bob", "carol"], &[]).await?;
         let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
         let (_chat, unread) = says((&mut at_alice, &alice), (&mut at_bob, &bob), "are you there?").await?;
         // Lost while bob is signed in: he is rung at once.
@@ -85,10 +105,21 @@ async fn a_ring_that_nobody_answers_comes_again_at_the_next_sign_in() -> Result<
         let refused = late.request("ANS", &format!("{bob} {} {}", ring.token(4), ring.token(1))).await?;
         ensure!(refused.verb() == "911", "{:?}", refused.tokens);
         ensure!(!is_rung(&mut at_bob, QUIET).await, "rung once more");
+        // What is heard of now is brought, but for alice's.
+        let mut at_carol = sign_in(world, &carol).await?;
+        let (_, of_alice) = says((&mut at_alice, &alice), (&mut at_bob, &bob), "and now?").await?;
+        let (_, of_carol) = says((&mut at_carol, &carol), (&mut at_bob, &bob), "I am here").await?;
+        of_alice.reset()?;
+        of_carol.reset()?;
+        let mut chat = answered(&mut at_bob, &bob, &carol).await?;
+        hears(&mut chat, &["I am here"]).await?;
+        ensure!(!is_rung(&mut at_bob, QUIET).await, "rung for who was not answered");
+        chat.raw(b"OUT\r\n").await?;
+        soon(chat.rest()).await?;
         drop(at_bob);
         let mut at_bob = sign_in(world, &bob).await?;
         let mut chat = answered(&mut at_bob, &bob, &alice).await?;
-        hears(&mut chat, &["are you there?"]).await?;
+        hears(&mut chat, &["are you there?", "and now?"]).await?;
         is_delivered(world, &bob, at_bob, chat).await
     })
     .await
@@ -99,7 +130,7 @@ async fn what_a_dead_switchboard_has_left_reaches_those_who_are_signed_in() -> R
     play(one_of_each(&[]), async |world| {
         let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
         let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
-        let _sides = says((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
+        let _sides = says_unheard((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
         world.kill("switchboard-1").await?;
         world.restart("switchboard-1").await?;
         world.ready().await?;
@@ -114,8 +145,7 @@ async fn another_switchboard_brings_what_a_dead_one_has_left() -> Result<()> {
     play(Plan { switchboard: 2, ..one_of_each(&[]) }, async |world| {
         let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
         let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
-        let opening = client::open_chat((&mut at_alice, &alice), (&mut at_bob, &bob));
-        let (mut chat, _unread) = soon(opening).await?;
+        let _sides = says_unheard((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
         let mut dead = None;
         for name in ["switchboard-1", "switchboard-2"] {
             if metric(world.process(name)?, "monarch_switchboard_participants").await? == 2 {
@@ -123,12 +153,35 @@ async fn another_switchboard_brings_what_a_dead_one_has_left() -> Result<()> {
             }
         }
         let dead = dead.context("nobody has the conversation")?;
-        // It dies before it can take what bob's kernel confirms for read.
-        acknowledged(&mut chat, "before it died").await?;
         world.kill(dead).await?;
         let mut chat = answered(&mut at_bob, &bob, &alice).await?;
         hears(&mut chat, &["before it died"]).await?;
         is_delivered(world, &bob, at_bob, chat).await
+    })
+    .await
+}
+
+/// Gossip alone would take the switchboard on the other side for dead: it serves people there, and what they have not read
+/// is theirs to read. When it dies nothing that was acknowledged is lost, and nothing comes twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_switchboard_behind_a_partition_keeps_what_it_has_until_it_dies() -> Result<()> {
+    let plan = Plan { notification: 2, switchboard: 2, partitioned: true, ..one_of_each(&[]) };
+    play(plan, async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let there = "notification-2";
+        let (mut at_alice, mut at_bob) =
+            (sign_in_at(world, there, &alice).await?, sign_in_at(world, there, &bob).await?);
+        let (mut chat, _unread) = says_unheard((&mut at_alice, &alice), (&mut at_bob, &bob), "one").await?;
+        let mut here = sign_in(world, &bob).await?;
+        // Longer than gossip's word would take.
+        ensure!(!is_rung(&mut here, Duration::from_secs(11)).await, "rung for what a living switchboard has");
+        acknowledged(&mut chat, "two").await?;
+        world.kill("switchboard-2").await?;
+        // Nobody tells of the death: a session asks again after half a minute at the latest here.
+        let ring = timeout(Duration::from_secs(60), here.expect("RNG")).await.context("no ring")??;
+        let mut chat = soon(client::answer(&ring, &bob)).await?;
+        hears(&mut chat, &["one", "two"]).await?;
+        is_delivered(world, &bob, here, chat).await
     })
     .await
 }

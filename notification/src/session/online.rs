@@ -182,8 +182,8 @@ impl<'a, T: Transport> Online<'a, T> {
             Item::Notice(Notice::Bulletin(bulletin)) => {
                 self.session.bulletin(&bulletin, &self.services.config, &mut out);
             }
-            Item::Notice(Notice::PickedUp { epoch, complete }) => {
-                self.session.picked_up(epoch, complete, Instant::now().into_std());
+            Item::Notice(Notice::PickedUp { epoch, complete, unanswered }) => {
+                self.session.picked_up(epoch, complete, unanswered, Instant::now().into_std());
             }
             Item::AskedForKept(asked) => self.session.asked_for_kept(asked, Instant::now().into_std()),
             Item::SwitchboardLost { node, generation, after } => {
@@ -235,8 +235,8 @@ impl<'a, T: Transport> Online<'a, T> {
     /// Somebody else asks, since the session has its client to serve.
     fn ask_for_kept(&self) {
         let (who, epoch) = (self.session.passport.clone(), self.session.here.epoch);
-        let known = self.session.picked_up_by().cloned();
-        self.services.shutdown.spawn(pickup::ask(Arc::clone(self.services), who, epoch, known));
+        let (known, unanswered) = (self.session.picked_up_by().cloned(), self.session.unanswered().to_vec());
+        self.services.shutdown.spawn(pickup::ask(Arc::clone(self.services), who, epoch, known, unanswered));
     }
 
     /// Carries out what the session wants done.

@@ -16,6 +16,8 @@ use crate::services::Services;
 
 /// The pauses before a session asks again after a failure, the first and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+/// After so many senders in whose names the client was rung in vain it takes no kept messages before its next sign-in.
+const MOST_UNANSWERED: usize = 32;
 /// How long a switchboard may take to say that it serves.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -35,6 +37,9 @@ pub(crate) struct PickUp {
     overtaken: bool,
     /// The switchboard that served last.
     known: Option<Life>,
+    /// Senders in whose names the client was rung in vain: what they have sent waits for the next sign-in, whatever is heard
+    /// of meanwhile.
+    unanswered: Vec<Passport>,
     failures: u32,
 }
 
@@ -73,13 +78,14 @@ impl PickUp {
 
     /// When to ask, if ever.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.due
+        self.due.filter(|_| self.unanswered.len() < MOST_UNANSWERED)
     }
 
     /// Whether to ask now. It is under way then.
     pub(super) fn begins(&mut self, now: Instant) -> bool {
-        let begins = self.due.take_if(|due| *due <= now).is_some();
+        let begins = self.deadline().is_some_and(|due| due <= now);
         if begins {
+            self.due = None;
             (self.state, self.again, self.overtaken) = (State::Asking, false, false);
         }
         begins
@@ -117,7 +123,12 @@ impl PickUp {
     }
 
     /// The switchboard has ended, or something is left after all.
-    pub(super) fn served(&mut self, complete: bool, now: Instant) {
+    pub(super) fn served(&mut self, complete: bool, unanswered: Vec<Passport>, now: Instant) {
+        for sender in unanswered {
+            if self.unanswered.len() < MOST_UNANSWERED && !self.unanswered.contains(&sender) {
+                self.unanswered.push(sender);
+            }
+        }
         match self.state {
             State::Served => self.end(complete, now),
             State::Asking => self.overtaken |= !complete,
@@ -147,9 +158,9 @@ impl Session {
     }
 
     /// The switchboard has brought what was kept, if this session is the one that had asked.
-    pub(crate) fn picked_up(&mut self, epoch: Epoch, complete: bool, now: Instant) {
+    pub(crate) fn picked_up(&mut self, epoch: Epoch, complete: bool, unanswered: Vec<Passport>, now: Instant) {
         if epoch == self.here.epoch {
-            self.pick_up.served(complete, now);
+            self.pick_up.served(complete, unanswered, now);
         }
     }
 
@@ -162,13 +173,24 @@ impl Session {
     pub(crate) fn picked_up_by(&self) -> Option<&(NodeId, Generation)> {
         self.pick_up.known.as_ref()
     }
+
+    /// Senders in whose names the client was rung in vain.
+    pub(crate) fn unanswered(&self) -> &[Passport] {
+        &self.pick_up.unanswered
+    }
 }
 
 /// Finds out whether something was kept and who brings it, and puts the answer into the session's mailbox.
-pub(super) async fn ask(services: Arc<Services>, who: Passport, epoch: Epoch, known: Option<Life>) {
+pub(super) async fn ask(
+    services: Arc<Services>,
+    who: Passport,
+    epoch: Epoch,
+    known: Option<Life>,
+    unanswered: Vec<Passport>,
+) {
     let asked = match is_kept(&services, &who).await {
         Ok(false) => Asked::Nothing,
-        Ok(true) => find(&services, &who, epoch, known).await,
+        Ok(true) => find(&services, &who, Notice::PickUp { epoch, unanswered }, known).await,
         Err(error) => {
             tracing::warn!(%who, %error, "can't see whether messages were kept");
             Asked::Failed
@@ -187,13 +209,13 @@ async fn is_kept(services: &Services, who: &Passport) -> Result<bool, StoreError
     if services.store.participations(who).await?.iter().any(waits) {
         return Ok(true);
     }
-    Ok(!services.store.inbox(who, 1).await?.is_empty())
+    Ok(!services.store.inbox(who, None, 1).await?.messages.is_empty())
 }
 
-async fn find(services: &Services, who: &Passport, epoch: Epoch, known: Option<Life>) -> Asked {
+async fn find(services: &Services, who: &Passport, pick_up: Notice, known: Option<Life>) -> Asked {
     let view = services.view();
     let Some(node) = choose(&view, known.as_ref(), services.random_u64()) else { return Asked::Failed };
-    match services.cluster.hand(node, who, Notice::PickUp { epoch }, PATIENCE).await {
+    match services.cluster.hand(node, who, pick_up, PATIENCE).await {
         Outcome::Accepted => Asked::Of(node.id.clone(), node.generation),
         Outcome::Unknown => Asked::Perhaps(node.id.clone(), node.generation),
         Outcome::Refused | Outcome::NotHere => Asked::Failed,
@@ -226,12 +248,12 @@ mod tests {
         assert!(pick_up.begins(now) && !pick_up.begins(now));
         pick_up.want(now);
         assert_eq!(pick_up.deadline(), None, "after what is under way");
-        pick_up.served(false, now);
+        pick_up.served(false, Vec::new(), now);
         pick_up.asked(of(life()), now);
         assert!(pick_up.begins(now), "though it serves: the word of its end may have been lost");
         pick_up.asked(of(life()), now);
         assert_eq!(pick_up.deadline(), None);
-        pick_up.served(true, now);
+        pick_up.served(true, Vec::new(), now);
         pick_up.want(now);
         assert!(pick_up.begins(now));
         pick_up.asked(Asked::Nothing, now);
@@ -260,15 +282,15 @@ mod tests {
         pick_up.want(now);
         assert!(pick_up.begins(now));
         // It overtakes the answer.
-        pick_up.served(false, now);
+        pick_up.served(false, Vec::new(), now);
         pick_up.asked(of(life()), now);
         assert_eq!(pick_up.deadline(), later);
         assert!(pick_up.begins(now + PAUSES.0));
         pick_up.asked(of(life()), now);
-        pick_up.served(true, now);
+        pick_up.served(true, Vec::new(), now);
         assert_eq!(pick_up.deadline(), None);
         // It comes when all was thought to be done.
-        pick_up.served(false, now);
+        pick_up.served(false, Vec::new(), now);
         assert_eq!(pick_up.deadline(), later);
     }
 
@@ -292,5 +314,22 @@ mod tests {
         pick_up.asked(of(life()), now);
         pick_up.lost(&life(), now);
         assert!(pick_up.begins(now) && pick_up.known.is_none());
+    }
+
+    #[test]
+    fn who_was_not_answered_is_known_for_the_whole_session() {
+        let sender = |number: usize| Passport::parse(&format!("{number}@example.com")).unwrap();
+        let (mut pick_up, now) = (PickUp::default(), Instant::now());
+        for number in 0..MOST_UNANSWERED {
+            pick_up.want(now);
+            assert!(pick_up.begins(now), "{number}");
+            pick_up.asked(of(life()), now);
+            pick_up.served(true, vec![sender(0), sender(number)], now);
+            assert_eq!(pick_up.unanswered.len(), number + 1);
+        }
+        pick_up.want(now);
+        pick_up.served(false, vec![sender(MOST_UNANSWERED)], now);
+        assert_eq!((pick_up.deadline(), pick_up.begins(now)), (None, false), "nobody is there");
+        assert_eq!(pick_up.unanswered.len(), MOST_UNANSWERED);
     }
 }

@@ -4,10 +4,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::model::{ChannelId, ClaimId, InboxId, MessageId, ParticipationId, Passport, Roster};
+use common::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};
 use common::store::{
-    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
-    InboxMessage, NewAccount, Page, Participation, Result, SharedStore, Store, StoreError, StoredMessage,
+    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
+    HistoryWrite, InboxMessage, InboxPage, NewAccount, Page, Participation, Result, SharedStore, Store,
+    StoreError, StoredMessage,
 };
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -112,6 +113,9 @@ moody! {
     ) -> ();
     remove_participation(who: &Passport, participation: ParticipationId) -> ();
     put_in_inbox(who: &Passport, message: InboxMessage) -> ();
-    inbox(who: &Passport, limit: usize) -> Vec<InboxMessage>;
+    inbox(who: &Passport, after: Option<InboxId>, limit: usize) -> InboxPage;
     set_inbox_watermark(who: &Passport, id: InboxId) -> ();
+    inbox_watermark(who: &Passport) -> Option<InboxId>;
+    beat(node: &NodeId, heart: Heartbeat) -> ();
+    heartbeat(node: &NodeId) -> Option<Heartbeat>;
 }

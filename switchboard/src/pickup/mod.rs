@@ -8,27 +8,30 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `plan` | reading a bounded part of what was kept |
+//! | `desk` | where it is asked for |
+//! | `plan`, `row`, `shelf` | reading a bounded part of what was kept |
 //! | `lives` | which switchboards are dead |
 //! | `ledger` | what has become of each message, and which cursors follow from that |
 //! | `room` | the conversation with one sender's messages |
 //! | `timeline` | the lines that say when they were said |
 
+mod desk;
 mod ledger;
 mod lives;
 mod plan;
 mod room;
+mod row;
+mod shelf;
 #[cfg(test)]
 mod tests;
 mod timeline;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use common::cluster::{Deliver, Node, Notice, Outcome};
-use common::model::{Bulletin, Endpoint, Epoch, ParticipationId, Passport};
+use common::cluster::Node;
+use common::model::{Epoch, ParticipationId, Passport};
 use common::store::StoreError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
@@ -37,16 +40,20 @@ use uuid::Uuid;
 use crate::board::Board;
 use crate::handing::Progress;
 use ledger::{Ledger, Write};
-use lives::Lives;
 use plan::Plan;
 use room::Met;
+use shelf::Shelf;
 
-pub(crate) use lives::Life;
+pub(crate) use desk::Desk;
+pub(crate) use lives::{Life, Lives};
 
-/// Principals who are served at once. Each holds at most about 600 KiB of messages.
+/// Principals who are served at once. Each holds a plan of at most 320 KiB ([`Budget::BYTES`](shelf::Budget::BYTES) and one
+/// message), all of them 160 MiB. What is handed over lies in the mailboxes and queues that any client has.
 const AT_ONCE: usize = 512;
-/// After so many rings that nobody has answered the rest waits for the next sign-in as well: a client that is mute must not
-/// keep its place for as long as it has senders.
+/// Pages of the store that are looked through at once: a little over 4 MiB each at most, 33 MiB together.
+const PAGES: usize = 8;
+/// After so many rings in vain the rest waits until it is asked for anew: a client that is mute must not keep its place for
+/// as long as it has senders.
 const MOST_SILENT: usize = 3;
 /// Plans for one principal in a row; then it is the others' turn.
 const MOST_PLANS: usize = 100;
@@ -59,6 +66,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Pickups {
     served: Mutex<HashMap<Passport, Arc<Pickup>>>,
     places: Arc<Semaphore>,
+    pages: Semaphore,
     lives: Lives,
     patience: Duration,
 }
@@ -79,6 +87,8 @@ struct State {
     ledger: Ledger,
     /// The session that is served.
     epoch: Epoch,
+    /// Senders in whose name this session was rung in vain: they wait for the next one.
+    unanswered: BTreeSet<Passport>,
     running: bool,
     /// It has asked again meanwhile.
     again: bool,
@@ -90,7 +100,13 @@ impl Pickups {
     /// `patience`: how long a client may take to answer a ring.
     pub(crate) fn new(patience: Duration) -> Self {
         let places = Arc::new(Semaphore::new(AT_ONCE));
-        Self { served: Mutex::default(), places, lives: Lives::default(), patience }
+        let pages = Semaphore::new(PAGES);
+        Self { served: Mutex::default(), places, pages, lives: Lives::default(), patience }
+    }
+
+    /// Which switchboards are dead.
+    pub(crate) fn lives(&self) -> &Lives {
+        &self.lives
     }
 
     fn patience(&self) -> Duration {
@@ -106,8 +122,9 @@ impl Pickups {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to serve a session, or has whoever serves it already look once more. False if too many are served.
-    fn begin(&self, board: &Arc<Board>, who: &Passport, epoch: Epoch) -> bool {
+    /// Begins to serve a session, or has whoever serves it already look once more. `unanswered`: in whose names it was rung
+    /// in vain. False if too many are served.
+    fn begin(&self, board: &Arc<Board>, who: &Passport, epoch: Epoch, unanswered: Vec<Passport>) -> bool {
         let mut served = self.lock();
         let pickup = served.entry(who.clone()).or_insert_with(|| Pickup::new(who, epoch));
         let pickup = Arc::clone(pickup);
@@ -117,7 +134,8 @@ impl Pickups {
             return true;
         }
         if state.running {
-            (state.epoch, state.again) = (epoch, true);
+            state.is_for(epoch, unanswered);
+            state.again = true;
             pickup.changed.notify_waiters();
             return true;
         }
@@ -126,7 +144,8 @@ impl Pickups {
             Self::forget(&mut served, &pickup);
             return false;
         };
-        (state.epoch, state.running) = (epoch, true);
+        state.is_for(epoch, unanswered);
+        state.running = true;
         drop(state);
         board.shutdown.spawn(run(Arc::clone(board), pickup, place));
         true
@@ -153,20 +172,33 @@ async fn run(board: Arc<Board>, pickup: Arc<Pickup>, place: OwnedSemaphorePermit
         let mut state = pickup.lock();
         let goes_on = state.again && !board.shutdown.has_begun();
         state.running = goes_on;
+        let unanswered = state.unanswered.iter().cloned().collect();
         drop(state);
         if !goes_on {
             Pickups::forget(&mut served, &pickup);
             drop(served);
-            board.peers.picked_up(&pickup.who, epoch, complete);
+            board.peers.picked_up(&pickup.who, epoch, complete, unanswered);
             break;
         }
     }
     drop(place);
 }
 
+impl State {
+    /// That session is served from now on.
+    fn is_for(&mut self, epoch: Epoch, unanswered: Vec<Passport>) {
+        if self.epoch != epoch {
+            self.unanswered.clear();
+        }
+        self.epoch = epoch;
+        self.unanswered.extend(unanswered);
+    }
+}
+
 impl Pickup {
     fn new(who: &Passport, epoch: Epoch) -> Arc<Self> {
-        let state = State { ledger: Ledger::default(), epoch, running: false, again: false, open: 0 };
+        let (ledger, unanswered) = (Ledger::default(), BTreeSet::new());
+        let state = State { ledger, epoch, unanswered, running: false, again: false, open: 0 };
         Arc::new(Self {
             who: who.clone(),
             state: Mutex::new(state),
@@ -200,23 +232,32 @@ impl Pickup {
 
     /// Brings what was kept until nothing is left. False if there is reason to ask again.
     async fn serve(self: &Arc<Self>, board: &Arc<Board>, epoch: Epoch) -> Result<bool, StoreError> {
-        let (mut silent, mut after, mut earlier) = (HashSet::new(), None, None::<Duration>);
+        let (mut in_vain, mut is_passed, mut is_cut_off) = (0, false, false);
+        let (mut after, mut earlier) = (None, None::<Duration>);
         for _ in 0..MOST_PLANS {
             let mut plan = self.read(board, after.take()).await?;
+            is_cut_off |= plan.is_cut_off;
             let mut moved = self.settle(board).await;
             for (sender, letters) in plan.by_sender() {
-                if silent.contains(&sender) {
+                if self.lock().unanswered.contains(&sender) {
+                    is_passed = true;
                     continue;
                 }
                 tracing::debug!(who = %self.who, count = letters.len(), "brings kept messages");
-                match room::bring(board, self, epoch, &sender, letters).await {
-                    Met::Came => moved = true,
-                    Met::NoAnswer if silent.len() + 1 >= MOST_SILENT => return Ok(true),
-                    Met::NoAnswer => _ = silent.insert(sender),
-                    Met::Failed => return Ok(false),
-                }
+                let met = room::bring(board, self, epoch, &sender, letters).await;
                 if self.lock().epoch != epoch || board.shutdown.has_begun() {
                     return Ok(false);
+                }
+                match met {
+                    Met::Came => moved = true,
+                    Met::NoAnswer => {
+                        (in_vain, is_passed) = (in_vain + 1, true);
+                        self.lock().unanswered.insert(sender);
+                        if in_vain == MOST_SILENT {
+                            return Ok(!is_cut_off);
+                        }
+                    }
+                    Met::Failed => return Ok(false),
                 }
             }
             let wait = earlier.take().into_iter().chain(plan.wait).min();
@@ -230,7 +271,7 @@ impl Pickup {
                     () = self.is_not_for(epoch) => return Ok(false),
                     () = board.shutdown.begun() => return Ok(false),
                 },
-                None => return Ok(!plan.more || !silent.is_empty()),
+                None => return Ok(!is_cut_off && (!plan.more || is_passed)),
             }
         }
         Ok(false)
@@ -243,7 +284,8 @@ impl Pickup {
             board.pickups.lives.judge(life, &row.switchboard, row.generation)
         };
         let is_known = |id| self.lock().ledger.has(id);
-        let mut plan = plan::read(&*board.store, &self.who, after, left, is_known).await?;
+        let shelf = Shelf { store: &*board.store, places: &board.pickups.pages };
+        let mut plan = plan::read(&shelf, &self.who, after, left, is_known).await?;
         let mut state = self.lock();
         state.ledger.take(std::mem::take(&mut plan.lines));
         state.ledger.done(&plan.passed_over);
@@ -327,45 +369,12 @@ async fn follow(
     state.ledger.back(&rest);
     state.open -= 1;
     let later = (!rest.is_empty() && state.epoch > epoch).then_some(state.epoch);
+    let unanswered: Vec<_> = state.unanswered.iter().cloned().collect();
     drop(state);
     Pickups::forget(&mut served, &pickup);
     drop(served);
     if let Some(later) = later {
         // The recipient has signed in anew meanwhile, and was told that nothing more waits.
-        board.peers.picked_up(&pickup.who, later, false);
-    }
-}
-
-/// Where other nodes ask for what was kept. It is there before the switchboard that it belongs to.
-#[derive(Default)]
-pub(crate) struct Desk(OnceLock<Weak<Board>>);
-
-impl Desk {
-    /// From now on requests are served.
-    pub(crate) fn open(&self, board: &Arc<Board>) {
-        // Opened once.
-        let _ = self.0.set(Arc::downgrade(board));
-    }
-}
-
-#[async_trait]
-impl Deliver for Desk {
-    async fn deliver(&self, to: &Passport, _: Option<Epoch>, notice: Notice) -> Outcome {
-        let Notice::PickUp { epoch } = notice else { return Outcome::NotHere };
-        let Some(board) = self.0.get().and_then(Weak::upgrade) else { return Outcome::Unknown };
-        let takes = !board.shutdown.has_begun() && board.pickups.begin(&board, to, epoch);
-        if takes { Outcome::Accepted } else { Outcome::Refused }
-    }
-
-    fn displaced(&self, _: &Passport, _: Endpoint, _: Epoch) {}
-
-    fn sessions(&self) -> Vec<(Passport, Endpoint, Epoch)> {
-        Vec::new()
-    }
-
-    fn reannounce(&self, _: &Passport, _: Epoch) {}
-
-    async fn broadcast(&self, _: Bulletin) -> u64 {
-        0
+        board.peers.picked_up(&pickup.who, later, false, unanswered);
     }
 }

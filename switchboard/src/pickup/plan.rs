@@ -1,16 +1,18 @@
 //! Reading what was kept for a principal: a bounded part of it at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::clock::{made_ms, wall_ms};
 use common::model::{InboxId, MessageId, ParticipationId, Passport, Roster};
-use common::store::{Cursor, InboxMessage, KEPT_FOR, Participation, Result, SETTLED_AFTER, Store};
+use common::store::{InboxMessage, KEPT_FOR, Participation, Result, SETTLED_AFTER};
 use uuid::Uuid;
 
 use super::ledger::{Line, Reading};
 use super::lives::Left;
+use super::row;
+use super::shelf::{Budget, Shelf};
 
 /// A message that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,17 @@ pub(super) struct Letter {
     pub(super) made_ms: u64,
     pub(super) sender: Passport,
     pub(super) payload: Bytes,
+}
+
+impl Letter {
+    /// What a letter takes up besides its payload, at most about: its place here, its sender's name, the line with its time,
+    /// and what is written before it.
+    const OVERHEAD: usize = 512;
+
+    /// What it takes up, in bytes.
+    pub(super) fn cost(&self) -> usize {
+        Self::OVERHEAD + self.payload.len()
+    }
 }
 
 /// A part of what was kept.
@@ -34,7 +47,9 @@ pub(super) struct Plan {
     pub(super) wait: Option<Duration>,
     /// There is more.
     pub(super) more: bool,
-    /// The last participation that was looked at, where there are others behind it.
+    /// There are participations of a switchboard that is cut off: nobody will tell when it comes back or dies.
+    pub(super) is_cut_off: bool,
+    /// The last participation that was looked at, where there are others behind it, or the inbox was not looked at.
     pub(super) cut: Option<ParticipationId>,
 }
 
@@ -51,63 +66,39 @@ impl Plan {
         senders
     }
 
-    fn wait_for(&mut self, time: Duration) {
+    pub(super) fn wait_for(&mut self, time: Duration) {
         self.wait = Some(self.wait.map_or(time, |wait| wait.min(time)));
     }
 }
 
-/// What one reading may take.
-struct Budget {
-    messages: usize,
-    bytes: usize,
-    pages: usize,
-}
-
-impl Budget {
-    fn is_used_up(&self) -> bool {
-        self.messages == 0 || self.bytes == 0 || self.pages == 0
-    }
-
-    fn take(&mut self, bytes: usize) {
-        self.messages = self.messages.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-}
-
-impl Default for Budget {
-    fn default() -> Self {
-        Self { messages: 512, bytes: 256 * 1024, pages: 64 }
-    }
-}
-
-/// Messages of a channel that are read at a time.
-const PAGE: usize = 64;
-/// Messages of the inbox that are read at a time.
-const INBOX: usize = 128;
-/// What is left of a switchboard that gossip has merely lost goes so long after the participation began: by then nothing
-/// in it is delivered any more.
+/// What is left of a switchboard that gossip and store have merely lost goes so long after the participation began: by then
+/// nothing in it is delivered any more.
 const FORGOTTEN: Duration = Duration::from_secs(31 * 24 * 60 * 60);
 
-/// Reads what waits for `who`, in participations behind `after`. `left` says whether a participation that is not closed may
-/// be picked up, and `is_known` whether a message was handed over already.
+/// Reads what waits for `who`, in participations behind `after` and then in the inbox. `left` says whether a participation
+/// that is not closed may be picked up, and `is_known` whether a message was handed over already.
 ///
 /// # Errors
 /// When the store can't be read.
 pub(super) async fn read(
-    store: &dyn Store,
+    shelf: &Shelf<'_>,
     who: &Passport,
     after: Option<ParticipationId>,
     left: impl Fn(&Participation) -> Left,
     is_known: impl Fn(Uuid) -> bool,
 ) -> Result<Plan> {
     let (mut plan, mut budget) = (Plan::default(), Budget::default());
-    let mut rows = store.participations(who).await?;
+    let mut rows = shelf.store.participations(who).await?;
     rows.sort_by_key(|row| row.id);
     let mut looked_at = None;
     for row in rows.into_iter().filter(|row| Some(row.id) > after) {
         let left = if row.closed { Left::ForGood } else { left(&row) };
         let goes = match left {
             Left::No => continue,
+            Left::CutOff => {
+                plan.is_cut_off = true;
+                continue;
+            }
             Left::NotYet(time) => {
                 plan.wait_for(time);
                 continue;
@@ -116,18 +107,21 @@ pub(super) async fn read(
             Left::Probably => is_older(row.id.0, FORGOTTEN),
         };
         if budget.is_used_up() {
-            (plan.more, plan.cut) = (true, looked_at);
             break;
         }
         looked_at = Some(row.id);
         // It may be alive, and still write what is older than this moment.
         let settled_only = left == Left::Probably;
-        read_row(store, &row, goes, settled_only, &mut budget, &is_known, &mut plan).await?;
+        row::read(shelf, &row, (goes, settled_only), &mut budget, &is_known, &mut plan).await?;
     }
-    read_inbox(store, who, &is_known, &mut plan).await?;
+    if budget.is_used_up() {
+        (plan.more, plan.cut) = (true, looked_at);
+    } else {
+        read_inbox(shelf, who, &mut budget, &is_known, &mut plan).await?;
+    }
     if !plan.letters.is_empty() {
         // It has one, since somebody is signed in.
-        if let Some(roster) = store.roster(who).await? {
+        if let Some(roster) = shelf.store.roster(who).await? {
             plan.sort_out(who, &roster);
         } else {
             plan.letters.clear();
@@ -136,93 +130,53 @@ pub(super) async fn read(
     Ok(plan)
 }
 
-async fn read_row(
-    store: &dyn Store,
-    row: &Participation,
-    goes: bool,
-    settled_only: bool,
+async fn read_inbox(
+    shelf: &Shelf<'_>,
+    who: &Passport,
     budget: &mut Budget,
     is_known: &impl Fn(Uuid) -> bool,
     plan: &mut Plan,
 ) -> Result<()> {
-    // Ids of one switchboard rise: nothing that was said in the participation is older than its own.
-    let cursors = [row.live_cursor, row.offline_cursor].into_iter().flatten();
-    let start = cursors.fold(row.id.0, |start, cursor| start.max(cursor.0));
-    let (mut found, mut seen) = (BTreeMap::new(), None::<Uuid>);
-    for channel in &row.channels {
-        let (mut cursor, mut last) = (Cursor::behind(MessageId(start)), start);
-        // Each channel is read a little: otherwise a row with a full one would stay where it is for ever.
-        let mut is_begun = false;
-        let whole = 'channel: loop {
-            if is_begun && budget.is_used_up() {
-                break false;
-            }
-            let page = store.read(*channel, Some(&cursor), PAGE).await?;
-            (is_begun, budget.pages) = (true, budget.pages.saturating_sub(1));
-            for message in page.messages {
-                if settled_only && let Some(left) = settles_in(message.id) {
-                    plan.wait_for(left);
-                    break 'channel false;
-                }
-                last = last.max(message.id.0);
-                if message.conversation != row.conversation || !message.meant_for.contains(&row.id) {
-                    continue;
-                }
-                let id = message.id.0;
-                let letter = (!is_known(id)).then(|| {
-                    budget.take(message.payload.len());
-                    Letter { id, made_ms: made_ms(message.id), sender: message.sender, payload: message.payload }
-                });
-                found.insert(id, letter);
-            }
-            if !page.more {
-                break true;
-            }
-            cursor = page.cursor;
-        };
-        if !whole {
-            seen = Some(seen.map_or(last, |seen| seen.min(last)));
-        }
-    }
-    plan.more |= seen.is_some();
-    if seen == Some(start) {
-        return Ok(());
-    }
-    // Of several channels only what is below the place where the shortest reading ended is whole.
-    if let Some(seen) = seen {
-        found.retain(|id, _| *id <= seen);
-    }
-    let waiting = found.keys().copied().collect();
-    plan.lines.push(Reading { line: Line::Participation(row.id), waiting, seen, goes });
-    plan.letters.extend(found.into_values().flatten());
-    Ok(())
-}
-
-async fn read_inbox(
-    store: &dyn Store,
-    who: &Passport,
-    is_known: &impl Fn(Uuid) -> bool,
-    plan: &mut Plan,
-) -> Result<()> {
-    let inbox = store.inbox(who, INBOX).await?;
-    plan.more |= inbox.len() == INBOX;
-    let (mut waiting, now) = (VecDeque::new(), wall_ms());
+    let (mut waiting, mut after, mut together, now) = (VecDeque::new(), None, None, wall_ms());
     let age = |message: &InboxMessage| Duration::from_millis(now.saturating_sub(message.id.made_ms()));
-    // What was sent in one go is brought in one go.
-    let is_under_way = inbox.first().is_some_and(|first| age(first) <= 2 * SETTLED_AFTER);
-    let youngest = inbox.last().map(age).filter(|age| is_under_way && *age <= SETTLED_AFTER);
-    for message in inbox {
-        let age = youngest.unwrap_or_else(|| age(&message));
-        if age <= SETTLED_AFTER {
-            // The watermark must not pass it yet, since another may still be put in before it.
-            plan.wait_for(SETTLED_AFTER.saturating_sub(age) + Duration::from_millis(1));
+    let mut is_first = true;
+    'pages: loop {
+        let held = shelf.inbox(who, after, budget).await?;
+        let page = held.page;
+        if after.is_none() {
+            // What was sent in one go is brought in one go.
+            let is_under_way = page.messages.first().is_some_and(|first| age(first) <= 2 * SETTLED_AFTER);
+            together = page.messages.last().map(age).filter(|age| is_under_way && *age <= SETTLED_AFTER);
+        }
+        for message in page.messages {
+            let age = together.unwrap_or_else(|| age(&message));
+            if age <= SETTLED_AFTER {
+                // The watermark must not pass it yet, since another may still be put in before it.
+                plan.wait_for(SETTLED_AFTER.saturating_sub(age) + Duration::from_millis(1));
+                break 'pages;
+            }
+            let InboxId(id) = message.id;
+            if !is_known(id) {
+                let made_ms = made_ms(message.message);
+                let letter = Letter { id, made_ms, sender: message.sender, payload: message.payload };
+                // Of what can be read at all, one is taken: whatever its size.
+                if !is_first && !budget.has_room_for(letter.cost()) {
+                    plan.more = true;
+                    break 'pages;
+                }
+                is_first = false;
+                budget.take(1, letter.cost());
+                plan.letters.push(letter);
+            }
+            waiting.push_back(id);
+            after = Some(message.id);
+        }
+        if !page.more {
             break;
         }
-        let InboxId(id) = message.id;
-        waiting.push_back(id);
-        if !is_known(id) {
-            let made_ms = made_ms(message.message);
-            plan.letters.push(Letter { id, made_ms, sender: message.sender, payload: message.payload });
+        if budget.is_used_up() {
+            plan.more = true;
+            break;
         }
     }
     if !waiting.is_empty() {
@@ -246,12 +200,6 @@ impl Plan {
         self.letters.sort_by_key(|letter| (letter.made_ms, letter.id));
         self.passed_over = unwanted.into_iter().map(|letter| letter.id).collect();
     }
-}
-
-/// How long something older than the message may still appear; nothing: it can't.
-fn settles_in(id: MessageId) -> Option<Duration> {
-    let age = Duration::from_millis(wall_ms().saturating_sub(made_ms(id)));
-    (age <= SETTLED_AFTER).then(|| SETTLED_AFTER.saturating_sub(age) + Duration::from_millis(1))
 }
 
 fn is_older(id: Uuid, age: Duration) -> bool {

@@ -67,14 +67,12 @@ pub(super) async fn bring(
         tracing::debug!(?invited, "takes no kept messages now");
         return Met::Failed;
     }
-    if !ghost.meets(pickup, epoch).await {
-        return Met::NoAnswer;
-    }
+    let Some(listener) = ghost.meets(pickup, epoch).await else { return Met::NoAnswer };
     let mut items = Items::new(&Speaker::new(sender, &name), letters);
     let (told, progress) = watch::channel(Progress::default());
     let ids = std::mem::take(&mut items.ids);
     pickup.follow(board, ids, progress.clone());
-    ghost.hand_over(&pickup.who, &items.spoken, told, progress).await;
+    ghost.hand_over(listener, &items.spoken, told, progress).await;
     Met::Came
 }
 
@@ -148,28 +146,30 @@ impl Ghost {
         Some(Self { board: Arc::clone(board), conversation, participation, mailbox })
     }
 
-    /// Waits for the recipient. False if it does not come in time, or another session of it asks meanwhile.
-    async fn meets(&mut self, pickup: &Pickup, epoch: Epoch) -> bool {
+    /// Waits for the recipient. Nothing if it does not come in time, or another session of it asks meanwhile.
+    async fn meets(&mut self, pickup: &Pickup, epoch: Epoch) -> Option<ParticipationId> {
         let deadline = Instant::now() + self.board.pickups.patience();
-        while !self.conversation.has(&pickup.who) {
+        loop {
+            if let Some(participation) = self.conversation.participation_of(&pickup.who) {
+                return Some(participation);
+            }
             tokio::select! {
                 item = self.mailbox.recv() => match item {
-                    Some(Push::Close(_)) | None => return false,
+                    Some(Push::Close(_)) | None => return None,
                     Some(_) => {}
                 },
-                () = pickup.is_not_for(epoch) => return false,
-                () = sleep_until(deadline) => return false,
-                () = self.board.shutdown.begun() => return false,
+                () = pickup.is_not_for(epoch) => return None,
+                () = sleep_until(deadline) => return None,
+                () = self.board.shutdown.begun() => return None,
             }
         }
-        true
     }
 
     /// Puts all into the recipient's mailbox, no more at a time than [`WINDOW`], and returns when it has confirmed them, or
     /// will not.
     async fn hand_over(
         &mut self,
-        to: &Passport,
+        to: ParticipationId,
         spoken: &[Spoken],
         told: watch::Sender<Progress>,
         mut progress: watch::Receiver<Progress>,

@@ -1,5 +1,9 @@
 //! What was kept, brought through transports in memory.
 
+mod bounds;
+mod lives;
+mod unanswered;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,7 +14,6 @@ use common::model::{
 use common::store::{HistoryWrite, InboxMessage, MessageKind, Participation, StoredMessage};
 use uuid::Uuid;
 
-use super::Life;
 use crate::testing::{Asked, Client, World, passport, payload};
 
 const TEXT: &str = "text/plain; charset=UTF-8";
@@ -24,11 +27,15 @@ fn row(world: &World, who: &str, generation: u64, closed: bool) -> Participation
         conversation: ConversationId(world.board.clock.uuid()),
         switchboard: NodeId::parse("sb-9").unwrap(),
         generation: Generation(generation),
-        channels: BTreeSet::from([ChannelId(world.board.clock.uuid())]),
+        channels: BTreeSet::from([channel(world)]),
         live_cursor: None,
         offline_cursor: None,
         closed,
     }
+}
+
+fn channel(world: &World) -> ChannelId {
+    ChannelId(world.board.clock.uuid())
 }
 
 /// Notes a row in the store.
@@ -64,10 +71,22 @@ fn said_as(world: &World, id: MessageId, row: &Participation, sender: &str, body
     (id, payload)
 }
 
+/// A message of alice's in the inbox, put there so long ago.
+fn letter(ms_ago: u64, body: &str) -> InboxMessage {
+    let (id, payload) = (made_ago(ms_ago), payload(TEXT, body).into());
+    InboxMessage { id: InboxId(id), message: MessageId(id), sender: passport("alice"), payload }
+}
+
 /// A session asks for what was kept.
 async fn asks(world: &World, who: &str) {
-    let outcome = world.desk.deliver(&passport(who), None, Notice::PickUp { epoch: EPOCH }).await;
-    assert_eq!(outcome, Outcome::Accepted);
+    asks_but(world, who, &[]).await;
+}
+
+/// The same, but for what is of those in whose names it was rung in vain.
+async fn asks_but(world: &World, who: &str, unanswered: &[&str]) {
+    let unanswered = unanswered.iter().map(|sender| passport(sender)).collect();
+    let pick_up = Notice::PickUp { epoch: EPOCH, unanswered };
+    assert_eq!(world.desk.deliver(&passport(who), None, pick_up).await, Outcome::Accepted);
 }
 
 /// The ring of that number, from 0.
@@ -194,30 +213,6 @@ async fn senders_come_one_after_the_other_and_one_line_of_history_has_one_cursor
 }
 
 #[tokio::test(start_paused = true)]
-async fn unanswered_it_stays_and_others_have_their_turn() {
-    let world = World::new();
-    let kept = row(&world, "bob", 1, true);
-    note(&world, &kept);
-    said(&world, &kept, "alice", "one");
-    said(&world, &kept, "carol", "two");
-    asks(&world, "bob").await;
-    let begun = tokio::time::Instant::now();
-    let (_, invitation) = ring(&world, 0).await;
-    let late = world.answer("bob", invitation.conversation);
-    let bob = answer(&world, 1, "bob", "carol").await;
-    assert!(begun.elapsed() >= Duration::from_secs(60));
-    hears_time(&bob, "carol").await;
-    bob.skip("MSG carol").await;
-    let too_late = world.connect();
-    too_late.say(&late);
-    too_late.hears("911 1\n").await;
-    bob.close();
-    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(asked(&world), [], "alice's is the first");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_session_that_takes_no_invitations_asks_again() {
     let world = World::new();
     let kept = row(&world, "hidden", 1, true);
@@ -240,7 +235,8 @@ async fn another_session_need_not_wait_for_the_ring_of_the_first() {
     asks(&world, "bob").await;
     ring(&world, 0).await;
     let begun = tokio::time::Instant::now();
-    world.desk.deliver(&passport("bob"), None, Notice::PickUp { epoch: Epoch(8) }).await;
+    let pick_up = Notice::PickUp { epoch: Epoch(8), unanswered: Vec::new() };
+    world.desk.deliver(&passport("bob"), None, pick_up).await;
     let (_, invitation) = ring(&world, 1).await;
     assert_eq!(invitation.kept_for, Some(Epoch(8)));
     assert!(begun.elapsed() < Duration::from_secs(1));
@@ -281,62 +277,8 @@ async fn a_reply_is_kept_for_the_sender_while_it_seems_to_be_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_of_living_switchboards_are_left_alone() {
-    let world = World::new();
-    for (generation, life) in [(1, Life::Living), (2, Life::Superseded), (3, Life::Absent)] {
-        world.peers.lives.lock().unwrap().insert(Generation(generation), life);
-        let mut left = row(&world, "bob", generation, false);
-        left.id = ParticipationId(made_ago(60_000 - generation));
-        note(&world, &left);
-        let sender = ["alice", "carol", "dave"][generation as usize - 1];
-        said_as(&world, MessageId(made_ago(30_000 - generation)), &left, sender, "one");
-    }
-    let begun = tokio::time::Instant::now();
-    asks(&world, "bob").await;
-    let from_carol = answer(&world, 0, "bob", "carol").await;
-    hears_time(&from_carol, "carol").await;
-    from_carol.skip("MSG carol").await;
-    from_carol.close();
-    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
-    let from_dave = answer(&world, 1, "bob", "dave").await;
-    assert!(begun.elapsed() >= Duration::from_secs(7), "gossip may have lost it for a moment");
-    hears_time(&from_dave, "dave").await;
-    from_dave.skip("MSG dave").await;
-    from_dave.close();
-    world.store.was_asked(|asked| matches!(asked, Asked::Offline(..))).await;
-    let left: Vec<u64> = world.store.rows.lock().unwrap().iter().map(|row| row.generation.0).collect();
-    assert_eq!(left, [1, 3], "it may come back");
-    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
-}
-
-/// A switchboard that gossip has lost may be about to write something older than what history shows of it.
-#[tokio::test(start_paused = true)]
-async fn what_is_young_waits_while_its_switchboard_may_live() {
-    let world = World::new();
-    world.peers.lives.lock().unwrap().insert(Generation(1), Life::Absent);
-    let mut left = row(&world, "bob", 1, false);
-    left.id = ParticipationId(made_ago(60_000));
-    note(&world, &left);
-    let (_, old) = said_as(&world, MessageId(made_ago(30_000)), &left, "alice", "old");
-    said(&world, &left, "alice", "young");
-    asks(&world, "bob").await;
-    let bob = answer(&world, 0, "bob", "alice").await;
-    hears_time(&bob, "alice").await;
-    bob.hears_msg("alice", "Alice", &old).await;
-    bob.hears("BYE alice@example.com\n").await;
-    bob.close();
-    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, false)], "there is more");
-    assert_eq!(world.peers.invited.lock().unwrap().len(), 1);
-}
-
-#[tokio::test(start_paused = true)]
 async fn the_inbox_is_brought_as_well() {
     let world = World::new();
-    let letter = |ms_ago: u64, body: &str| {
-        let id = made_ago(ms_ago);
-        let payload = payload(TEXT, body).into();
-        InboxMessage { id: InboxId(id), message: MessageId(id), sender: passport("alice"), payload }
-    };
     let (day, hour) = (24 * 60 * 60 * 1000, 60 * 60 * 1000);
     let letters = [letter(31 * day, "too old"), letter(day, "one"), letter(hour, "two")];
     *world.store.letters.lock().unwrap() = letters.to_vec();
@@ -349,74 +291,4 @@ async fn the_inbox_is_brought_as_well() {
     bob.hears_msg("alice", "Alice", &payload(TEXT, "two")).await;
     bob.close();
     world.store.was_asked(|asked| *asked == Asked::Watermark(passport("bob"), letters[2].id)).await;
-}
-
-/// More than fits into a mailbox, a window or a plan comes whole and in order, and each once.
-#[tokio::test(start_paused = true)]
-async fn much_comes_in_parts() {
-    let world = World::new();
-    let kept = row(&world, "bob", 1, true);
-    note(&world, &kept);
-    let body = "x".repeat(1000);
-    let expected: Vec<_> = (0..700).map(|n| said(&world, &kept, "alice", &format!("{n} {body}")).1).collect();
-    asks(&world, "bob").await;
-    let (mut got, mut rings) = (0, 0);
-    while got < expected.len() {
-        let bob = answer(&world, rings, "bob", "alice").await;
-        rings += 1;
-        hears_time(&bob, "alice").await;
-        loop {
-            let line = bob.line().await;
-            if line == "BYE alice@example.com" {
-                break;
-            }
-            let payload = bob.bytes(expected[got].len()).await;
-            assert!(payload == expected[got], "{got}");
-            got += 1;
-        }
-        bob.close();
-        bob.is_closed().await;
-    }
-    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
-    assert!(rings > 1 && got == 700, "{rings}");
-    assert_eq!(world.board.metrics.overflows.get(), 0);
-}
-
-/// A row is read a little further each time, whatever fills its first channel, and rows of which nothing can be brought
-/// don't keep the others from being looked at.
-#[tokio::test(start_paused = true)]
-async fn a_full_channel_keeps_nothing_else_waiting() {
-    let world = World::new();
-    // Rows of switchboards that gossip has lost stay, and have nothing more.
-    for _ in 0..70 {
-        note(&world, &row(&world, "bob", 1, false));
-    }
-    let mut kept = row(&world, "bob", 1, true);
-    let (full, small) = (*kept.channels.first().unwrap(), ChannelId(Uuid::max()));
-    kept.channels.insert(small);
-    note(&world, &kept);
-    let body = "x".repeat(1000);
-    let mut expected: Vec<_> = (0..600).map(|n| said(&world, &kept, "alice", &format!("{n} {body}")).1).collect();
-    let pair = Participation { channels: BTreeSet::from([small]), ..kept.clone() };
-    expected.push(said(&world, &pair, "alice", "the last").1);
-    assert_eq!(kept.channels.first(), Some(&full));
-    world.peers.lives.lock().unwrap().insert(Generation(1), Life::Absent);
-    asks(&world, "bob").await;
-    let (mut got, mut rings) = (0, 0);
-    while got < expected.len() {
-        let bob = answer(&world, rings, "bob", "alice").await;
-        rings += 1;
-        hears_time(&bob, "alice").await;
-        loop {
-            let line = bob.line().await;
-            if line == "BYE alice@example.com" {
-                break;
-            }
-            assert!(bob.bytes(expected[got].len()).await == expected[got], "{got}");
-            got += 1;
-        }
-        bob.close();
-        bob.is_closed().await;
-    }
-    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
 }

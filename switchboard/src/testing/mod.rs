@@ -82,6 +82,8 @@ pub(crate) struct FakePeers {
     pub(crate) invited: Mutex<Vec<(Passport, Invitation)>>,
     pub(crate) told: Mutex<Vec<Passport>>,
     pub(crate) picked_up: Mutex<Vec<(Passport, Epoch, bool)>>,
+    /// The last that a session was told of those whom it did not answer.
+    pub(crate) unanswered: Mutex<Vec<Passport>>,
     /// Of switchboards, by generation; those that are not here are alive.
     pub(crate) lives: Mutex<HashMap<Generation, Life>>,
     pub(crate) telling: Notify,
@@ -108,7 +110,8 @@ impl Peers for Arc<FakePeers> {
         self.telling.notify_waiters();
     }
 
-    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool) {
+    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>) {
+        *lock(&self.unanswered) = unanswered;
         lock(&self.picked_up).push((who.clone(), epoch, complete));
         self.telling.notify_waiters();
     }
@@ -182,6 +185,7 @@ impl World {
             pool: Arc::new(BufferPool::default()),
             shutdown: shutdown.clone(),
         });
+        shutdown.spawn(crate::heart::look(Arc::clone(&board)));
         shutdown.spawn({
             let board = Arc::clone(&board);
             async move { board.cursors.run(&board.shutdown).await }

@@ -1,16 +1,18 @@
 //! A store in memory, as much of it as a switchboard uses.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use common::model::{
-    AddPrompt, ChannelId, ClaimId, Contact, ContactId, InboxId, List, MessageId, ParticipationId, Passport,
-    Roster, Settings, StrangerPolicy,
+    AddPrompt, ChannelId, ClaimId, Contact, ContactId, InboxId, List, MessageId, NodeId, ParticipationId,
+    Passport, Roster, Settings, StrangerPolicy,
 };
 use common::store::{
-    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
-    InboxMessage, NewAccount, Page, Participation, Result, Store, StoreError,
+    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
+    HistoryWrite, InboxMessage, InboxPage, NewAccount, Page, Participation, Result, Store, StoreError,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -44,6 +46,11 @@ pub(crate) struct FakeStore {
     pub(crate) rows: Mutex<Vec<Participation>>,
     /// What everybody's inbox holds.
     pub(crate) letters: Mutex<Vec<InboxMessage>>,
+    /// The last beats of switchboards' hearts.
+    pub(crate) hearts: Mutex<HashMap<NodeId, Heartbeat>>,
+    /// The most pages of history that were read at the same time.
+    pub(crate) most_pages: AtomicUsize,
+    pages: AtomicUsize,
     /// Something was written or asked.
     pub(crate) changed: Notify,
 }
@@ -51,8 +58,9 @@ pub(crate) struct FakeStore {
 impl Default for FakeStore {
     fn default() -> Self {
         let (mood, changed) = (Mutex::new(Mood::Well), Notify::new());
-        let (written, asked, rows, letters) = Default::default();
-        Self { mood, written, asked, rows, letters, changed }
+        let (written, asked, rows, letters, hearts) = Default::default();
+        let (most_pages, pages) = Default::default();
+        Self { mood, written, asked, rows, letters, hearts, most_pages, pages, changed }
     }
 }
 
@@ -162,7 +170,11 @@ impl Store for FakeStore {
     }
     /// What was written to the channel behind the point of the cursor.
     async fn read(&self, channel: ChannelId, after: Option<&Cursor>, limit: usize) -> Result<Page> {
-        self.mood().await?;
+        let pages = self.pages.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_pages.fetch_max(pages, Ordering::Relaxed);
+        let mood = self.mood().await;
+        self.pages.fetch_sub(1, Ordering::Relaxed);
+        mood?;
         let point = after.and_then(|cursor| Uuid::from_slice(&cursor.0[1..17]).ok()).unwrap_or_default();
         let mut messages: Vec<_> = lock(&self.written).iter().map(|write| write.message.clone()).collect();
         messages.retain(|message| message.channel == channel && message.id.0 > point);
@@ -225,13 +237,35 @@ impl Store for FakeStore {
     async fn put_in_inbox(&self, _: &Passport, _: InboxMessage) -> Result<()> {
         unused()
     }
-    async fn inbox(&self, _: &Passport, limit: usize) -> Result<Vec<InboxMessage>> {
+    async fn inbox(&self, _: &Passport, after: Option<InboxId>, limit: usize) -> Result<InboxPage> {
+        /// As the other stores do, but that theirs is greater.
+        const PAGE_BYTES: usize = 64 * 1024;
         self.mood().await?;
-        Ok(lock(&self.letters).iter().take(limit).cloned().collect())
+        let (mut messages, mut bytes) = (Vec::new(), 0);
+        for letter in lock(&self.letters).iter().filter(|letter| Some(letter.id) > after) {
+            if messages.len() == limit || bytes >= PAGE_BYTES {
+                return Ok(InboxPage { messages, more: true });
+            }
+            bytes += letter.payload.len();
+            messages.push(letter.clone());
+        }
+        Ok(InboxPage { messages, more: false })
     }
     async fn set_inbox_watermark(&self, who: &Passport, id: InboxId) -> Result<()> {
         self.ask([Asked::Watermark(who.clone(), id)]).await?;
         lock(&self.letters).retain(|letter| letter.id > id);
         Ok(())
+    }
+    async fn inbox_watermark(&self, _: &Passport) -> Result<Option<InboxId>> {
+        unused()
+    }
+    async fn beat(&self, node: &NodeId, heart: Heartbeat) -> Result<()> {
+        self.mood().await?;
+        lock(&self.hearts).insert(node.clone(), heart);
+        Ok(())
+    }
+    async fn heartbeat(&self, node: &NodeId) -> Result<Option<Heartbeat>> {
+        self.mood().await?;
+        Ok(lock(&self.hearts).get(node).copied())
     }
 }

@@ -16,6 +16,11 @@ fn letter(ms: u64, payload: impl Into<Bytes>) -> InboxMessage {
     }
 }
 
+/// The first messages of an inbox.
+async fn read(store: &SharedStore, who: &Passport, limit: usize) -> Vec<InboxMessage> {
+    store.inbox(who, None, limit).await.unwrap().messages
+}
+
 async fn put_all(store: &SharedStore, who: &Passport, letters: &[InboxMessage]) {
     for letter in letters {
         store.put_in_inbox(who, letter.clone()).await.unwrap();
@@ -27,7 +32,7 @@ pub async fn an_inbox_is_read_in_the_order_of_putting(source: &dyn Source) {
     const DAY_MS: u64 = 24 * 60 * 60 * 1000;
     let (one, other) = two(source).await;
     let (who, now) = (passport("who"), clock::wall_ms());
-    assert_eq!(other.inbox(&who, 10).await.unwrap(), []);
+    assert_eq!(read(&other, &who, 10).await, []);
     let every_byte: Vec<u8> = (0..=255).collect();
     let mut letters: Vec<_> =
         [29, 16, 9, 2, 0].into_iter().map(|days| letter(now - days * DAY_MS, every_byte.clone())).collect();
@@ -37,9 +42,35 @@ pub async fn an_inbox_is_read_in_the_order_of_putting(source: &dyn Source) {
             tokio::join!(one.put_in_inbox(&who, letter.clone()), other.put_in_inbox(&who, letter.clone()));
         a.and(b).unwrap();
     }
-    assert_eq!(other.inbox(&who, 10).await.unwrap(), letters);
-    assert_eq!(other.inbox(&who, 3).await.unwrap(), letters[..3]);
-    assert_eq!(other.inbox(&passport("other"), 10).await.unwrap(), []);
+    assert_eq!(read(&other, &who, 10).await, letters);
+    assert_eq!(read(&other, &who, 3).await, letters[..3]);
+    assert_eq!(read(&other, &passport("other"), 10).await, []);
+}
+
+/// A page says whether there is more, and where it ended reading goes on; never below the watermark.
+pub async fn an_inbox_is_read_page_by_page(source: &dyn Source) {
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    let (one, other) = two(source).await;
+    let (who, now) = (passport("who"), clock::wall_ms());
+    let letters: Vec<_> = (0..7).rev().map(|n| letter(now - n * 2 * DAY_MS, "x")).collect();
+    put_all(&one, &who, &letters).await;
+    for limit in [1, 3, 7, 8] {
+        let (mut got, mut after) = (Vec::new(), None);
+        loop {
+            let page = other.inbox(&who, after, limit).await.unwrap();
+            assert!(page.messages.len() <= limit && !page.messages.is_empty());
+            got.extend(page.messages);
+            after = got.last().map(|last| last.id);
+            assert_eq!(page.more, got.len() < letters.len(), "{limit}");
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(got, letters, "{limit}");
+    }
+    one.set_inbox_watermark(&who, letters[4].id).await.unwrap();
+    let page = other.inbox(&who, Some(letters[1].id), 10).await.unwrap();
+    assert_eq!((page.messages, page.more), (letters[5..].to_vec(), false));
 }
 
 /// What is at or below the watermark is not read again, whoever asks, and what is put in above it is.
@@ -51,16 +82,18 @@ pub async fn a_watermark_moves_forwards(source: &dyn Source) {
     put_all(&one, &they, &letters).await;
     for (watermark, left) in [(0, 1), (1, 2), (0, 2), (1, 2)] {
         other.set_inbox_watermark(&who, letters[watermark].id).await.unwrap();
-        assert_eq!(one.inbox(&who, 10).await.unwrap(), letters[left..3]);
+        assert_eq!(read(&one, &who, 10).await, letters[left..3]);
     }
     put_all(&other, &who, &letters[3..]).await;
-    assert_eq!(one.inbox(&who, 10).await.unwrap(), letters[2..]);
+    assert_eq!(read(&one, &who, 10).await, letters[2..]);
+    assert_eq!(other.inbox_watermark(&who).await.unwrap(), Some(letters[1].id));
+    assert_eq!(other.inbox_watermark(&they).await.unwrap(), None);
     one.set_inbox_watermark(&who, letters[3].id).await.unwrap();
-    assert_eq!(other.inbox(&who, 10).await.unwrap(), []);
+    assert_eq!(read(&other, &who, 10).await, []);
     // A late repetition of a write brings nothing back.
     put_all(&other, &who, &letters[..1]).await;
-    assert_eq!(one.inbox(&who, 10).await.unwrap(), []);
-    assert_eq!(one.inbox(&they, 10).await.unwrap(), letters);
+    assert_eq!(read(&one, &who, 10).await, []);
+    assert_eq!(read(&one, &they, 10).await, letters);
 }
 
 /// A page is bounded in bytes, and nothing is older than 30 days.
@@ -76,7 +109,10 @@ pub async fn inboxes_are_bounded_and_end_by_themselves(source: &dyn Source) {
         letter(now, "y"),
     ];
     put_all(&one, &who, &letters).await;
-    assert!(other.inbox(&who, 10).await.unwrap() == letters[1..4]);
+    let page = other.inbox(&who, None, 10).await.unwrap();
+    assert!(page.messages == letters[1..4] && page.more, "the bytes have ended it");
+    let rest = other.inbox(&who, Some(letters[3].id), 10).await.unwrap();
+    assert!(rest.messages == letters[4..] && !rest.more);
 }
 
 /// It begins behind that message, in any channel, and goes on as cursors do.

@@ -7,6 +7,7 @@
 mod accounts;
 mod cursor;
 mod durability;
+mod heartbeats;
 mod history;
 mod inbox;
 mod participations;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 pub use accounts::*;
 pub use cursor::*;
 pub use durability::*;
+pub use heartbeats::*;
 pub use history::*;
 pub use inbox::*;
 pub use participations::*;
@@ -80,9 +82,12 @@ macro_rules! store_battery {
             what_is_not_recorded_is_passed_over
 
             an_inbox_is_read_in_the_order_of_putting
+            an_inbox_is_read_page_by_page
             a_watermark_moves_forwards
             inboxes_are_bounded_and_end_by_themselves
             a_cursor_behind_a_message_reads_on_from_there
+
+            hearts_beat
 
             every_opening_is_the_same_store
             everything_outlasts_a_restart
@@ -106,6 +111,7 @@ mod tests {
             include_str!("accounts.rs"),
             include_str!("cursor.rs"),
             include_str!("durability.rs"),
+            include_str!("heartbeats.rs"),
             include_str!("history.rs"),
             include_str!("inbox.rs"),
             include_str!("participations.rs"),

@@ -22,6 +22,7 @@ mod connect;
 mod db;
 mod errors;
 mod flights;
+mod heartbeat;
 mod history;
 mod inbox;
 mod migrate;
@@ -54,12 +55,12 @@ use self::statements::Statements;
 use self::turns::Turns;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
-    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
-    InboxMessage, NewAccount, Page, Participation, Result, Store, StoredMessage,
+    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
+    HistoryWrite, InboxMessage, InboxPage, NewAccount, Page, Participation, Result, Store, StoredMessage,
 };
 use crate::clock::{self, HybridClock};
 use crate::config::ScyllaConfig;
-use crate::model::{ChannelId, ClaimId, InboxId, MessageId, ParticipationId, Passport, Roster};
+use crate::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};
 
 /// What the values of a small write take up.
 const SMALL: usize = 1024;
@@ -292,12 +293,25 @@ impl Store for CqlStore {
         self.calls.write(cost, async move { db.write(&row).await }).await
     }
 
-    async fn inbox(&self, who: &Passport, limit: usize) -> Result<Vec<InboxMessage>> {
-        self.calls.read(inbox::read(&self.db, who, limit, clock::wall_ms())).await
+    async fn inbox(&self, who: &Passport, after: Option<InboxId>, limit: usize) -> Result<InboxPage> {
+        self.calls.read(inbox::read(&self.db, who, after, limit, clock::wall_ms())).await
     }
 
     async fn set_inbox_watermark(&self, who: &Passport, id: InboxId) -> Result<()> {
         let write = inbox::set_watermark(&self.db, who, id);
         self.write(write.map(|write| vec![write])).await
+    }
+
+    async fn inbox_watermark(&self, who: &Passport) -> Result<Option<InboxId>> {
+        self.calls.read(inbox::watermark(&self.db, who)).await
+    }
+
+    async fn beat(&self, node: &NodeId, heart: Heartbeat) -> Result<()> {
+        let write = heartbeat::beat(&self.db, node, heart);
+        self.write(write.map(|write| vec![write])).await
+    }
+
+    async fn heartbeat(&self, node: &NodeId) -> Result<Option<Heartbeat>> {
+        self.calls.read(heartbeat::of(&self.db, node)).await
     }
 }

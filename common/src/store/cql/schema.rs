@@ -60,6 +60,10 @@ const STEPS: &[&[&str]] = &[&[
     "CREATE TABLE IF NOT EXISTS {k}.inbox (passport text, week bigint, inbox_id uuid, message_id uuid, sender text,
         payload blob, PRIMARY KEY ((passport, week), inbox_id)) WITH CLUSTERING ORDER BY (inbox_id ASC) AND {reads}",
     "CREATE TABLE IF NOT EXISTS {k}.inbox_watermarks (passport text PRIMARY KEY, watermark uuid) {by_key}",
+], &[
+    // A row for each life of a node; the last comes first. Rows end by themselves.
+    "CREATE TABLE IF NOT EXISTS {k}.heartbeats (node text, generation bigint, beats bigint,
+        PRIMARY KEY (node, generation)) WITH CLUSTERING ORDER BY (generation DESC) AND {reads}",
 ]];
 
 /// The steps behind `version`, with the version that each leads to.

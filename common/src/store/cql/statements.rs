@@ -132,6 +132,9 @@ statements! {
         WHERE passport = ? AND week = ? AND inbox_id > ?";
     Write set_inbox_watermark "UPDATE {k}.inbox_watermarks USING TIMESTAMP ? SET watermark = ? WHERE passport = ?";
     Read inbox_watermark "SELECT watermark FROM {k}.inbox_watermarks WHERE passport = ?";
+
+    Write beat "UPDATE {k}.heartbeats USING TIMESTAMP ? AND TTL 7776000 SET beats = ? WHERE node = ? AND generation = ?";
+    Read heartbeat "SELECT generation, beats FROM {k}.heartbeats WHERE node = ? LIMIT 1";
 }
 
 async fn prepare(

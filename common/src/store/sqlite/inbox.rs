@@ -7,7 +7,7 @@ use super::columns::Columns;
 use crate::model::{InboxId, MessageId, Passport};
 use crate::store::cursor::PAGE_BYTES;
 use crate::store::inbox::{expires, week_of};
-use crate::store::{InboxMessage, Result};
+use crate::store::{InboxMessage, InboxPage, Result};
 
 /// See [`Store::put_in_inbox`](crate::store::Store::put_in_inbox). What has expired in that inbox goes.
 pub(super) fn put(connection: &Connection, who: &Passport, message: &InboxMessage, now_ms: u64) -> Result<()> {
@@ -35,21 +35,23 @@ pub(super) fn put(connection: &Connection, who: &Passport, message: &InboxMessag
 pub(super) fn read(
     connection: &Connection,
     who: &Passport,
+    after: Option<InboxId>,
     limit: usize,
     now_ms: u64,
-) -> Result<Vec<InboxMessage>> {
-    let watermark = watermark(connection, who)?;
+) -> Result<InboxPage> {
+    let behind = watermark(connection, who)?.max(after);
     let mut statement = connection.prepare_cached(
         "SELECT inbox_id, message_id, sender, payload FROM inbox
-         WHERE passport = ? AND week >= ? AND inbox_id > ? AND expires > ? ORDER BY week, inbox_id LIMIT ?",
+         WHERE passport = ? AND week >= ? AND inbox_id > ? AND expires > ? ORDER BY week, inbox_id",
     )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let from = watermark.map_or((0, [0; 16]), |id| (week_of(id.made_ms()), id.0.into_bytes()));
-    let mut rows = statement.query(params![who.as_str(), from.0, from.1, now_ms.cast_signed(), limit])?;
-    let (mut messages, mut bytes) = (Vec::new(), 0);
-    while bytes < PAGE_BYTES
-        && let Some(row) = rows.next()?
-    {
+    let from = behind.map_or((0, [0; 16]), |id| (week_of(id.made_ms()), id.0.into_bytes()));
+    let mut rows = statement.query(params![who.as_str(), from.0, from.1, now_ms.cast_signed()])?;
+    let (mut messages, mut bytes, mut more) = (Vec::new(), 0, false);
+    while let Some(row) = rows.next()? {
+        if messages.len() >= limit || bytes >= PAGE_BYTES {
+            more = true;
+            break;
+        }
         let payload = Bytes::from(row.get::<_, Vec<u8>>(3)?);
         bytes += payload.len();
         messages.push(InboxMessage {
@@ -59,10 +61,11 @@ pub(super) fn read(
             payload,
         });
     }
-    Ok(messages)
+    Ok(InboxPage { messages, more })
 }
 
-fn watermark(connection: &Connection, who: &Passport) -> Result<Option<InboxId>> {
+/// See [`Store::inbox_watermark`](crate::store::Store::inbox_watermark).
+pub(super) fn watermark(connection: &Connection, who: &Passport) -> Result<Option<InboxId>> {
     let mut statement = connection.prepare_cached("SELECT watermark FROM inbox_watermarks WHERE passport = ?")?;
     let found = statement.query_row([who.as_str()], |row| Ok(row.uuid(0).map(InboxId))).optional()?;
     found.transpose()

@@ -11,6 +11,7 @@ mod accounts;
 mod columns;
 mod connection;
 mod database;
+mod heartbeat;
 mod history;
 mod inbox;
 mod mark;
@@ -32,11 +33,12 @@ use uuid::Uuid;
 use self::database::Database;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
-    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, HistoryWrite,
-    InboxMessage, NewAccount, Page, Participation, Result, Store, StoreError, StoredMessage,
+    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
+    HistoryWrite, InboxMessage, InboxPage, NewAccount, Page, Participation, Result, Store, StoreError,
+    StoredMessage,
 };
 use crate::clock;
-use crate::model::{ChannelId, ClaimId, InboxId, MessageId, ParticipationId, Passport, Roster};
+use crate::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};
 
 /// What a small write takes up while it waits.
 const SMALL: usize = 512;
@@ -205,13 +207,28 @@ impl Store for SqliteStore {
         self.history.write(SMALL + message.payload.len(), move |c| inbox::put(c, &who, &message, now)).await
     }
 
-    async fn inbox(&self, who: &Passport, limit: usize) -> Result<Vec<InboxMessage>> {
+    async fn inbox(&self, who: &Passport, after: Option<InboxId>, limit: usize) -> Result<InboxPage> {
         let (who, now) = (who.clone(), clock::wall_ms());
-        self.history.read(move |c| inbox::read(c, &who, limit, now)).await
+        self.history.read(move |c| inbox::read(c, &who, after, limit, now)).await
     }
 
     async fn set_inbox_watermark(&self, who: &Passport, id: InboxId) -> Result<()> {
         let who = who.clone();
         self.history.write(SMALL, move |c| inbox::set_watermark(c, &who, id)).await
+    }
+
+    async fn inbox_watermark(&self, who: &Passport) -> Result<Option<InboxId>> {
+        let who = who.clone();
+        self.history.read(move |c| inbox::watermark(c, &who)).await
+    }
+
+    async fn beat(&self, node: &NodeId, heart: Heartbeat) -> Result<()> {
+        let node = node.clone();
+        self.history.write(SMALL, move |c| heartbeat::beat(c, &node, heart)).await
+    }
+
+    async fn heartbeat(&self, node: &NodeId) -> Result<Option<Heartbeat>> {
+        let node = node.clone();
+        self.history.read(move |c| heartbeat::of(c, &node)).await
     }
 }

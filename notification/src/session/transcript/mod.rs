@@ -226,7 +226,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
             let asked = super::Asked::Of(NodeId::parse("sb-1").unwrap(), Generation(7));
             session.asked_for_kept(asked, *now);
         }
-        ("brought", epoch) => session.picked_up(Epoch(epoch.parse().unwrap()), rest == "all", *now),
+        ("brought", epoch) => session.picked_up(Epoch(epoch.parse().unwrap()), rest == "all", Vec::new(), *now),
         ("lost", node) => session.node_lost(&NodeId::parse(node).unwrap(), *now, out),
         ("edit", effect) => edit(session, effect, rest, out),
         (_, "looks") => {

@@ -1,0 +1,43 @@
+//! Where other nodes ask for what was kept.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use common::cluster::{Deliver, Notice, Outcome};
+use common::model::{Bulletin, Endpoint, Epoch, Passport};
+
+use crate::board::Board;
+
+/// Where other nodes ask for what was kept. It is there before the switchboard that it belongs to.
+#[derive(Default)]
+pub(crate) struct Desk(OnceLock<Weak<Board>>);
+
+impl Desk {
+    /// From now on requests are served.
+    pub(crate) fn open(&self, board: &Arc<Board>) {
+        // Opened once.
+        let _ = self.0.set(Arc::downgrade(board));
+    }
+}
+
+#[async_trait]
+impl Deliver for Desk {
+    async fn deliver(&self, to: &Passport, _: Option<Epoch>, notice: Notice) -> Outcome {
+        let Notice::PickUp { epoch, unanswered } = notice else { return Outcome::NotHere };
+        let Some(board) = self.0.get().and_then(Weak::upgrade) else { return Outcome::Unknown };
+        let takes = !board.shutdown.has_begun() && board.pickups.begin(&board, to, epoch, unanswered);
+        if takes { Outcome::Accepted } else { Outcome::Refused }
+    }
+
+    fn displaced(&self, _: &Passport, _: Endpoint, _: Epoch) {}
+
+    fn sessions(&self) -> Vec<(Passport, Endpoint, Epoch)> {
+        Vec::new()
+    }
+
+    fn reannounce(&self, _: &Passport, _: Epoch) {}
+
+    async fn broadcast(&self, _: Bulletin) -> u64 {
+        0
+    }
+}
