@@ -1,3 +1,5 @@
+use uuid::Uuid;
+
 use super::Source;
 use super::world::two;
 use crate::model::{Generation, NodeId};
@@ -6,9 +8,9 @@ use crate::store::Heartbeat;
 /// The later life of a node holds, and within one the greater count; other nodes have hearts of their own.
 pub async fn hearts_beat(source: &dyn Source) {
     let (one, other) = two(source).await;
-    let node = |name: &str| NodeId::parse(name).unwrap();
+    let node = || NodeId::parse(&Uuid::new_v4().simple().to_string()).unwrap();
     let heart = |generation, count| Heartbeat { generation: Generation(generation), count };
-    let (sb_1, sb_2) = (node("sb-1"), node("sb-2"));
+    let (sb_1, sb_2) = (node(), node());
     assert_eq!(other.heartbeat(&sb_1).await.unwrap(), None);
     let (first, second) = (heart(u64::from(u32::MAX), 9), heart(u64::from(u32::MAX) + 1, 1));
     for beat in [heart(first.generation.0, 8), first] {
