@@ -51,9 +51,12 @@ pub(super) const POINTS: &[Point] = &[
     point("presence with HDN", &["presence-hidden"]),
     point(
         "contacts: add, remove, rename",
-        &["lists-msnp7", "lists-msnp8-9", "lists-msnp10-12", "names-and-phones"],
+        &["lists-msnp7", "lists-msnp8-9", "lists-msnp10-12", "names-and-phones", "phone-contacts"],
     ),
-    point("contacts: every listed error", &["lists-errors", "lists-errors-guids", "a_list_that_is_full"]),
+    point(
+        "contacts: every listed error",
+        &["lists-errors", "lists-errors-guids", "phone-contacts", "a_list_that_is_full"],
+    ),
     point(
         "groups: create, rename, delete",
         &["lists-msnp7", "lists-msnp8-9", "lists-msnp10-12", "groups-across-dialects"],
