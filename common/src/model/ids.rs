@@ -72,6 +72,12 @@ impl ContactId {
     pub fn of(owner: ClaimId, contact: &super::Passport) -> Self {
         Self(Uuid::new_v5(&owner.0, contact.as_str().as_bytes()))
     }
+
+    /// The same for a phone contact.
+    #[must_use]
+    pub fn of_phone(owner: ClaimId, number: &super::PhoneNumber) -> Self {
+        Self(Uuid::new_v5(&owner.0, number.as_str().as_bytes()))
+    }
 }
 
 /// Random, made once for this purpose; changing it would orphan every history of two.

@@ -6,6 +6,7 @@ mod ids;
 mod limits;
 mod lists;
 mod passport;
+mod phone;
 mod presence;
 mod rates;
 mod roster;
@@ -19,6 +20,7 @@ pub use ids::{
 pub use limits::Limits;
 pub use lists::{List, Lists};
 pub use passport::{Passport, PassportError};
+pub use phone::{PhoneContact, PhoneNumber};
 pub use presence::{PersonalMessage, Presence, Status};
 pub use rates::{Bucket, Rate, Rates};
 pub use roster::{Contact, Group, Roster};

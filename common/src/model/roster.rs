@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{ContactId, GroupId, List, Lists, Passport, Properties, Settings, StrangerPolicy};
+use super::{
+    ContactId, GroupId, List, Lists, Passport, PhoneContact, PhoneNumber, Properties, Settings, StrangerPolicy,
+};
 
 /// Somebody on at least one list of the owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +67,9 @@ pub struct Roster {
     pub settings: Settings,
     /// By passport, so that the order on the wire is always the same.
     pub contacts: BTreeMap<Passport, Contact>,
+    /// Phone contacts, by number. Apart from the others, so that nobody asks them for their presence, tells them of
+    /// anything or rings them.
+    pub phones: BTreeMap<PhoneNumber, PhoneContact>,
     /// By number.
     pub groups: BTreeMap<u16, Group>,
 }
@@ -103,15 +108,17 @@ impl Roster {
         self.contacts.get(who).map_or(Lists::NONE, |contact| contact.lists)
     }
 
-    /// How many are on `list`.
+    /// How many are on `list`, phones among them.
     #[must_use]
     pub fn count_on(&self, list: List) -> usize {
-        self.contacts.values().filter(|contact| contact.lists.contains(list)).count()
+        let contacts = self.contacts.values().map(|contact| contact.lists);
+        let all = contacts.chain(self.phones.values().map(|phone| phone.lists));
+        all.filter(|lists| lists.contains(list)).count()
     }
 
-    /// The groups of a contact that exist, by number.
-    pub fn groups_of<'a>(&'a self, contact: &'a Contact) -> impl Iterator<Item = &'a Group> {
-        self.groups.values().filter(|group| contact.groups.contains(&group.id))
+    /// Those of the groups `ids` that exist, by number.
+    pub fn groups_of<'a>(&'a self, ids: &'a BTreeSet<GroupId>) -> impl Iterator<Item = &'a Group> {
+        self.groups.values().filter(|group| ids.contains(&group.id))
     }
 
     /// The first group of that name.
@@ -124,6 +131,12 @@ impl Roster {
     #[must_use]
     pub fn contact_by_id(&self, id: ContactId) -> Option<&Contact> {
         self.contacts.values().find(|contact| contact.id == id)
+    }
+
+    /// The phone contact of that id.
+    #[must_use]
+    pub fn phone_by_id(&self, id: ContactId) -> Option<&PhoneContact> {
+        self.phones.values().find(|phone| phone.id == id)
     }
 
     /// The smallest group number that is free; nothing if all are taken.

@@ -124,6 +124,8 @@ pub struct Dialect {
     pub notifications: bool,
     /// There is the property `HSB`, whether somebody has a blog (11 and later).
     pub blogs: bool,
+    /// Phones may be contacts (11 and later); elsewhere those that are kept are not shown.
+    pub phone_contacts: bool,
     /// `GTC` or `BLP` without a change is 218 (2–9); later dialects hang on that and get the echo.
     pub unchanged_is_error: bool,
     /// The pending list is shown (10 and later; elsewhere its entries are on the reverse list only).
@@ -159,6 +161,7 @@ impl Dialect {
         mail_data: false,
         notifications: false,
         blogs: false,
+        phone_contacts: false,
         unchanged_is_error: true,
         pending_list: false,
         client_address_in_profile: false,
@@ -216,13 +219,14 @@ impl Dialect {
         ..Self::MSNP9
     };
 
-    /// MSN Messenger 7.0: personal messages, the mixed challenge.
+    /// MSN Messenger 7.0: personal messages, phone contacts, the mixed challenge.
     pub const MSNP11: Self = Self {
         number: Number(11),
         challenge: Some(ChallengeKind::Mixed),
         personal_message: true,
         mail_data: true,
         blogs: true,
+        phone_contacts: true,
         ..Self::MSNP10
     };
 
@@ -329,6 +333,7 @@ mod tests {
             (since(|d| d.personal_message), (11, 12)),
             (since(|d| d.mail_data), (11, 12)),
             (since(|d| d.blogs), (11, 12)),
+            (since(|d| d.phone_contacts), (11, 12)),
             (since(|d| d.network_ids), (12, 12)),
         ] {
             assert_eq!((first, last), what);

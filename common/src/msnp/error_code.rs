@@ -20,6 +20,8 @@ pub enum ErrorCode {
     InvalidFriendlyName = 209,
     /// The list is full.
     ListFull = 210,
+    /// The name of a phone contact can't be changed.
+    InvalidRename = 213,
     /// Already on the list, in the group, or in the conversation.
     AlreadyThere = 215,
     /// Not on the list.

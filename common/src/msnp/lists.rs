@@ -7,7 +7,7 @@ use super::dialect::{Dialect, RosterIds};
 use super::frame::{Command, TrId};
 use super::line::Line;
 use super::{ParseError, Token, value};
-use crate::model::{ContactId, List, Passport, PassportError};
+use crate::model::{ContactId, List, Passport, PassportError, PhoneNumber};
 
 /// Whom an edit names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,13 @@ pub enum Who {
         /// As it is understood.
         passport: Result<Passport, PassportError>,
     },
+    /// A phone, by its handle: `N=tel:+15550100` (from MSNP11).
+    Phone {
+        /// As it was sent, without `N=`.
+        token: Token,
+        /// As it is understood.
+        number: PhoneNumber,
+    },
     /// By the GUID of a contact on the forward list (from MSNP10).
     Contact {
         /// As it was sent, without `C=`.
@@ -29,7 +36,11 @@ pub enum Who {
 }
 
 impl Who {
-    fn handle(token: Token) -> Self {
+    fn handle(dialect: &Dialect, token: Token) -> Self {
+        let number = dialect.phone_contacts.then(|| PhoneNumber::parse(token.as_str())).flatten();
+        if let Some(number) = number {
+            return Self::Phone { token, number };
+        }
         let passport = Passport::parse(token.as_str());
         Self::Handle { token, passport }
     }
@@ -37,6 +48,12 @@ impl Who {
     fn contact(token: Token) -> Self {
         let id = Uuid::try_parse(token.as_str()).ok().map(ContactId);
         Self::Contact { token, id }
+    }
+
+    /// As it was sent, without its prefix.
+    fn token(&self) -> &Token {
+        let (Self::Handle { token, .. } | Self::Phone { token, .. } | Self::Contact { token, .. }) = self;
+        token
     }
 }
 
@@ -84,8 +101,8 @@ impl ListRequest {
     /// [`ParseError`] for unknown lists, missing arguments and missing prefixes.
     pub fn parse(command: &Command, dialect: &Dialect) -> Result<Option<Self>, ParseError> {
         let request = match &command.verb().0 {
-            b"ADD" => Self::Add(parse_add(command)?),
-            b"ADC" => Self::Add(parse_adc(command)?),
+            b"ADD" => Self::Add(parse_add(command, dialect)?),
+            b"ADC" => Self::Add(parse_adc(command, dialect)?),
             b"REM" => Self::Remove(parse_rem(command, dialect)?),
             _ => return Ok(None),
         };
@@ -104,14 +121,14 @@ fn group(command: &Command, index: usize, list: List) -> Result<Option<Token>, P
     if command.len() > most { Err(ParseError::ArgumentCount) } else { Ok(command.token(index)) }
 }
 
-fn parse_add(command: &Command) -> Result<Add, ParseError> {
+fn parse_add(command: &Command, dialect: &Dialect) -> Result<Add, ParseError> {
     let list = list(command)?;
     let token = |index| command.token(index).ok_or(ParseError::ArgumentCount);
-    let who = Who::handle(token(2)?);
+    let who = Who::handle(dialect, token(2)?);
     Ok(Add { trid: command.trid()?, list, who, name: Some(token(3)?), group: group(command, 4, list)? })
 }
 
-fn parse_adc(command: &Command) -> Result<Add, ParseError> {
+fn parse_adc(command: &Command, dialect: &Dialect) -> Result<Add, ParseError> {
     const NO_PREFIX: ParseError = ParseError::BadArgument("N=, F= or C= is missing");
     let (trid, list) = (command.trid()?, list(command)?);
     let first = command.token(2).ok_or(ParseError::ArgumentCount)?;
@@ -120,7 +137,7 @@ fn parse_adc(command: &Command) -> Result<Add, ParseError> {
         if command.len() > 4 {
             return Err(ParseError::ArgumentCount);
         }
-        return Ok(Add { trid, list, who: Who::handle(handle), name, group: None });
+        return Ok(Add { trid, list, who: Who::handle(dialect, handle), name, group: None });
     }
     // A contact that has a GUID is on the forward list: only a group can be added to it.
     let contact = first.strip_prefix("C=").filter(|_| list == List::Forward).ok_or(NO_PREFIX)?;
@@ -132,7 +149,7 @@ fn parse_rem(command: &Command, dialect: &Dialect) -> Result<Remove, ParseError>
     let list = list(command)?;
     let token = command.token(2).ok_or(ParseError::ArgumentCount)?;
     let by_id = list == List::Forward && dialect.roster_ids == RosterIds::Guids;
-    let who = if by_id { Who::contact(token) } else { Who::handle(token) };
+    let who = if by_id { Who::contact(token) } else { Who::handle(dialect, token) };
     Ok(Remove { trid: command.trid()?, list, who, group: group(command, 3, list)? })
 }
 
@@ -147,18 +164,19 @@ pub fn added(dialect: &Dialect, request: &Add, version: u64, new: Option<Contact
         RosterIds::Guids => "ADC",
     };
     let line = Line::new(verb).arg(request.trid).arg(request.list);
+    let token = request.who.token();
     match (dialect.roster_ids, &request.who) {
-        (RosterIds::Numbers, Who::Handle { token, .. } | Who::Contact { token, .. }) => {
+        (RosterIds::Numbers, _) => {
             let line = line.maybe(dialect.list_versions.then_some(version)).arg(token);
             line.maybe(request.name.as_ref()).maybe(request.group.as_ref())
         }
-        (RosterIds::Guids, Who::Handle { token, .. }) => {
+        (RosterIds::Guids, Who::Handle { .. } | Who::Phone { .. }) => {
             let name = request.name.as_ref().or(new.map(|_| token));
             let line = line.arg(format_args!("N={token}"));
             let line = line.maybe(name.map(|name| format!("F={name}")));
             line.maybe(new.map(|id| format!("C={id}")))
         }
-        (RosterIds::Guids, Who::Contact { token, .. }) => {
+        (RosterIds::Guids, Who::Contact { .. }) => {
             line.arg(format_args!("C={token}")).maybe(request.group.as_ref())
         }
     }
@@ -168,9 +186,9 @@ pub fn added(dialect: &Dialect, request: &Add, version: u64, new: Option<Contact
 /// The reply to [`Remove`]: the client's own words, with the list version.
 #[must_use]
 pub fn removed(dialect: &Dialect, request: &Remove, version: u64) -> Bytes {
-    let (Who::Handle { token, .. } | Who::Contact { token, .. }) = &request.who;
     let line = Line::new("REM").arg(request.trid).arg(request.list);
-    line.maybe(dialect.list_versions.then_some(version)).arg(token).maybe(request.group.as_ref()).end()
+    let line = line.maybe(dialect.list_versions.then_some(version)).arg(request.who.token());
+    line.maybe(request.group.as_ref()).end()
 }
 
 /// `ADD 0 RL v H N`, from MSNP10 `ADC 0 RL N=H F=N`: somebody has put the reader on its forward list.
@@ -213,7 +231,7 @@ mod tests {
     #[track_caller]
     fn check(dialect: &Dialect, line: &str, reply: &str) {
         let new = |add: &Add| {
-            let fresh = add.list == List::Forward && matches!(add.who, Who::Handle { .. });
+            let fresh = add.list == List::Forward && !matches!(add.who, Who::Contact { .. });
             fresh.then(|| ContactId(Uuid::try_parse(K).unwrap()))
         };
         let written = match parse(dialect, line).unwrap() {
@@ -249,6 +267,30 @@ mod tests {
             for dialect in [&Dialect::MSNP10, &Dialect::MSNP11, &Dialect::MSNP12] {
                 check(dialect, line, &reply);
             }
+        }
+    }
+
+    #[test]
+    fn phones() {
+        for dialect in [&Dialect::MSNP11, &Dialect::MSNP12] {
+            check(dialect, "ADC 12 FL N=tel:+1-555 F=D", &format!("ADC 12 FL N=tel:+1-555 F=D C={K}"));
+            check(dialect, "ADC 12 FL N=tel:+1", &format!("ADC 12 FL N=tel:+1 F=tel:+1 C={K}"));
+            check(dialect, "ADC 13 AL N=tel:+1", "ADC 13 AL N=tel:+1");
+            check(dialect, "REM 14 AL tel:+1", "REM 14 AL tel:+1");
+        }
+        let who = |dialect, line: &str| match parse(dialect, line).unwrap() {
+            ListRequest::Add(Add { who, .. }) | ListRequest::Remove(Remove { who, .. }) => who,
+        };
+        let number = PhoneNumber::parse("tel:+1555").unwrap();
+        let phone = who(&Dialect::MSNP11, "ADC 1 FL N=tel:+1-555");
+        assert!(matches!(&phone, Who::Phone { number: read, .. } if *read == number), "{phone:?}");
+        for (dialect, line) in [
+            (&Dialect::MSNP9, "ADD 1 FL tel:+1555 D"),
+            (&Dialect::MSNP10, "ADC 1 FL N=tel:+1555 F=D"),
+            (&Dialect::MSNP11, "ADC 1 FL N=tel:1555 F=D"),
+        ] {
+            let handle = who(dialect, line);
+            assert!(matches!(handle, Who::Handle { passport: Err(_), .. }), "{line}: {handle:?}");
         }
     }
 

@@ -1,17 +1,18 @@
 //! `SYN`, and `LST` and `LSG` as requests: the whole state of an account (§6.5, §6.6).
 
+use std::collections::BTreeSet;
 use std::ops::{Bound, Deref};
 use std::vec;
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::dialect::{Dialect, SyncShape};
 use super::frame::{Command, TrId};
 use super::groups::OTHER_CONTACTS;
 use super::line::Line;
 use super::{ErrorCode, ParseError, Token, privacy, properties, value};
-use crate::model::{Contact, Group, List, Passport, Roster};
+use crate::model::{Contact, ContactId, Group, GroupId, List, Lists, Passport, PhoneContact, PhoneNumber, Roster};
 
 /// A request for what the server keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +103,12 @@ fn parse_known(command: &Command, dialect: &Dialect) -> Result<Known, ParseError
 /// A time as MSNP10 and later write it: `2004-08-14T23:57:32.8700000Z`. Clients send it back as it was written.
 #[must_use]
 pub fn time(ms: u64) -> String {
-    let at = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok()).unwrap_or_default();
+    time_after(ms, SignedDuration::ZERO)
+}
+
+fn time_after(ms: u64, more: SignedDuration) -> String {
+    let at = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let at = at.and_then(|at| at.checked_add(more).ok()).unwrap_or_default();
     format!("{at:.7}")
 }
 
@@ -117,6 +123,8 @@ pub struct Answer<R> {
     /// The runs of contacts still to begin: lists, or all contacts at once.
     runs: &'static [Option<List>],
     run: Option<Run>,
+    /// Behind them come phone contacts, where the dialect has them.
+    phones: Phones,
     /// `LST` lines are followed by what belongs to the contact.
     with_properties: bool,
 }
@@ -128,6 +136,14 @@ struct Run {
     last: Option<Passport>,
     index: usize,
     count: usize,
+}
+
+/// How far the phone contacts are told.
+#[derive(Debug)]
+enum Phones {
+    All,
+    After(PhoneNumber),
+    Done,
 }
 
 /// In this order: gaim finishes on the last line of the reverse list (`CLIENTS` 14).
@@ -154,7 +170,8 @@ pub fn answer<R: Deref<Target = Roster>>(
         SyncRequest::Groups { .. } => (writer.groups(0), &[], false),
         SyncRequest::Dropped { .. } => (vec![Line::error(ErrorCode::CommandDisabled, trid)], &[], false),
     };
-    Answer { roster, dialect, trid, head: head.into_iter(), runs, run: None, with_properties }
+    let phones = if with_properties && dialect.phone_contacts { Phones::All } else { Phones::Done };
+    Answer { roster, dialect, trid, head: head.into_iter(), runs, run: None, phones, with_properties }
 }
 
 impl<R: Deref<Target = Roster>> Iterator for Answer<R> {
@@ -174,7 +191,11 @@ impl<R: Deref<Target = Roster>> Iterator for Answer<R> {
                 }
                 self.run = None;
             }
-            let (list, rest) = self.runs.split_first()?;
+            let Some((list, rest)) = self.runs.split_first() else {
+                let phone = writer.phone_after(&self.phones);
+                self.phones = phone.map_or(Phones::Done, |phone| Phones::After(phone.number.clone()));
+                return phone.map(|phone| writer.phone(phone));
+            };
             self.runs = rest;
             let run = Run { list: *list, last: None, index: 0, count: writer.count(*list) };
             if let (Some(list), 0) = (run.list, run.count) {
@@ -184,6 +205,38 @@ impl<R: Deref<Target = Roster>> Iterator for Answer<R> {
         }
     }
 }
+
+/// What an `LST` line of the tagged shape says.
+struct Tagged<'a> {
+    handle: &'a str,
+    name: &'a str,
+    id: ContactId,
+    /// As the client sees them.
+    lists: Lists,
+    network: u8,
+    groups: &'a BTreeSet<GroupId>,
+}
+
+impl<'a> Tagged<'a> {
+    fn of(contact: &'a Contact, dialect: &Dialect) -> Self {
+        Self {
+            handle: contact.passport.as_str(),
+            name: contact.shown_name(),
+            id: contact.id,
+            lists: contact.shown_lists(dialect.pending_list),
+            network: MESSENGER_NETWORK,
+            groups: &contact.groups,
+        }
+    }
+}
+
+/// The network of whoever has an account here (§6.5).
+const MESSENGER_NETWORK: u8 = 1;
+/// That of phones.
+const PHONE_NETWORK: u8 = 4;
+
+/// The smallest part of a time that clients are told.
+const TICK: SignedDuration = SignedDuration::from_nanos(100);
 
 /// Writes the lines of one answer.
 struct Writer<'a> {
@@ -199,9 +252,17 @@ impl Writer<'_> {
             Known::Nothing => false,
             Known::Version(version) => *version == settings.list_version,
             Known::Times(lists, rest) => {
-                lists.as_str() == time(settings.lists_changed) && rest.as_str() == time(settings.settings_changed)
+                lists.as_str() == self.lists_changed() && rest.as_str() == time(settings.settings_changed)
             }
         }
+    }
+
+    /// When the lists have changed, as the client is told. Where phones are left out it is a tick later: a newer client
+    /// that finds what an older one remembered must not take it for the whole list.
+    fn lists_changed(&self) -> String {
+        let left_out = !self.dialect.phone_contacts && !self.roster.phones.is_empty();
+        let tick = if left_out { TICK } else { SignedDuration::ZERO };
+        time_after(self.roster.settings.lists_changed, tick)
     }
 
     /// The start of a line: with transaction id and version where the dialect has them on every line.
@@ -220,14 +281,15 @@ impl Writer<'_> {
         let line = match self.dialect.sync {
             SyncShape::ListByList => return line.arg(settings.list_version).end(),
             SyncShape::Merged => line.arg(settings.list_version),
-            SyncShape::Tagged => line.arg(time(settings.lists_changed)).arg(time(settings.settings_changed)),
+            SyncShape::Tagged => line.arg(self.lists_changed()).arg(time(settings.settings_changed)),
         };
         line.maybe(counts.map(|counts| counts.0)).maybe(counts.map(|counts| counts.1)).end()
     }
 
     fn head(&self, owner: &Passport) -> Vec<Bytes> {
         let settings = &self.roster.settings;
-        let contacts = self.count(None);
+        let phones = if self.dialect.phone_contacts { self.roster.phones.len() } else { 0 };
+        let contacts = self.count(None) + phones;
         let groups = self.groups(contacts);
         let mut head = vec![
             self.syn(Some((contacts, groups.len()))),
@@ -309,7 +371,7 @@ impl Writer<'_> {
                 let line = line.arg(contact.shown_lists(self.dialect.pending_list).bits());
                 line.maybe(on_forward.then(|| self.numbers(contact))).end()
             }
-            (SyncShape::Tagged, _) => self.tagged(contact, on_forward),
+            (SyncShape::Tagged, _) => self.tagged(&Tagged::of(contact, self.dialect)),
         };
         if !with_properties || !on_forward || run.list.is_some_and(|list| list != List::Forward) {
             return line;
@@ -320,20 +382,40 @@ impl Writer<'_> {
     }
 
     /// `LST N=H F=N [C=K] bits [net] [G,G,...]`. Always with `F=`: msnp11-sdk drops a line without it.
-    fn tagged(&self, contact: &Contact, on_forward: bool) -> Bytes {
-        let name = value::encode(contact.shown_name());
-        let line = Line::new("LST").arg(format_args!("N={}", contact.passport)).arg(format_args!("F={name}"));
-        let line = line.maybe(on_forward.then(|| format!("C={}", contact.id)));
-        let line = line.arg(contact.shown_lists(self.dialect.pending_list).bits());
-        // Every account here is on the Messenger network.
-        let line = line.maybe(self.dialect.network_ids.then_some(1));
-        let ids: Vec<_> = self.roster.groups_of(contact).map(|group| group.id.to_string()).collect();
+    fn tagged(&self, entry: &Tagged<'_>) -> Bytes {
+        let name = value::encode(entry.name);
+        let line = Line::new("LST").arg(format_args!("N={}", entry.handle)).arg(format_args!("F={name}"));
+        let on_forward = entry.lists.contains(List::Forward);
+        let line = line.maybe(on_forward.then(|| format!("C={}", entry.id)));
+        let line = line.arg(entry.lists.bits()).maybe(self.dialect.network_ids.then_some(entry.network));
+        let ids: Vec<_> = self.roster.groups_of(entry.groups).map(|group| group.id.to_string()).collect();
         line.maybe((on_forward && !ids.is_empty()).then(|| ids.join(","))).end()
+    }
+
+    fn phone_after(&self, told: &Phones) -> Option<&PhoneContact> {
+        let from = match told {
+            Phones::All => Bound::Unbounded,
+            Phones::After(number) => Bound::Excluded(number),
+            Phones::Done => return None,
+        };
+        self.roster.phones.range::<PhoneNumber, _>((from, Bound::Unbounded)).map(|(_, phone)| phone).next()
+    }
+
+    fn phone(&self, phone: &PhoneContact) -> Bytes {
+        self.tagged(&Tagged {
+            handle: phone.number.as_str(),
+            name: phone.shown_name(),
+            id: phone.id,
+            lists: phone.lists,
+            network: PHONE_NETWORK,
+            groups: &phone.groups,
+        })
     }
 
     /// The groups of a contact by number; `0` when it is in none.
     fn numbers(&self, contact: &Contact) -> String {
-        let numbers: Vec<_> = self.roster.groups_of(contact).map(|group| group.number.to_string()).collect();
+        let numbers: Vec<_> =
+            self.roster.groups_of(&contact.groups).map(|group| group.number.to_string()).collect();
         if numbers.is_empty() { "0".to_owned() } else { numbers.join(",") }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
 
 use crate::model::{
-    AddPrompt, ClaimId, Contact, ContactId, Group, GroupId, List, Lists, Passport, Properties, Property, Roster,
-    Settings, StrangerPolicy,
+    AddPrompt, ClaimId, Contact, ContactId, Group, GroupId, List, Lists, Passport, PhoneContact, PhoneNumber,
+    Properties, Property, Roster, Settings, StrangerPolicy,
 };
 
 /// One change of an account's contacts, groups or settings. Each writes cells; none reads first, so none needs
@@ -68,6 +68,11 @@ pub enum Edit {
         /// In or out.
         on: bool,
     },
+    /// Puts a phone contact on the lists that it says, or changes it: all of it is written, since all of it is the
+    /// owner's. Shown are the groups that exist.
+    PutPhone(PhoneContact),
+    /// Removes a phone contact from all lists and groups. Nothing of it is kept: whoever tries many numbers fills nothing.
+    RemovePhone(PhoneNumber),
     /// Creates or renames a group.
     PutGroup(Group),
     /// Removes a group; the contacts stay.
@@ -93,9 +98,24 @@ pub enum Edit {
     },
 }
 
+/// Whom a row of a roster is about. One table holds both, by handle, and no handle is of both.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kept {
+    Principal(Passport),
+    Phone(PhoneNumber),
+}
+
+impl Kept {
+    /// Reads a row's handle; nothing if it is none.
+    pub(super) fn parse(handle: &str) -> Option<Self> {
+        let phone = PhoneNumber::parse(handle).map(Self::Phone);
+        phone.or_else(|| Passport::parse(handle).ok().map(Self::Principal))
+    }
+}
+
 /// What a store keeps about one contact of an owner.
 pub(super) struct RosterRow {
-    pub(super) contact: Passport,
+    pub(super) contact: Kept,
     pub(super) lists: Lists,
     /// What the owner calls it.
     pub(super) label: Option<String>,
@@ -108,21 +128,33 @@ pub(super) struct RosterRow {
 
 /// The roster of the account that `owner` claimed: the one place that says what rows mean, for every store.
 pub(super) fn assemble(owner: ClaimId, settings: Settings, rows: Vec<RosterRow>, groups: Vec<Group>) -> Roster {
-    let mut roster = Roster { settings, contacts: BTreeMap::new(), groups: number(groups) };
+    let mut roster =
+        Roster { settings, contacts: BTreeMap::new(), phones: BTreeMap::new(), groups: number(groups) };
     let known: BTreeSet<GroupId> = roster.groups.values().map(|group| group.id).collect();
     for row in rows.into_iter().filter(|row| !row.lists.is_empty()) {
-        let own_names = [row.label, row.own_name].into_iter().flatten();
-        let name = own_names.into_iter().find(|name| !name.is_empty());
         let on_forward = row.lists.contains(List::Forward);
-        let contact = Contact {
-            id: ContactId::of(owner, &row.contact),
-            lists: row.lists,
-            name: name.unwrap_or_else(|| row.contact.as_str().to_owned()),
-            groups: if on_forward { &row.groups & &known } else { BTreeSet::new() },
-            properties: if on_forward { row.properties } else { Properties::new() },
-            passport: row.contact,
-        };
-        roster.contacts.insert(contact.passport.clone(), contact);
+        let groups = if on_forward { &row.groups & &known } else { BTreeSet::new() };
+        match row.contact {
+            Kept::Principal(passport) => {
+                let names = [row.label, row.own_name].into_iter().flatten();
+                let name = names.into_iter().find(|name| !name.is_empty());
+                let contact = Contact {
+                    id: ContactId::of(owner, &passport),
+                    lists: row.lists,
+                    name: name.unwrap_or_else(|| passport.as_str().to_owned()),
+                    groups,
+                    properties: if on_forward { row.properties } else { Properties::new() },
+                    passport,
+                };
+                roster.contacts.insert(contact.passport.clone(), contact);
+            }
+            Kept::Phone(number) => {
+                let id = ContactId::of_phone(owner, &number);
+                let name = row.label.unwrap_or_default();
+                let phone = PhoneContact { number, id, lists: row.lists, name, groups };
+                roster.phones.insert(phone.number.clone(), phone);
+            }
+        }
     }
     roster
 }

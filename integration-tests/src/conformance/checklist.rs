@@ -71,9 +71,9 @@ pub(super) const POINTS: &[Point] = &[
     point("presence with HDN", &["presence-hidden"]),
     point(
         "contacts: add, remove, rename",
-        &["transcript-msnp7", "transcript-msnp8", "transcript-msnp10-11", "names-and-phones"],
+        &["transcript-msnp7", "transcript-msnp8", "transcript-msnp10-11", "names-and-phones", "phone-contacts"],
     ),
-    point("contacts: every listed error", &["lists-errors", "lists-errors-guids"])
+    point("contacts: every listed error", &["lists-errors", "lists-errors-guids", "phone-contacts"])
         .and(&[tested("a_list_that_is_full", &[7])]),
     point(
         "groups: create, rename, delete",

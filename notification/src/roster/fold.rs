@@ -34,6 +34,8 @@ fn apply(roster: &mut Roster, claim: ClaimId, edit: &Edit) {
                 (None, _) => {}
             }
         }
+        Edit::PutPhone(phone) => drop(roster.phones.insert(phone.number.clone(), phone.clone())),
+        Edit::RemovePhone(number) => drop(roster.phones.remove(number)),
         Edit::PutGroup(group) => {
             roster.groups.retain(|_, known| known.id != group.id);
             roster.groups.insert(group.number, group.clone());

@@ -6,7 +6,7 @@ use common::msnp::groups::{self, GroupRef, GroupRequest};
 use common::msnp::{ErrorCode, Token};
 use common::store::Edit;
 
-use super::{Owner, Plan, Refused, Touches, texts};
+use super::{Owner, Plan, Refused, Touches, phones, texts};
 
 pub(super) fn plan(owner: &Owner<'_>, request: &GroupRequest) -> Result<Plan, Refused> {
     let (dialect, version) = (owner.dialect, owner.next_version());
@@ -56,9 +56,13 @@ fn remove(owner: &Owner<'_>, group: &Token) -> Result<Vec<Edit>, ErrorCode> {
         on: false,
     };
     let mut edits: Vec<_> = inside.map(leave).collect();
-    if owner.keep_populated_groups && !edits.is_empty() {
+    let phones = phones::out_of_group(owner, group.id);
+    // A client that knows no phones can't empty a group of them.
+    let populated = !edits.is_empty() || (owner.dialect.phone_contacts && !phones.is_empty());
+    if owner.keep_populated_groups && populated {
         return Err(ErrorCode::GroupNotEmpty);
     }
+    edits.extend(phones);
     edits.push(Edit::RemoveGroup(group.id));
     Ok(edits)
 }

@@ -11,7 +11,7 @@ use common::msnp::{ErrorCode, ParseError, Token, properties};
 use common::store::Edit;
 
 use super::properties::copies_at;
-use super::{Effect, Owner, Plan, Refused, Target, Touches, texts};
+use super::{Effect, Owner, Plan, Refused, Target, Touches, phones, texts};
 
 /// What a request comes to, before its reply is written.
 struct Change {
@@ -19,10 +19,13 @@ struct Change {
     effects: Vec<Effect>,
 }
 
-const SERVERS_OWN: Refused = Refused::Close(ParseError::BadArgument("a list that the server keeps"));
+pub(super) const SERVERS_OWN: Refused = Refused::Close(ParseError::BadArgument("a list that the server keeps"));
 
 /// `ADD` and `ADC`.
 pub(super) fn add(owner: &Owner<'_>, add: &Add, target: Option<&Target>) -> Result<Plan, Refused> {
+    if let Some(number) = phones::meant(owner, &add.who) {
+        return phones::add(owner, add, number);
+    }
     let by_guid = owner.dialect.roster_ids == RosterIds::Guids;
     match add.list {
         List::Forward => return add_forward(owner, add, target),
@@ -40,6 +43,8 @@ pub(super) fn add(owner: &Owner<'_>, add: &Add, target: Option<&Target>) -> Resu
 fn named<'a>(owner: &'a Owner<'_>, who: &'a Who) -> Result<&'a Passport, ErrorCode> {
     match who {
         Who::Handle { passport, .. } => passport.as_ref().map_err(|_| ErrorCode::InvalidParameter),
+        // Edits of phones are planned apart.
+        Who::Phone { .. } => Err(ErrorCode::InvalidParameter),
         Who::Contact { id, .. } => {
             let id = id.ok_or(ErrorCode::InvalidParameter)?;
             let contact = owner.roster.contact_by_id(id).ok_or(ErrorCode::NotOnList)?;
@@ -85,7 +90,7 @@ fn add_to_group(
     contact: &Contact,
     group: Option<GroupRef<'_>>,
 ) -> Result<Vec<Edit>, ErrorCode> {
-    let in_any = owner.roster.groups_of(contact).next().is_some();
+    let in_any = owner.roster.groups_of(&contact.groups).next().is_some();
     match group {
         Some(GroupRef::Group(group)) if !contact.groups.contains(&group.id) => {
             Ok(vec![Edit::Membership { contact: contact.passport.clone(), group: group.id, on: true }])
@@ -105,7 +110,7 @@ fn befriend(
     group: Option<GroupRef<'_>>,
     target: Option<&Target>,
 ) -> Result<Change, ErrorCode> {
-    let name = given_name(owner, add, who)?;
+    let name = given_name(owner, add, who.as_str())?;
     let target = target.ok_or(unknown_account(owner))?;
     let full = owner.roster.count_on(List::Forward) >= owner.limits.forward_list;
     if full || target.reverse_count >= owner.limits.reverse_list {
@@ -140,11 +145,11 @@ fn copied_properties(who: &Passport, target: &Target) -> impl Iterator<Item = Ed
 
 /// The name that the client gives a contact. Clients that know none send the handle: that is no name, and must
 /// not stand in the way of what the contact calls itself.
-fn given_name(owner: &Owner<'_>, add: &Add, who: &Passport) -> Result<Option<String>, ErrorCode> {
+pub(super) fn given_name(owner: &Owner<'_>, add: &Add, who: &str) -> Result<Option<String>, ErrorCode> {
     // `F=` alone says nothing.
     let Some(token) = add.name.as_ref().filter(|token| !token.as_str().is_empty()) else { return Ok(None) };
     let name = texts::friendly_name(token, owner.limits)?;
-    Ok(Some(name).filter(|name| !name.eq_ignore_ascii_case(who.as_str())))
+    Ok(Some(name).filter(|name| !name.eq_ignore_ascii_case(who)))
 }
 
 /// An account that does not exist: 205, from MSNP10 208.
@@ -170,7 +175,7 @@ fn add_privacy(
         List::Allow => (List::Block, owner.limits.allow_list),
         _ => (List::Allow, owner.limits.block_list),
     };
-    let name = given_name(owner, add, who)?;
+    let name = given_name(owner, add, who.as_str())?;
     let strict = owner.dialect.roster_ids == RosterIds::Numbers;
     let known = owner.roster.contacts.contains_key(who);
     match () {
@@ -208,6 +213,9 @@ fn answer_pending(owner: &Owner<'_>, who: &Passport, reply: bytes::Bytes) -> Opt
 
 /// `REM`.
 pub(super) fn remove(owner: &Owner<'_>, remove: &Remove) -> Result<Plan, Refused> {
+    if let Some(number) = phones::meant(owner, &remove.who) {
+        return phones::remove(owner, remove, number);
+    }
     let refuse = |code| Refused::Code(code, remove.trid);
     match remove.list {
         List::Reverse => return Err(SERVERS_OWN),
@@ -246,7 +254,7 @@ fn remove_from_group(owner: &Owner<'_>, contact: &Contact, token: &Token) -> Res
             Ok(Change { edits: vec![out], effects: Vec::new() })
         }
         GroupRef::Group(_) => Err(ErrorCode::NotInGroup),
-        GroupRef::Zero if owner.dialect.groups && owner.roster.groups_of(contact).next().is_some() => {
+        GroupRef::Zero if owner.dialect.groups && owner.roster.groups_of(&contact.groups).next().is_some() => {
             Ok(Change { edits: Vec::new(), effects: Vec::new() })
         }
         GroupRef::Zero => Ok(forget(owner, &contact.passport)),
@@ -262,7 +270,7 @@ fn forget(owner: &Owner<'_>, who: &Passport) -> Change {
     }
 }
 
-fn group<'a>(owner: &Owner<'a>, token: &Token) -> Result<GroupRef<'a>, ErrorCode> {
+pub(super) fn group<'a>(owner: &Owner<'a>, token: &Token) -> Result<GroupRef<'a>, ErrorCode> {
     groups::find(owner.dialect, owner.roster, token).ok_or(ErrorCode::InvalidGroup)
 }
 

@@ -19,6 +19,7 @@
 mod fold;
 mod groups;
 mod lists;
+mod phones;
 mod privacy;
 mod properties;
 mod reverse;
@@ -87,7 +88,7 @@ impl Request {
             {
                 match &add.who {
                     Who::Handle { passport, .. } => passport.as_ref().ok(),
-                    Who::Contact { .. } => None,
+                    Who::Phone { .. } | Who::Contact { .. } => None,
                 }
             }
             _ => None,

@@ -1,25 +1,33 @@
 //! `PRP`, `REA` and `SBP`: names and properties (§6.11, §6.12).
 
-use common::model::{Limits, Passport, Property, Settings};
+use common::model::{Limits, Passport, PhoneNumber, Property, Settings};
 use common::msnp::properties::{self, PropertyRequest, Subject};
 use common::msnp::{ErrorCode, Token, TrId};
 use common::store::Edit;
 
-use super::{Effect, Owner, Plan, Refused, Touches, texts};
+use super::{Effect, Owner, Plan, Refused, Touches, phones, texts};
 
 pub(super) fn plan(owner: &Owner<'_>, request: &PropertyRequest) -> Result<Plan, Refused> {
     match request {
         PropertyRequest::Own { trid, subject, code, value } => own(owner, *trid, *subject, code, value.as_ref()),
         PropertyRequest::Rename { trid, handle, passport, name } => {
-            let passport = passport.as_ref().map_err(|_| Refused::Code(ErrorCode::InvalidParameter, *trid))?;
+            let malformed = || match PhoneNumber::parse(handle.as_str()) {
+                Some(_) => ErrorCode::InvalidRename,
+                None => ErrorCode::InvalidParameter,
+            };
+            let passport = passport.as_ref().map_err(|_| Refused::Code(malformed(), *trid))?;
             rename(owner, *trid, handle, passport, name)
         }
         PropertyRequest::OfContact { trid, contact, id, subject, code, values } => {
             let refuse = |code| Refused::Code(code, *trid);
             let found = id.and_then(|id| owner.roster.contact_by_id(id));
-            let found = found.ok_or(refuse(ErrorCode::NotOnList))?;
+            let is_phone = id.is_some_and(|id| phones::by_id(owner, id).is_some());
+            if found.is_none() && !is_phone {
+                return Err(refuse(ErrorCode::NotOnList));
+            }
             let edits = match subject.ok_or(refuse(ErrorCode::InvalidParameter))? {
                 Subject::Name => {
+                    let found = found.ok_or(refuse(ErrorCode::InvalidRename))?;
                     let name = values.first().ok_or(refuse(ErrorCode::InvalidParameter))?;
                     let name = texts::friendly_name(name, owner.limits).map_err(refuse)?;
                     name_contact(owner, &found.passport, name)

@@ -1,6 +1,6 @@
 //! Edits taken back.
 
-use common::model::{List, Roster};
+use common::model::{List, PhoneContact, Roster};
 use common::store::Edit;
 
 /// What makes the store as `before` again, whether or not `edits` have happened or will happen late: each cell that they
@@ -41,6 +41,11 @@ fn undo_one(before: &Roster, edit: &Edit, all: &[Edit]) -> Option<Option<Edit>> 
             let on = known.is_some_and(|known| known.groups.contains(group));
             Edit::Membership { contact: contact.clone(), group: *group, on }
         }
+        Edit::PutPhone(PhoneContact { number, .. }) | Edit::RemovePhone(number) => match before.phones.get(number)
+        {
+            Some(known) => Edit::PutPhone(known.clone()),
+            None => Edit::RemovePhone(number.clone()),
+        },
         Edit::PutGroup(group) => match before.groups.values().find(|known| known.id == group.id) {
             Some(known) => Edit::PutGroup(known.clone()),
             None => Edit::RemoveGroup(group.id),
@@ -62,7 +67,8 @@ fn undo_one(before: &Roster, edit: &Edit, all: &[Edit]) -> Option<Option<Edit>> 
 #[cfg(test)]
 mod tests {
     use common::model::{
-        AddPrompt, ClaimId, Group, GroupId, Passport, Properties, Property, Settings, StrangerPolicy,
+        AddPrompt, ClaimId, ContactId, Group, GroupId, Passport, PhoneNumber, Properties, Property, Settings,
+        StrangerPolicy,
     };
     use uuid::Uuid;
 
@@ -83,7 +89,13 @@ mod tests {
         Group { id: GroupId(Uuid::nil()), number: 1, name: name.into() }
     }
 
-    /// bob is a contact in a group.
+    fn phone(number: &str, name: &str, lists: &[List]) -> PhoneContact {
+        let number = PhoneNumber::parse(number).unwrap();
+        let (id, lists) = (ContactId::of_phone(CLAIM, &number), lists.iter().copied().collect());
+        PhoneContact { number, id, lists, name: name.into(), groups: [group("").id].into() }
+    }
+
+    /// bob and two phones are contacts in a group.
     fn before() -> Roster {
         let settings = Settings {
             friendly_name: "Alice".into(),
@@ -95,13 +107,15 @@ mod tests {
             settings_changed: 0,
             reverse_digest: 0,
         };
-        let mut roster = Roster { settings, contacts: [].into(), groups: [].into() };
+        let mut roster = Roster { settings, contacts: [].into(), phones: [].into(), groups: [].into() };
         let edits = [
             on("bob", List::Forward, true),
             on("bob", List::Allow, true),
             Edit::PutGroup(group("Friends")),
             Edit::Membership { contact: who("bob"), group: group("").id, on: true },
             Edit::Property(Property::HomePhone, Some("555".into())),
+            Edit::PutPhone(phone("tel:+1", "One", &[List::Forward, List::Allow])),
+            Edit::PutPhone(phone("tel:+2", "Two", &[List::Forward])),
         ];
         fold(&mut roster, CLAIM, &edits);
         roster
@@ -118,6 +132,9 @@ mod tests {
             Edit::Membership { contact: who("bob"), group: group("").id, on: false },
             Edit::PutGroup(group("Foes")),
             Edit::PutGroup(Group { id: GroupId(Uuid::max()), number: 2, name: "New".into() }),
+            Edit::PutPhone(PhoneContact { groups: [].into(), ..phone("tel:+1", "", &[List::Allow]) }),
+            Edit::RemovePhone(PhoneNumber::parse("tel:+2").unwrap()),
+            Edit::PutPhone(phone("tel:+3", "Three", &[List::Forward])),
             Edit::FriendlyName("A.".into()),
             Edit::Strangers(StrangerPolicy::Block),
             Edit::Property(Property::HomePhone, None),

@@ -157,7 +157,12 @@ impl Store for FakeStore {
             properties: Default::default(),
         };
         let contacts = [(blocked, contact)].into();
-        Ok(Some(Roster { settings: account.settings, contacts, groups: Default::default() }))
+        Ok(Some(Roster {
+            settings: account.settings,
+            contacts,
+            phones: Default::default(),
+            groups: Default::default(),
+        }))
     }
     async fn edit(&self, _: &Passport, _: Vec<Edit>) -> Result<()> {
         unused()

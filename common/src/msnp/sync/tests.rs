@@ -19,7 +19,7 @@ fn empty() -> Roster {
         settings_changed: 1_750_006_800_000,
         reverse_digest: 0,
     };
-    Roster { settings, contacts: [].into(), groups: [].into() }
+    Roster { settings, contacts: [].into(), phones: [].into(), groups: [].into() }
 }
 
 const FRIENDS: &str = "2a6a0f0e-7b0d-4a5d-9b0a-0d0f5f0c1a01";
@@ -178,6 +178,71 @@ fn tagged() {
     check(&roster, &Dialect::MSNP12, "SYN 5 0 0", &lines);
     let lines = [&format!("{syn} 0 0"), "GTC A", "BLP AL", "PRP MFN Alice", "PRP MOB N", "PRP MBE N", "PRP WWE 0"];
     check(&empty(), &Dialect::MSNP11, "SYN 5 0 0", &lines);
+}
+
+/// Two phones: one in a group, one on the allow list only and without a name.
+fn with_phones() -> Roster {
+    let mut roster = full();
+    let friends = roster.groups[&1].id;
+    for (number, lists, name, groups) in [
+        ("tel:+15550100", &[List::Forward, List::Allow][..], "Dave's phone", vec![friends]),
+        ("tel:+15550199", &[List::Allow], "", vec![]),
+    ] {
+        let number = PhoneNumber::parse(number).unwrap();
+        let id = ContactId::of_phone(ClaimId(Uuid::nil()), &number);
+        let (lists, name, groups) =
+            (lists.iter().copied().collect(), name.to_owned(), groups.into_iter().collect());
+        roster.phones.insert(number.clone(), PhoneContact { number, id, lists, name, groups });
+    }
+    roster
+}
+
+/// §6.5: on network 4, and counted.
+#[test]
+fn phones_come_behind_the_contacts() {
+    let roster = with_phones();
+    let dave = roster.phones.values().next().unwrap().id;
+    let (lists, rest) = ("2025-06-15T17:00:00.1200000Z", "2025-06-15T17:00:00.0000000Z");
+    let bob = roster.contacts.values().next().unwrap().id;
+    let expected = |network: [&str; 2]| {
+        let [messenger, phone] = network;
+        let lines = [
+            format!("SYN 5 {lists} {rest} 5 1\nGTC A\nBLP AL\nPRP MFN Alice\nPRP MOB N\nPRP MBE N\nPRP WWE 0"),
+            format!("LSG Friends {FRIENDS}"),
+            format!("LST N=bob@example.com F=Bob C={bob} 11{messenger} {FRIENDS}"),
+            format!("LST N=carol@example.com F=Carol 12{messenger}"),
+            format!("LST N=erin@example.com F=Erin 16{messenger}"),
+            format!("LST N=tel:+15550100 F=Dave's%20phone C={dave} 3{phone} {FRIENDS}"),
+            format!("LST N=tel:+15550199 F=tel:%2B15550199 2{phone}"),
+        ];
+        lines.join("\n")
+    };
+    for (dialect, network) in [(&Dialect::MSNP11, ["", ""]), (&Dialect::MSNP12, [" 1", " 4"])] {
+        let lines = expected(network);
+        check(&roster, dialect, "SYN 5 0 0", &lines.split('\n').collect::<Vec<_>>());
+        check(&roster, dialect, &format!("SYN 5 {lists} {rest}"), &[&format!("SYN 5 {lists} {rest}")]);
+    }
+}
+
+#[test]
+fn clients_that_know_no_phones_see_none() {
+    let (with, without) = (with_phones(), full());
+    let written = |roster: &Roster, dialect, request: &str| {
+        let request = SyncRequest::parse(&command(request), dialect).unwrap().unwrap();
+        let owner = Passport::parse("alice@example.com").unwrap();
+        String::from_utf8(answer(roster, &owner, dialect, &request).flatten().collect()).unwrap()
+    };
+    for dialect in Dialect::ALL.iter().filter(|dialect| !dialect.phone_contacts) {
+        let told = written(&with, dialect, "SYN 5 0 0").replacen("17:00:00.1200001Z", "17:00:00.1200000Z", 1);
+        assert_eq!(told, written(&without, dialect, "SYN 5 0 0"), "{}", dialect.number);
+    }
+    // What MSNP10 remembers is current to MSNP10, and to no newer client.
+    let (lists, rest) = ("2025-06-15T17:00:00.1200001Z", "2025-06-15T17:00:00.0000000Z");
+    let syn = format!("SYN 5 {lists} {rest}");
+    check(&with, &Dialect::MSNP10, &syn, &[&syn]);
+    let told = written(&with, &Dialect::MSNP11, &syn);
+    assert_eq!(told, written(&with, &Dialect::MSNP11, "SYN 5 0 0"));
+    assert!(told.contains("LST N=tel:+15550100 "), "{told}");
 }
 
 /// §13.5

@@ -7,7 +7,7 @@ use super::world::{
     account, channel, list, lists, member, message_id, passport, read_all, roster, row, text, two, usage,
 };
 use crate::clock;
-use crate::model::List;
+use crate::model::{ContactId, List, PhoneContact, PhoneNumber};
 use crate::store::Edit;
 
 /// However often and by whomever it is opened, it is one store, and it works.
@@ -26,7 +26,13 @@ pub async fn every_opening_is_the_same_store(source: &dyn Source) {
 pub async fn everything_outlasts_a_restart(source: &dyn Source) {
     let (one, other) = two(source).await;
     let (me, you) = (account(&one, "me").await, passport("you"));
-    one.edit(&me, vec![list(&you, List::Forward, true), Edit::FriendlyName("Me".into())]).await.unwrap();
+    let number = PhoneNumber::parse("tel:+15550100").expect("the form is right");
+    let id = ContactId::of_phone(one.account(&me).await.unwrap().unwrap().claim, &number);
+    let lists_of_phone = [List::Forward].into_iter().collect();
+    let phone = PhoneContact { number, id, lists: lists_of_phone, name: "Phone".into(), groups: [].into() };
+    let edits =
+        vec![list(&you, List::Forward, true), Edit::FriendlyName("Me".into()), Edit::PutPhone(phone.clone())];
+    one.edit(&me, edits).await.unwrap();
     let (channel, used) = (channel(), usage(&you, channel()));
     let (old, new) = (message_id(clock::wall_ms() - 1_000), message_id(clock::wall_ms()));
     let mut write = text(channel, new);
@@ -42,6 +48,7 @@ pub async fn everything_outlasts_a_restart(source: &dyn Source) {
     let again = source.open().await;
     assert_eq!(roster(&again, &me).await, before);
     assert_eq!(before.settings.friendly_name, "Me");
+    assert_eq!(before.phones.into_values().collect::<Vec<_>>(), [phone]);
     assert!(lists(&again, &me, &you).await.contains(List::Forward));
     assert_eq!(read_all(&again, channel, None, 10).await.0, [old, new]);
     assert_eq!(read_all(&again, channel, Some(cursor), 10).await.0, [old], "cursors too");

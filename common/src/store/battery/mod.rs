@@ -55,6 +55,7 @@ macro_rules! store_battery {
             names_follow_the_rule
             contacts_have_properties
             groups_are_put_renamed_and_removed
+            phones_are_contacts
             leaving_the_forward_list_leaves_all_groups
             settings_are_kept
             repeated_edits_change_nothing

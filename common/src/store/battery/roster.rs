@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::Source;
 use super::world::{account, contact, list, lists, passport, roster, two};
 use crate::model::{
-    AddPrompt, ContactId, Group, GroupId, List, Lists, Passport, Properties, Property, Roster, StrangerPolicy,
+    AddPrompt, ContactId, Group, GroupId, List, Lists, Passport, PhoneContact, PhoneNumber, Properties, Property,
+    Roster, StrangerPolicy,
 };
 use crate::store::{Edit, SharedStore};
 
@@ -188,6 +189,60 @@ pub async fn groups_are_put_renamed_and_removed(source: &dyn Source) {
     assert_eq!(found.contacts[&you].groups, BTreeSet::new());
     assert!(found.contacts[&you].lists.contains(List::Forward));
     assert_eq!(roster(&other, &you).await.groups.len(), 0);
+}
+
+/// A phone contact is written whole, holds what it was last given, and leaves nothing behind.
+pub async fn phones_are_contacts(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let (me, you) = (account(&one, "me").await, account(&one, "you").await);
+    let (friends, work) = (group(1, "Friends"), group(2, "Work"));
+    let claim = one.account(&me).await.unwrap().unwrap().claim;
+    let phone = |number: &str, lists: &[List], name: &str, groups: &[&Group]| {
+        let number = PhoneNumber::parse(number).expect("the form is right");
+        let (id, lists) = (ContactId::of_phone(claim, &number), lists.iter().copied().collect());
+        PhoneContact {
+            number,
+            id,
+            lists,
+            name: name.into(),
+            groups: groups.iter().map(|group| group.id).collect(),
+        }
+    };
+    let phones = async || roster(&other, &me).await.phones.into_values().collect::<Vec<_>>();
+    let both = [List::Forward, List::Allow];
+    let (first, second) = (
+        phone("tel:+15550100", &both, "Zoë \0 \u{1f98b}", &[&friends, &work]),
+        phone("tel:+15550199", &[List::Allow], "", &[]),
+    );
+    let edits = vec![
+        Edit::PutGroup(friends.clone()),
+        Edit::PutGroup(work.clone()),
+        list(&you, List::Forward, true),
+        Edit::PutPhone(first.clone()),
+        Edit::PutPhone(second.clone()),
+    ];
+    one.edit(&me, edits).await.unwrap();
+    assert_eq!(phones().await, [first.clone(), second.clone()]);
+    let found = roster(&other, &me).await;
+    assert_eq!(found.contacts.keys().collect::<Vec<_>>(), [&you], "they are no principals");
+    assert_eq!(found.count_on(List::Forward), 2);
+    assert_eq!(found.phone_by_id(second.id), Some(&second));
+    assert!(roster(&other, &you).await.phones.is_empty());
+
+    let changed = phone("tel:+15550100", &[List::Forward], "Zoë", &[&work]);
+    one.edit(&me, vec![Edit::PutPhone(changed.clone())]).await.unwrap();
+    assert_eq!(phones().await, [changed.clone(), second.clone()]);
+    one.edit(&me, vec![Edit::RemoveGroup(work.id)]).await.unwrap();
+    let unlinked = phone("tel:+15550100", &[List::Forward], "Zoë", &[]);
+    assert_eq!(phones().await, [unlinked, second.clone()]);
+
+    let remove = |phone: &PhoneContact| Edit::RemovePhone(phone.number.clone());
+    one.edit(&me, vec![remove(&changed), remove(&second)]).await.unwrap();
+    one.edit(&me, vec![remove(&second)]).await.unwrap();
+    assert_eq!(phones().await, []);
+    let again = phone("tel:+15550100", &[List::Forward], "", &[]);
+    one.edit(&me, vec![Edit::PutPhone(again.clone())]).await.unwrap();
+    assert_eq!(phones().await, [again], "neither the name nor the groups of before");
 }
 
 /// Who is put on the forward list again is in no group.

@@ -18,7 +18,7 @@ use super::statements::Statements;
 use super::{accounts, settings};
 use crate::model::{Group, GroupId, List, Lists, Passport, Property, Roster};
 use crate::store::account::{add_prompt_code, strangers_code};
-use crate::store::roster::{RosterRow, assemble};
+use crate::store::roster::{Kept, RosterRow, assemble};
 use crate::store::{Edit, Result};
 
 /// The most bytes of values in one batch. Cassandra refuses batches above 50 KiB unless configured otherwise
@@ -63,7 +63,7 @@ fn contact(db: &Db, owner: &Passport, row: ContactRow) -> Result<RosterRow> {
     let bits = [forward, allow, block, reverse, pending];
     let on = |(list, bit): (List, Option<bool>)| bit.unwrap_or(false).then_some(list);
     Ok(RosterRow {
-        contact: Passport::parse(&contact).map_err(|_| strange("roster.contact"))?,
+        contact: Kept::parse(&contact).ok_or_else(|| strange("roster.contact"))?,
         lists: List::ALL.into_iter().zip(bits).filter_map(on).collect::<Lists>(),
         label,
         own_name,
@@ -191,6 +191,13 @@ impl<'a> Plan<'a> {
                 let one = CqlValue::Set(vec![CqlValue::Uuid(group.0)]);
                 self.write(statement, [at, one, me, text(contact.as_str())]);
             }
+            Edit::PutPhone(phone) => {
+                let [forward, allow] = [List::Forward, List::Allow].map(|list| bit(phone.lists.contains(list)));
+                let groups = CqlValue::Set(phone.groups.iter().map(|group| CqlValue::Uuid(group.0)).collect());
+                let number = text(phone.number.as_str());
+                self.write(&s.put_phone, [at, forward, allow, text(&phone.name), groups, me, number]);
+            }
+            Edit::RemovePhone(number) => self.write(&s.remove_phone, [at, me, text(number.as_str())]),
             Edit::PutGroup(group) => {
                 let (id, number) = (CqlValue::Uuid(group.id.0), CqlValue::Int(group.number.into()));
                 self.write(&s.put_group, [at, number, text(&group.name), me, id]);
@@ -261,6 +268,7 @@ fn code(code: u8) -> CqlValue {
 fn size(value: &CqlValue) -> usize {
     match value {
         CqlValue::Text(text) => text.len(),
+        CqlValue::Set(values) => values.iter().map(size).sum(),
         _ => 16,
     }
 }

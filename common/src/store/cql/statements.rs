@@ -91,6 +91,9 @@ statements! {
     Write drop_contact_property "DELETE properties[?] FROM {k}.roster USING TIMESTAMP ? WHERE owner = ? AND contact = ?";
     Write join_group "UPDATE {k}.roster USING TIMESTAMP ? SET groups = groups + ? WHERE owner = ? AND contact = ?";
     Write leave_group "UPDATE {k}.roster USING TIMESTAMP ? SET groups = groups - ? WHERE owner = ? AND contact = ?";
+    Write put_phone "UPDATE {k}.roster USING TIMESTAMP ? SET on_forward = ?, on_allow = ?, label = ?, groups = ?
+        WHERE owner = ? AND contact = ?";
+    Write remove_phone "DELETE FROM {k}.roster USING TIMESTAMP ? WHERE owner = ? AND contact = ?";
     Read groups "SELECT group_id, number, name FROM {k}.groups WHERE owner = ?";
     Write put_group "UPDATE {k}.groups USING TIMESTAMP ? SET number = ?, name = ? WHERE owner = ? AND group_id = ?";
     Write remove_group "DELETE FROM {k}.groups USING TIMESTAMP ? WHERE owner = ? AND group_id = ?";

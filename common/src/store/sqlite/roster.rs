@@ -6,9 +6,9 @@ use rusqlite::{Connection, ToSql, params};
 
 use super::accounts;
 use super::columns::Columns;
-use crate::model::{Group, GroupId, List, Lists, Passport, Properties, Property, Roster};
+use crate::model::{Group, GroupId, List, Lists, Passport, PhoneContact, Properties, Property, Roster};
 use crate::store::account::{add_prompt_code, strangers_code};
-use crate::store::roster::{RosterRow, assemble};
+use crate::store::roster::{Kept, RosterRow, assemble};
 use crate::store::{Edit, Result};
 
 /// See [`Store::roster`](crate::store::Store::roster). One snapshot of all tables.
@@ -31,7 +31,7 @@ fn contacts(connection: &Connection, owner: &Passport) -> Result<Vec<RosterRow>>
     let mut rows = statement.query([owner.as_str()])?;
     let mut contacts: Vec<RosterRow> = Vec::new();
     while let Some(row) = rows.next()? {
-        let contact = row.passport(0)?;
+        let contact = row.parsed(0, |handle: &String| Kept::parse(handle))?;
         let group = row.maybe_uuid(8)?.map(GroupId);
         if let Some(last) = contacts.last_mut().filter(|last| last.contact == contact) {
             last.groups.extend(group);
@@ -44,7 +44,11 @@ fn contacts(connection: &Connection, owner: &Passport) -> Result<Vec<RosterRow>>
             }
         }
         let (label, own_name) = (row.get(6)?, row.get(7)?);
-        let (groups, properties) = (group.into_iter().collect(), properties.remove(&contact).unwrap_or_default());
+        let properties = match &contact {
+            Kept::Principal(passport) => properties.remove(passport).unwrap_or_default(),
+            Kept::Phone(_) => Properties::new(),
+        };
+        let groups = group.into_iter().collect();
         contacts.push(RosterRow { contact, lists, label, own_name, groups, properties });
     }
     Ok(contacts)
@@ -111,6 +115,11 @@ fn apply(connection: &Connection, owner: &Passport, edit: &Edit) -> Result<()> {
             "DELETE FROM group_members WHERE owner = ? AND contact = ? AND group_id = ?",
             params![me, contact.as_str(), group.0.as_bytes()],
         ),
+        Edit::PutPhone(phone) => put_phone(connection, owner, phone),
+        Edit::RemovePhone(number) => {
+            run("DELETE FROM roster WHERE owner = ? AND contact = ?", params![me, number.as_str()])?;
+            leave_groups(connection, owner, number.as_str())
+        }
         Edit::PutGroup(group) => run(
             "INSERT INTO groups (owner, group_id, number, name) VALUES (?, ?, ?, ?)
              ON CONFLICT DO UPDATE SET number = excluded.number, name = excluded.name",
@@ -182,12 +191,36 @@ fn forward(connection: &Connection, owner: &Passport, contact: &Passport, on: bo
         )?
         .execute(params![contact.as_str(), owner.as_str(), on])?;
     if !on {
-        for sql in [
-            "DELETE FROM group_members WHERE owner = ? AND contact = ?",
-            "DELETE FROM contact_properties WHERE owner = ? AND contact = ?",
-        ] {
-            connection.prepare_cached(sql)?.execute(params![owner.as_str(), contact.as_str()])?;
-        }
+        leave_groups(connection, owner, contact.as_str())?;
+        connection
+            .prepare_cached("DELETE FROM contact_properties WHERE owner = ? AND contact = ?")?
+            .execute(params![owner.as_str(), contact.as_str()])?;
+    }
+    Ok(())
+}
+
+/// `contact` is the handle of a principal or of a phone.
+fn leave_groups(connection: &Connection, owner: &Passport, contact: &str) -> Result<()> {
+    connection
+        .prepare_cached("DELETE FROM group_members WHERE owner = ? AND contact = ?")?
+        .execute(params![owner.as_str(), contact])?;
+    Ok(())
+}
+
+fn put_phone(connection: &Connection, owner: &Passport, phone: &PhoneContact) -> Result<()> {
+    let (me, number) = (owner.as_str(), phone.number.as_str());
+    let [forward, allow] = [List::Forward, List::Allow].map(|list| phone.lists.contains(list));
+    connection
+        .prepare_cached(
+            "INSERT INTO roster (owner, contact, forward, allow, label) VALUES (?, ?, ?, ?, ?)
+             ON CONFLICT DO UPDATE SET forward = excluded.forward, allow = excluded.allow, label = excluded.label",
+        )?
+        .execute(params![me, number, forward, allow, phone.name])?;
+    leave_groups(connection, owner, number)?;
+    let mut join =
+        connection.prepare_cached("INSERT INTO group_members (owner, contact, group_id) VALUES (?, ?, ?)")?;
+    for group in &phone.groups {
+        join.execute(params![me, number, group.0.as_bytes()])?;
     }
     Ok(())
 }

@@ -50,7 +50,8 @@ fn e201_malformed() {
     check(OLD, "REM 9 FL dave", "201");
     check(OLD, "REA 9 dave D", "201");
     check(NEW, "ADC 9 FL N=dave F=D", "201");
-    check(NEW, "ADC 9 FL N=tel:+15550199 F=D", "201");
+    check(&[&Dialect::MSNP10], "ADC 9 FL N=tel:+15550199 F=D", "201");
+    check(OLD, "ADD 9 FL tel:+15550199 D", "201");
     check(NEW, "ADC 9 RL N=dave", "201");
     check(NEW, "REM 9 AL dave", "201");
     check(NEW, "REM 9 FL bob@example.com", "201");

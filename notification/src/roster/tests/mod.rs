@@ -1,6 +1,7 @@
 //! A desk at which one principal's requests are carried out in memory, and tests that talk to it in lines.
 
 mod errors;
+mod phones;
 mod random;
 mod transcripts;
 
@@ -58,7 +59,12 @@ impl Desk {
             dialect,
             limits: Limits::default(),
             keep_populated_groups: false,
-            roster: Roster { settings, contacts: BTreeMap::new(), groups: BTreeMap::new() },
+            roster: Roster {
+                settings,
+                contacts: BTreeMap::new(),
+                phones: BTreeMap::new(),
+                groups: BTreeMap::new(),
+            },
             now_ms: 1_750_000_001_000,
             uuids: 0,
             accounts: PEOPLE.into_iter().map(account).collect(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use common::model::{Contact, Group, Lists};
+use common::model::{Contact, Group, Lists, PhoneContact, PhoneNumber};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,6 +14,7 @@ struct Cells {
     lists: BTreeMap<(Passport, Passport), Lists>,
     members: BTreeSet<(Passport, Passport, GroupId)>,
     groups: BTreeMap<(Passport, GroupId), Group>,
+    phones: BTreeMap<(Passport, PhoneNumber), PhoneContact>,
     settings: BTreeMap<Passport, Settings>,
     /// By owner and contact.
     properties: BTreeMap<(Passport, Passport), Properties>,
@@ -62,6 +63,8 @@ impl Cells {
                     self.members.remove(&key)
                 };
             }
+            Edit::PutPhone(phone) => drop(self.phones.insert((owner.clone(), phone.number.clone()), phone)),
+            Edit::RemovePhone(number) => drop(self.phones.remove(&(owner.clone(), number))),
             Edit::PutGroup(group) => drop(self.groups.insert((owner.clone(), group.id), group)),
             Edit::RemoveGroup(group) => drop(self.groups.remove(&(owner.clone(), group))),
             Edit::FriendlyName(name) => settings.friendly_name = name,
@@ -96,9 +99,11 @@ impl Cells {
             (who.clone(), contact)
         };
         let own = self.groups.iter().filter(|((by, _), _)| by == owner);
+        let phones = self.phones.iter().filter(|((by, _), _)| by == owner);
         Roster {
             settings: self.settings[owner].clone(),
             contacts: on_any.map(contact).collect(),
+            phones: phones.map(|((_, number), phone)| (number.clone(), phone.clone())).collect(),
             groups: own.map(|(_, group)| (group.number, group.clone())).collect(),
         }
     }
@@ -126,9 +131,22 @@ impl World {
                 let line = line(&world.desks[at], kind, whom, 0, 1);
                 world.play(at, &line);
             }
+            world.give_phone(at);
         }
         world.verify();
         world
+    }
+
+    /// A phone contact in all groups, from a time when the owner had a client that knows them.
+    fn give_phone(&mut self, at: usize) {
+        let desk = &mut self.desks[at];
+        let number = PhoneNumber::parse("tel:+1").unwrap();
+        let id = ContactId::of_phone(desk.claim, &number);
+        let groups = desk.roster.groups.values().map(|group| group.id).collect();
+        let lists = Lists::NONE.with(List::Forward);
+        let put = Edit::PutPhone(PhoneContact { number, id, lists, name: "Phone".into(), groups });
+        self.cells.apply(&desk.passport, &put);
+        fold(&mut desk.roster, desk.claim, &[put]);
     }
 
     /// One line of somebody, with all that follows from it for the others.
@@ -209,6 +227,14 @@ impl World {
             assert!(fold_in(&Owner { roster: &later, ..desk.owner() }).is_empty(), "once");
             assert!(held.groups.keys().all(|number| usize::from(*number) <= desk.limits.groups), "dense");
             assert!(held.groups.iter().all(|(number, group)| *number == group.number));
+            for phone in held.phones.values() {
+                assert!(!phone.lists.is_empty());
+                assert_eq!(
+                    desk.roster.groups_of(&phone.groups).count(),
+                    phone.groups.len(),
+                    "no group is left over"
+                );
+            }
             verify_sync(desk);
         }
     }
@@ -261,10 +287,20 @@ fn line(desk: &Desk, kind: u8, whom: usize, list: usize, group: u16) -> String {
         (8, _) => format!("BLP 1 {}", ["AL", "BL"][whom % 2]),
         (9, _) if whom == 3 => "PRP 1 PHH".to_owned(),
         (9, _) => format!("PRP 1 {} {}", ["PHH", "MBE"][usize::from(whom == 2)], ["0", "1", "Y"][whom]),
+        (12, true) => format!("ADC 1 {list} N=tel:+{whom} F=Phone{whom}"),
+        (13, true) => format!("ADC 1 FL C={} {group}", phone_id(desk, whom)),
+        (14, true) if list == "FL" => format!("REM 1 FL {}", phone_id(desk, whom)),
+        (14, true) => format!("REM 1 {list} tel:+{whom}"),
+        (15, true) => format!("REM 1 FL {} {group}", phone_id(desk, whom)),
+        (12.., false) => format!("ADD 1 {list} tel:+{whom} Phone{whom}"),
         (10, false) => format!("REA 1 {who} {who}"),
         (10, true) => format!("PRP 1 MFN Name{whom}"),
         _ => format!("GTC 1 {}", ["A", "N"][whom % 2]),
     }
+}
+
+fn phone_id(desk: &Desk, whom: usize) -> ContactId {
+    ContactId::of_phone(desk.claim, &PhoneNumber::parse(&format!("tel:+{whom}")).unwrap())
 }
 
 proptest! {
@@ -273,7 +309,7 @@ proptest! {
     #[test]
     fn memory_is_what_a_new_sign_in_would_load(
         dialects in prop::array::uniform3(prop::sample::select(Dialect::ALL)),
-        steps in proptest::collection::vec((0..3usize, 0..12u8, 0..4usize, 0..5usize, 0..4u16), 1..80)
+        steps in proptest::collection::vec((0..3usize, 0..16u8, 0..4usize, 0..5usize, 0..4u16), 1..80)
     ) {
         let mut world = World::new(dialects);
         for (at, kind, whom, list, group) in steps {
@@ -285,7 +321,7 @@ proptest! {
 
     #[test]
     fn any_line_gets_an_answer(
-        words in proptest::collection::vec("[A-Z0-9=%@a-z.]{1,12}|FL|AL|RL|PL|N=a@b|C=1|MFN|PHH|0|bob@example\\.com", 0..6),
+        words in proptest::collection::vec("[A-Z0-9=%@a-z.]{1,12}|FL|AL|RL|PL|N=a@b|N=tel:\\+1|tel:\\+1|C=1|MFN|PHH|0|bob@example\\.com", 0..6),
         verb in prop::sample::select(&[
             "SYN", "LST", "LSG", "GTC", "BLP", "ADD", "ADC", "REM", "REA", "SBP", "PRP", "ADG", "REG", "RMG"
         ][..]),

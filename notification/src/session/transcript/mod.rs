@@ -147,7 +147,7 @@ fn alice(dialect: &'static Dialect, now: Instant) -> Session {
         settings_changed: 0,
         reverse_digest: 0,
     };
-    let roster = Roster { settings, contacts: contacts.into(), groups: [].into() };
+    let roster = Roster { settings, contacts: contacts.into(), phones: [].into(), groups: [].into() };
     Session::new(who("alice"), claim, dialect, location("ns-1"), roster, now)
 }
 
