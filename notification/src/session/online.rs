@@ -264,6 +264,9 @@ fn rearm(alarm: std::pin::Pin<&mut Sleep>, deadline: Instant) {
 pub(super) fn apply<T: Transport>(connection: &mut Connection<T>, services: &Services, out: &mut Out) -> bool {
     let source = out.pieces.iter().any(|piece| matches!(piece, Piece::Source(_)));
     apply_pieces(connection, out);
+    if let Some(kind) = out.too_often.take() {
+        services.metrics.rate_refusal(kind);
+    }
     let posts = std::mem::take(&mut out.posts);
     if !posts.is_empty() {
         services.metrics.notices_out.inc_by(posts.len() as u64);
