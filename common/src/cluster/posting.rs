@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::notice::Notice;
 use super::wire::Group;
-use crate::model::{Bulletin, Passport, Presence};
+use crate::model::{Passport, Presence};
 
 /// The groups on their way, and what waits behind each.
 #[derive(Debug, Default)]
@@ -137,11 +137,9 @@ fn size(notice: &Notice) -> usize {
         Notice::Added { name, .. } => name.len(),
         Notice::Property { value, .. } => value.len(),
         Notice::Invite(invitation) => invitation.caller_name.len(),
-        Notice::Bulletin(Bulletin::Text { text, .. }) => text.as_str().len(),
         Notice::Presence { presence: None, .. }
         | Notice::Probe { .. }
         | Notice::Removed { .. }
-        | Notice::Bulletin(Bulletin::ShutDown { .. })
         | Notice::Outstanding { .. }
         | Notice::PickUp { .. }
         | Notice::PickedUp { .. } => 0,

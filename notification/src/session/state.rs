@@ -245,7 +245,7 @@ impl Session {
     }
 
     /// Takes what happened to others. [`Notice::Added`], [`Notice::Removed`] and [`Notice::Invite`] are the
-    /// driver's: they need the store or an answer. So is [`Notice::Bulletin`], which needs the configuration.
+    /// driver's: they need the store or an answer.
     pub(crate) fn notice(&mut self, notice: Notice, out: &mut Out) {
         match notice {
             Notice::Presence { from, stamp, presence } => self.hear(&from, stamp, presence, false, out),
@@ -254,7 +254,7 @@ impl Session {
             Notice::Property { of, property, value } => self.hear_property(&of, property, &value, out),
             // At once: that moment has passed.
             Notice::Outstanding { .. } => self.pick_up.want(self.heard),
-            Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) | Notice::Bulletin(_) => {}
+            Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) => {}
             // The driver's as well, and the switchboards'.
             Notice::PickedUp { .. } | Notice::PickUp { .. } => {}
         }

@@ -27,8 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::cluster::{Deliver, Node, Notice, Outcome};
-use common::model::{Bulletin, Endpoint, Epoch, ParticipationId, Passport};
+use common::cluster::{Audience, Deliver, Instruction, Node, Notice, Outcome, Told};
+use common::model::{Endpoint, Epoch, ParticipationId, Passport};
 use common::store::StoreError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
@@ -365,7 +365,7 @@ impl Deliver for Desk {
 
     fn reannounce(&self, _: &Passport, _: Epoch) {}
 
-    async fn broadcast(&self, _: Bulletin) -> u64 {
-        0
+    async fn carry_out(&self, _: &Audience, _: &Instruction) -> Told {
+        Told::default()
     }
 }
