@@ -1,5 +1,5 @@
-//! The `monarch` command: starts the suite, tends store and accounts, shows history, speaks to users, leaves messages, plays
-//! scenarios.
+//! The `monarch` command: starts the suite, tends store and accounts, shows history, speaks to users and signs them out, leaves
+//! messages, plays scenarios.
 //!
 //! Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 could not reach what it needed.
 
@@ -10,6 +10,7 @@ mod history;
 mod message;
 mod orders;
 pub mod scenario;
+mod sign_out;
 mod store;
 mod terminal;
 mod up;
@@ -53,6 +54,8 @@ enum Command {
     History(history::HistoryCommand),
     /// Tell everybody who is signed in something, or that the service goes down
     Broadcast(broadcast::BroadcastArgs),
+    /// End the sessions of everybody, of one node or of one account, and tell the clients why
+    SignOut(sign_out::SignOutArgs),
     /// Send messages without a client
     #[command(subcommand)]
     Message(message::MessageCommand),
@@ -103,6 +106,10 @@ async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Fai
         Command::Broadcast(args) => {
             let config = config::load(&sources)?.config;
             broadcast::run(args, &config, &mut std::io::stdin().lock(), &mut std::io::stdout()).await?;
+        }
+        Command::SignOut(args) => {
+            let config = config::load(&sources)?.config;
+            sign_out::run(args, &config, &mut std::io::stdout()).await?;
         }
         Command::Message(command) => {
             let config = config::load(&sources)?.config;

@@ -1,17 +1,20 @@
 //! Giving orders to a running deployment, at the admin address of one of its nodes.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use common::clock;
-use common::cluster::{Keyring, ORDERS, Order};
+use common::cluster::{Audience, Keyring, ORDERS, Order};
 use common::config::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::Failure;
+use crate::terminal::harmless;
 
 /// A node answers within 10 s.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -72,4 +75,102 @@ async fn post(admin: SocketAddr, body: &str) -> std::io::Result<String> {
     let mut answer = Vec::new();
     stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+/// An order's id.
+pub(crate) fn random() -> Result<Uuid, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(no_randomness)?;
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid())
+}
+
+pub(crate) fn no_randomness(error: getrandom::Error) -> Failure {
+    Failure::failed(format!("no randomness: {error}"))
+}
+
+/// Says what a node has answered to an order. `done` is what became of the sessions: "handed to".
+pub(crate) fn report(order: &Order, done: &str, answer: &str, out: &mut impl Write) -> Result<(), Failure> {
+    match order.to {
+        Audience::Principal(_) => Ok(writeln!(out, "{}", harmless(answer.trim_end()))?),
+        Audience::Everybody | Audience::Node(_) => report_nodes(done, answer, out),
+    }
+}
+
+/// `NODE SESSIONS OVERRUN` lines, `NODE -` for a node that did not answer.
+fn report_nodes(done: &str, answer: &str, out: &mut impl Write) -> Result<(), Failure> {
+    let (mut sessions, mut overrun, mut nodes, mut silent) = (0_u64, 0_u64, 0, Vec::new());
+    for line in answer.lines() {
+        let mut words = line.split(' ');
+        let node = harmless(words.next().unwrap_or_default());
+        let mut count = || words.next().and_then(|count| count.parse::<u64>().ok());
+        nodes += 1;
+        let Some(told) = count() else {
+            writeln!(out, "{node}: no answer")?;
+            silent.push(node);
+            continue;
+        };
+        writeln!(out, "{node}: {}", of_sessions(told))?;
+        sessions += told;
+        overrun += count().unwrap_or_default();
+    }
+    let reached = nodes - silent.len();
+    writeln!(out, "{done} {} on {reached} of {nodes} notification nodes", of_sessions(sessions))?;
+    if overrun > 0 {
+        writeln!(out, "not to {}, whose clients don't keep up and lose their connections", of_sessions(overrun))?;
+    }
+    match (nodes, silent.is_empty()) {
+        (0, _) => Err(Failure::failed("the node knows of no notification node: nobody has it")),
+        (_, true) => Ok(()),
+        (_, false) => {
+            Err(Failure::failed(format!("no answer from {}: who is there may not have it", silent.join(", "))))
+        }
+    }
+}
+
+fn of_sessions(count: u64) -> String {
+    if count == 1 { "1 session".into() } else { format!("{count} sessions") }
+}
+
+#[cfg(test)]
+mod tests {
+    use common::cluster::Instruction;
+    use common::model::SignOut;
+
+    use super::*;
+
+    fn order() -> Order {
+        let what = Instruction::SignOut(SignOut::ShutDown);
+        Order { id: Uuid::nil(), to: Audience::Everybody, what }
+    }
+
+    fn said(answer: &str) -> (String, Option<u8>) {
+        let mut out = Vec::new();
+        let code = report(&order(), "handed to", answer, &mut out).err().map(|failure| failure.code());
+        (String::from_utf8(out).unwrap(), code)
+    }
+
+    #[test]
+    fn says_who_has_it() {
+        let (text, code) = said("ns-1 1 0\nns-2 12 0\n");
+        let expected = "ns-1: 1 session\nns-2: 12 sessions\nhanded to 13 sessions on 2 of 2 notification nodes\n";
+        assert_eq!((text.as_str(), code), (expected, None));
+        let (text, code) = said("ns-1 3 0\nns-2 -\n");
+        let expected = "ns-1: 3 sessions\nns-2: no answer\nhanded to 3 sessions on 1 of 2 notification nodes\n";
+        assert_eq!((text.as_str(), code), (expected, Some(1)));
+        let (text, code) = said("ns-1 3 1\nns-2 0 1\n");
+        let expected = "ns-1: 3 sessions\nns-2: 0 sessions\nhanded to 3 sessions on 2 of 2 notification nodes\n\
+                        not to 2 sessions, whose clients don't keep up and lose their connections\n";
+        assert_eq!((text.as_str(), code), (expected, None));
+        assert_eq!(said("").1, Some(1));
+    }
+
+    #[tokio::test]
+    async fn without_a_secret_or_a_node_nothing_is_sent() {
+        let dir = tempfile::tempdir().unwrap();
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let desk = OrderDesk { admin: nobody, secrets: dir.path().join("secrets") };
+        assert_eq!(desk.give(&order()).await.unwrap_err().code(), 2);
+        Keyring::create(&desk.secrets).unwrap();
+        assert_eq!(desk.give(&order()).await.unwrap_err().code(), 3);
+    }
 }

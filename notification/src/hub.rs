@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::cluster::{Deliver, Invitation, Notice, Outcome};
-use common::model::{Bulletin, Endpoint, Epoch, Generation, NodeId, Passport};
-use common::net::{Mailbox, Sender, mailbox};
+use common::cluster::{Audience, Deliver, Instruction, Invitation, Notice, Outcome, Told};
+use common::model::{Bulletin, Endpoint, Epoch, Generation, NodeId, Passport, SignOut};
+use common::net::{Full, Mailbox, Sender, mailbox};
 use tokio::sync::oneshot;
 
+use crate::gate::Gate;
 use crate::session::Asked;
+
+mod orders;
 
 /// What a session finds in its mailbox.
 #[derive(Debug)]
@@ -40,6 +43,10 @@ pub(crate) enum Item {
         /// Each session has another one, so that the store isn't asked by all at once.
         after: Duration,
     },
+    /// Operators have something to say.
+    Bulletin(Bulletin),
+    /// Operators end the session.
+    SignOut(SignOut),
     /// This process shuts down.
     ShutDown,
 }
@@ -48,10 +55,6 @@ pub(crate) enum Item {
 const MAILBOX_BUDGET: usize = 256 * 1024;
 /// How long a caller waits for the session's answer to an invitation.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
-/// What everybody is told is told to so many at a time, with a pause in between: 10,000 sessions a second.
-const AT_A_TIME: usize = 50;
-/// See [`AT_A_TIME`].
-const BREATH: Duration = Duration::from_millis(5);
 /// Sessions are spread over so many tables, so that workers seldom meet at one lock.
 const SHARDS: usize = 32;
 
@@ -64,6 +67,7 @@ pub(crate) struct Hub {
     hasher: RandomState,
     next_id: AtomicU64,
     sessions: AtomicU64,
+    gate: OnceLock<Arc<Gate>>,
 }
 
 #[derive(Debug)]
@@ -93,7 +97,13 @@ impl Hub {
             hasher: RandomState::new(),
             next_id: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
+            gate: OnceLock::new(),
         }
+    }
+
+    /// From now on closes that gate when operators send all sessions of this node away. The first stays.
+    pub(crate) fn keep_gate(&self, gate: Arc<Gate>) {
+        let _ = self.gate.set(gate);
     }
 
     /// A place for a session that signs in, and its mailbox. What is delivered before the session is ready waits
@@ -122,24 +132,6 @@ impl Hub {
         }
     }
 
-    /// Hands a notice to every session, a few at a time; says how many have it in their mailboxes.
-    async fn tell_slowly(&self, notice: Notice) -> u64 {
-        let cost = cost(&notice);
-        let (mut told, mut batch) = (0, 0);
-        for shard in &self.shards {
-            let senders: Vec<_> = lock(shard).values().flatten().map(|entry| entry.sender.clone()).collect();
-            for sender in senders {
-                told += u64::from(sender.send(Item::Notice(notice.clone()), cost).is_ok());
-                batch += 1;
-                if batch == AT_A_TIME {
-                    batch = 0;
-                    tokio::time::sleep(BREATH).await;
-                }
-            }
-        }
-        told
-    }
-
     /// Tells one session something.
     pub(crate) fn tell(&self, who: &Passport, epoch: Epoch, item: Item) {
         let shard = self.shard(who);
@@ -166,9 +158,12 @@ impl Hub {
                 }
                 _ => entry.sender.send(item, cost),
             };
-            if sent.is_ok() {
-                outcome = Outcome::Accepted;
-            }
+            outcome = match (sent, outcome) {
+                (Ok(()), _) | (_, Outcome::Accepted) => Outcome::Accepted,
+                // It is there, and ends without having taken it.
+                (Err(Full::Overflow), _) => Outcome::Unknown,
+                (Err(Full::Closed), before) => before,
+            };
         }
         outcome
     }
@@ -223,7 +218,6 @@ fn cost(notice: &Notice) -> usize {
         }
         Notice::Added { name, .. } => name.len(),
         Notice::Property { value, .. } => value.len(),
-        Notice::Bulletin(Bulletin::Text { text, .. }) => text.as_str().len(),
         _ => 0,
     };
     size_of::<Item>() + Passport::MAX_LEN + texts
@@ -298,8 +292,8 @@ impl Deliver for Hub {
         }
     }
 
-    async fn broadcast(&self, bulletin: Bulletin) -> u64 {
-        self.tell_slowly(Notice::Bulletin(bulletin)).await
+    async fn carry_out(&self, to: &Audience, what: &Instruction) -> Told {
+        self.hand_out(to, what).await
     }
 }
 
@@ -410,26 +404,6 @@ mod tests {
         assert!(Asking::AT_ONCE * longest <= FOR_LOOKS, "{longest} bytes each");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_bulletin_reaches_all_but_not_all_at_once() {
-        const SESSIONS: u64 = 1000;
-        let hub = Arc::new(Hub::new());
-        let enter =
-            |number| hub.enter(&Passport::parse(&format!("{number}@example.com")).unwrap(), Endpoint::SOLE);
-        let mut sessions: Vec<_> = (0..SESSIONS).map(enter).collect();
-        let gone = sessions.split_off(990);
-        drop(gone.into_iter().map(|(place, _)| place).collect::<Vec<_>>());
-        let bulletin = Bulletin::ShutDown { minutes: 5 };
-        let began = tokio::time::Instant::now();
-        assert_eq!(hub.broadcast(bulletin.clone()).await, 990);
-        assert!(began.elapsed() >= Duration::from_millis(95), "{:?}", began.elapsed());
-        for (_, mailbox) in &mut sessions {
-            let Some(Item::Notice(Notice::Bulletin(got))) = mailbox.now() else { panic!() };
-            assert_eq!(got, bulletin);
-            assert!(mailbox.now().is_none());
-        }
-    }
-
     #[tokio::test]
     async fn looks_that_do_not_fit_are_asked_for_again() {
         let hub = Arc::new(Hub::new());
@@ -455,10 +429,16 @@ mod tests {
         let hub = Arc::new(Hub::new());
         let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
         let mut taken = 0;
-        while hub.deliver(&alice(), None, removed()).await == Outcome::Accepted {
-            taken += 1;
-        }
+        let last = loop {
+            match hub.deliver(&alice(), None, removed()).await {
+                Outcome::Accepted => taken += 1,
+                last => break last,
+            }
+        };
+        assert_eq!(last, Outcome::Unknown);
         assert!(taken > 100 && taken * cost(&removed()) <= MAILBOX_BUDGET, "{taken}");
+        // What it could not take is not certain; from then on it is as good as gone.
+        assert_eq!(hub.deliver(&alice(), None, removed()).await, Outcome::NotHere);
         while mailbox.recv().await.is_some() {
             taken -= 1;
         }

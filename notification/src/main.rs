@@ -1,5 +1,6 @@
 //! The notification server: long-lived sessions, rosters, presence, invitations.
 
+mod gate;
 mod hub;
 mod last_active;
 mod metrics;
@@ -25,6 +26,7 @@ use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
 use common::telemetry::{self, Admin, Readiness, Registry};
 use tokio::sync::Semaphore;
 
+use gate::Gate;
 use hub::{Hub, Item};
 use last_active::LastActive;
 use metrics::Metrics;
@@ -53,6 +55,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     // Lists and presence need no switchboard: without one clients may still come.
     let switchboard = readiness.want("switchboard", "not looked yet");
     let joined = readiness.require("cluster", "not yet part of the cluster");
+    let open = readiness.require("open", "not yet");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
 
@@ -79,6 +82,7 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
     cluster.tell_joined(joined);
+    hub.keep_gate(Gate::of(&cluster, open));
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
     let addresses = [

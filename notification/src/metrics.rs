@@ -12,6 +12,31 @@ use common::telemetry::metric::gauge::Gauge;
 
 type Label = [(&'static str, &'static str); 1];
 
+/// What is bounded by `[rates]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limited {
+    /// Status and personal message.
+    Status,
+    /// The own name.
+    Name,
+    /// Names given to contacts.
+    ContactName,
+    /// Conversations opened.
+    Chat,
+}
+
+impl Limited {
+    /// The word in metrics.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Name => "name",
+            Self::ContactName => "contact_name",
+            Self::Chat => "chat",
+        }
+    }
+}
+
 /// The counters of this process. Labels come from fixed sets.
 #[derive(Debug)]
 pub(crate) struct Metrics {
@@ -27,6 +52,7 @@ pub(crate) struct Metrics {
     pub(crate) last_active_age: Gauge<f64, AtomicU64>,
     sign_ins: Family<Label, Counter>,
     closes: Family<Label, Counter>,
+    rate_refusals: Family<Label, Counter>,
     /// Looked up once per command, so not through the family and its lock.
     commands: HashMap<Verb, Counter>,
     unknown_commands: Counter,
@@ -51,6 +77,7 @@ impl Metrics {
             last_active_age: Gauge::default(),
             sign_ins: Family::default(),
             closes: Family::default(),
+            rate_refusals: Family::default(),
             commands: verbs.map(|verb| (verb, by_verb(verb))).collect(),
             unknown_commands: commands.get_or_create_owned(&[("verb", "other")]),
         };
@@ -62,6 +89,8 @@ impl Metrics {
         registry.register("last_active_age_seconds", "Of the oldest last appearance to be written", age);
         registry.register("sign_ins", "Attempts to sign in, by result", metrics.sign_ins.clone());
         registry.register("closes", "Connections that ended, by reason", metrics.closes.clone());
+        let refusals = "Requests refused since they came too often ([rates]), by kind";
+        registry.register("rate_refusals", refusals, metrics.rate_refusals.clone());
         registry.register("commands", "Commands of clients, by verb", commands);
         metrics
     }
@@ -74,6 +103,11 @@ impl Metrics {
     /// Counts an attempt to sign in.
     pub(crate) fn sign_in(&self, result: &'static str) {
         self.sign_ins.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// Counts a request that was refused since it came too often.
+    pub(crate) fn rate_refusal(&self, kind: Limited) {
+        self.rate_refusals.get_or_create(&[("kind", kind.label())]).inc();
     }
 
     /// Counts the end of a connection.

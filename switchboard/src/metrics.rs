@@ -40,6 +40,10 @@ pub(crate) struct Metrics {
     pub(crate) relayed_bytes: Counter,
     /// `USR` and `ANS` that were refused.
     pub(crate) refused: Counter,
+    /// Calls refused since they came too often.
+    pub(crate) calls_too_often: Counter,
+    /// Calls refused since too many before them had failed in a row.
+    pub(crate) calls_after_failures: Counter,
     /// Connections closed since they could not keep up.
     pub(crate) overflows: Counter,
     /// Messages on their way into the store.
@@ -70,11 +74,14 @@ impl Metrics {
             })
             .collect();
         let buckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
+        let rate_refusals = Family::<[(&str, &str); 1], Counter>::default();
         let metrics = Self {
             conversations: Gauge::default(),
             participants: Gauge::default(),
             relayed_bytes: Counter::default(),
             refused: Counter::default(),
+            calls_too_often: rate_refusals.get_or_create_owned(&[("kind", "call")]),
+            calls_after_failures: rate_refusals.get_or_create_owned(&[("kind", "failing_call")]),
             overflows: Counter::default(),
             pending_messages: Gauge::default(),
             pending_bytes: Gauge::default(),
@@ -90,6 +97,8 @@ impl Metrics {
         part.register("messages", "Messages by kind, ack type and result", family);
         part.register("relayed_bytes", "Bytes of MSG put into queues", metrics.relayed_bytes.clone());
         part.register("refused", "USR and ANS that were refused", metrics.refused.clone());
+        let refusals = "Requests refused since they came too often ([rates], or failing ones in a row), by kind";
+        part.register("rate_refusals", refusals, rate_refusals);
         part.register("overflows", "Connections that could not keep up", metrics.overflows.clone());
         part.register("history_pending_messages", "Waiting for the store", metrics.pending_messages.clone());
         part.register("history_pending_bytes", "Waiting for the store", metrics.pending_bytes.clone());

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use common::cluster::Order;
-use common::model::{Bulletin, Passport};
+use common::cluster::{Audience, Instruction, Order};
+use common::model::{Bulletin, Passport, SignOut};
 
 use super::accounts::Accounts;
 use super::connection::Connection;
@@ -17,9 +17,9 @@ use super::functions::{Call, CallError};
 use super::pattern::{Captures, Part, Pattern};
 use super::record::{Record, Shown};
 use super::scope::{Frame, Scope};
-use super::script::{Action, Macro, MacroWord, Script, Step};
+use super::script::{Action, Macro, MacroWord, OperatorsOrder, Script, Step};
 use super::template::{Argument, Piece, Template, is_name};
-use crate::broadcast;
+use crate::{broadcast, orders};
 
 /// The most macros within each other.
 const MAX_CALLS: usize = 16;
@@ -162,7 +162,7 @@ impl<'a> Player<'a> {
             }
             Action::AnyOrder(steps) => self.any_order(steps).await,
             Action::On { connection, deed } => self.deed(connection, deed).await,
-            Action::Operators { to, said, shutdown } => self.order(to, said, *shutdown).await,
+            Action::Operators { to, order, said } => self.order(to, *order, said).await,
             Action::Timeout(patience) => {
                 self.patience = *patience;
                 Ok(())
@@ -311,19 +311,23 @@ impl<'a> Player<'a> {
         )))
     }
 
-    /// What `monarch broadcast --to` does.
-    async fn order(&self, to: &Template, said: &Template, shutdown: bool) -> Result<(), Trouble> {
+    /// What `monarch broadcast --to` and `monarch sign-out` do.
+    async fn order(&self, to: &Template, order: OperatorsOrder, said: &Template) -> Result<(), Trouble> {
         let (to, said) = (self.string(to).await?, self.string(said).await?);
         let to = Passport::parse(&to).map_err(|error| Trouble::usage(format!("{to}: {error}")))?;
-        let bulletin = if shutdown {
-            let minutes = said.parse().map_err(|_| Trouble::usage(format!("{said:?} is no number of minutes")))?;
-            Bulletin::ShutDown { minutes }
-        } else {
-            broadcast::text_bulletin(&said).map_err(|failure| Trouble::usage(failure.to_string()))?
+        let minutes = || said.parse().map_err(|_| Trouble::usage(format!("{said:?} is no number of minutes")));
+        let what = match order {
+            OperatorsOrder::Tell => {
+                let bulletin = broadcast::text_bulletin(&said);
+                Instruction::Show(bulletin.map_err(|failure| Trouble::usage(failure.to_string()))?)
+            }
+            OperatorsOrder::ShutDown => Instruction::Show(Bulletin::ShutDown { minutes: minutes()? }),
+            OperatorsOrder::Reconnect => Instruction::SignOut(SignOut::Reconnect { minutes: minutes()? }),
+            OperatorsOrder::SignOut(why) => Instruction::SignOut(why),
         };
         let desk = self.deployment.orders.as_ref();
         let desk = desk.ok_or_else(|| Trouble::usage("nobody takes orders here".to_owned()))?;
-        let given = async { desk.give(&Order { id: broadcast::random()?, to: Some(to), bulletin }).await };
+        let given = async { desk.give(&Order { id: orders::random()?, to: Audience::Principal(to), what }).await };
         given.await.map(drop).map_err(|failure| Trouble::failed(failure.to_string()))
     }
 

@@ -26,7 +26,7 @@ pub struct Shown {
     /// The dialect agreed on; on a switchboard the one in which its principal is signed in. None where `VER` has found
     /// none, or there was no `VER`.
     pub dialect: Option<Number>,
-    /// A verb, or the number of an error.
+    /// A verb, or the number of an error; a server's `OUT` has its reason: `OUT SSD`.
     pub word: String,
     /// The server has answered it with an error.
     pub refused: bool,
@@ -55,7 +55,11 @@ struct Word {
 impl Word {
     fn new(direction: Direction, words: &[&str]) -> Self {
         let trid = words.get(1).filter(|word| is_number(word)).map(|trid| (*trid).to_owned());
-        let word = words.first().copied().unwrap_or_default().to_owned();
+        let verb = words.first().copied().unwrap_or_default();
+        let word = match (direction, verb, words.get(1)) {
+            (Direction::ToClient, "OUT", Some(reason)) => format!("OUT {reason}"),
+            _ => verb.to_owned(),
+        };
         Self { direction, word, trid, refused: false }
     }
 }
@@ -178,6 +182,20 @@ mod tests {
                 "Switchboard MSNP9 >USR refused",
                 "Switchboard MSNP9 <911"
             ]
+        );
+    }
+
+    #[test]
+    fn the_reasons_of_a_server_are_told_apart() {
+        let mut record = Record::default();
+        record.opened("A", Some(Service::Notification));
+        record.sent("A", b"OUT", true);
+        record.got("A", b"OUT OTH", true);
+        record.got("A", b"OUT RCT 5", true);
+        assert_eq!(
+            words(record),
+            ["OUT", "OUT OTH", "OUT RCT"]
+                .map(|word| { format!("Notification none {}{word}", if word == "OUT" { '>' } else { '<' }) })
         );
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::model::List;
+use common::model::{List, SignOut};
 
 use super::dialects::Choice;
 use super::template::Template;
@@ -62,6 +62,19 @@ pub(super) struct Step {
     pub(super) action: Action,
 }
 
+/// What operators order in a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OperatorsOrder {
+    /// A text is shown.
+    Tell,
+    /// Word that the service goes down in so many minutes.
+    ShutDown,
+    /// The session ends, and its client is to come back after so many minutes.
+    Reconnect,
+    /// The session ends.
+    SignOut(SignOut),
+}
+
 /// What a statement does.
 #[derive(Debug, Clone)]
 pub(super) enum Action {
@@ -96,12 +109,12 @@ pub(super) enum Action {
         connection: String,
         deed: Deed,
     },
-    /// Operators tell somebody something.
+    /// Operators tell somebody something, or end the session.
     Operators {
         to: Template,
-        /// The text, or the minutes until the service goes down.
+        order: OperatorsOrder,
+        /// The text, the minutes, or nothing.
         said: Template,
-        shutdown: bool,
     },
     Timeout(Duration),
     Let {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use common::model::{AddPrompt, List, Property, StrangerPolicy};
+use common::model::{AddPrompt, List, Property, SignOut, StrangerPolicy};
 
-use super::script::{AccountsStep, Action, Deed, Fact};
+use super::script::{AccountsStep, Action, Deed, Fact, OperatorsOrder};
 use super::template::{Template, is_name, parse_quoted};
 
 /// Reads a statement that is no block. `payload` are the `|` lines behind it.
@@ -29,9 +29,13 @@ pub(super) fn parse(text: &str, payload: Option<Template>) -> Result<Action, Str
             let target = Template::parse(&target.join(" "))?;
             Ok(Action::Connect { connection: (*connection).to_owned(), target })
         }
-        ("operators", [what @ ("tell" | "shutdown"), _, _, ..]) => {
+        ("operators", [what, _, ..]) if let Some(order) = operators_order(what) => {
             let (to, said) = one(rest[what.len()..].trim_start())?;
-            Ok(Action::Operators { to, said: Template::parse(said)?, shutdown: *what == "shutdown" })
+            let wanted = !matches!(order, OperatorsOrder::SignOut(_));
+            if said.trim().is_empty() == wanted {
+                return Err(format!("operators {what}: {}", if wanted { "what?" } else { "nothing may follow" }));
+            }
+            Ok(Action::Operators { to, order, said: Template::parse(said)? })
         }
         ("timeout", [seconds]) => {
             let seconds = seconds.parse().ok().filter(|seconds| (1..=600).contains(seconds));
@@ -54,6 +58,18 @@ pub(super) fn parse(text: &str, payload: Option<Template>) -> Result<Action, Str
         },
         _ => split_words(text).map(Action::Call),
     }
+}
+
+fn operators_order(word: &str) -> Option<OperatorsOrder> {
+    Some(match word {
+        "tell" => OperatorsOrder::Tell,
+        "shutdown" => OperatorsOrder::ShutDown,
+        "reconnect" => OperatorsOrder::Reconnect,
+        "sign-out" => OperatorsOrder::SignOut(SignOut::ShutDown),
+        "migrate" => OperatorsOrder::SignOut(SignOut::Migrated),
+        "ask-terms" => OperatorsOrder::SignOut(SignOut::TermsOfUse),
+        _ => return None,
+    })
 }
 
 /// Splits at spaces, but not within quotes or braces; a text in quotes keeps them.
@@ -272,9 +288,20 @@ mod tests {
         ] {
             assert!(matches!(read(text), Action::On { deed: read, .. } if read == deed), "{text}");
         }
-        let Action::Operators { shutdown, said, .. } = read("operators tell {alice} back at 5") else { panic!() };
-        assert_eq!((shutdown, said.source.as_str()), (false, "back at 5"));
-        assert!(matches!(read("operators shutdown {alice} 5"), Action::Operators { shutdown: true, .. }));
+        for (text, expected, rest) in [
+            ("operators tell {alice} back at 5", OperatorsOrder::Tell, "back at 5"),
+            ("operators shutdown {alice} 5", OperatorsOrder::ShutDown, "5"),
+            ("operators reconnect {alice} 5", OperatorsOrder::Reconnect, "5"),
+            ("operators sign-out {alice}", OperatorsOrder::SignOut(SignOut::ShutDown), ""),
+            ("operators migrate {alice}", OperatorsOrder::SignOut(SignOut::Migrated), ""),
+            ("operators ask-terms {alice}", OperatorsOrder::SignOut(SignOut::TermsOfUse), ""),
+        ] {
+            let Action::Operators { order, said, .. } = read(text) else { panic!("{text}") };
+            assert_eq!((order, said.source.as_str()), (expected, rest), "{text}");
+        }
+        for wrong in ["operators tell {alice}", "operators sign-out {alice} 5"] {
+            assert!(parse(wrong, None).is_err(), "{wrong}");
+        }
         assert!(matches!(read("sign-in B bob MSNP8 online"), Action::Call(words) if words.len() == 5));
         assert!(
             matches!(read("say A \"x y\" {f(a, b)}"), Action::Call(words) if words[2..] == ["\"x y\"", "{f(a, b)}"])

@@ -26,9 +26,10 @@ const IN_FLIGHT: usize = 64;
 /// Messages of the short channel.
 const SHORT: u64 = 1_000;
 
-/// A channel, and a cursor in its middle.
+/// A channel, and cursors in it.
 struct Filled {
     channel: ChannelId,
+    /// Somewhere in the middle, and not near the end of a bucket: a page over two of them is read in two steps.
     middle: Cursor,
     /// A page before the end.
     end: Cursor,
@@ -55,8 +56,9 @@ async fn filled(store: &SharedStore, count: u64) -> anyhow::Result<Filled> {
     let channel = ChannelId(Uuid::new_v4());
     fill(store, channel, count).await?;
     let start = (Instant::now(), processor_time());
-    let middle = walk(store, channel, None, count / 2).await?;
-    let end = walk(store, channel, Some(middle.clone()), count - count / 2 - PAGE as u64).await?;
+    let before = count / 20 * 9;
+    let middle = walk(store, channel, None, before).await?;
+    let end = walk(store, channel, Some(middle.clone()), count - before - PAGE as u64).await?;
     let (time, used) = (start.0.elapsed(), processor_time().saturating_sub(start.1));
     println!("  read again in {time:.2?}, {:.1} µs of processor a message", micros(used) / count as f64);
     Ok(Filled { channel, middle, end })

@@ -19,10 +19,10 @@ use super::membership::{Driver, Membership, ROUND, Witness};
 use super::metrics::Metrics;
 use super::ring::Place;
 use super::router::Router;
-use super::{Deliver, Keyring, Load, Location, Node, Notice, Outcome, Reached, Role, View};
+use super::{Deliver, Keyring, Load, Location, Node, Notice, Order, OrderError, Outcome, Reached, Role, View};
 use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
-use crate::model::{Bulletin, Endpoint, Epoch, Generation, NodeId, Passport};
+use crate::model::{Endpoint, Epoch, Generation, NodeId, Passport};
 use crate::net::Shutdown;
 use crate::telemetry::{Condition, Registry};
 
@@ -227,19 +227,22 @@ impl Cluster {
         self.router.route(to, notice, patience).await
     }
 
-    /// Tells all sessions of all notification nodes what operators have to say, and says how many there were on each.
-    /// A node carries out each `order` once, whoever asks. Takes `patience` at most.
-    pub async fn broadcast(&self, order: Uuid, bulletin: Bulletin, patience: Duration) -> Vec<Reached> {
-        self.router.broadcast(order, bulletin, patience).await
-    }
-
-    /// Tells one principal what operators have to say. A node carries out each `order` once.
-    pub async fn tell(&self, order: Uuid, to: &Passport, bulletin: Bulletin, patience: Duration) -> Outcome {
-        if self.router.orders.is_new(order) {
-            self.route(to, Notice::Bulletin(bulletin), patience).await
-        } else {
-            Outcome::Accepted
+    /// Carries out what operators have ordered, on each notification node that it concerns, and says how many sessions have it
+    /// there. Each node does so once, whoever asks and how often: who asks again hears what became of it. `sealed` is in
+    /// milliseconds since 1970. Takes `patience` at most.
+    ///
+    /// # Errors
+    /// [`OrderError::OlderThanNode`]
+    pub async fn carry_out(
+        &self,
+        order: &Order,
+        sealed: u64,
+        patience: Duration,
+    ) -> Result<Vec<Reached>, OrderError> {
+        if !self.router.orders.is_of_this_life(sealed) {
+            return Err(OrderError::OlderThanNode);
         }
+        Ok(self.router.carry_out(order, sealed, patience).await)
     }
 
     /// Hands a notice about a principal to another live node itself, of any tier, and says what became of it, after

@@ -16,12 +16,12 @@
 //! | `asking`, `posting` | its asking side, and the order of what is posted |
 //! | `registering`, `registrations`, `announcing` | how sessions get into the directory |
 //! | `delivery` | how notices get into sessions |
-//! | `order`, `broadcast` | what operators order, sealed; a bulletin to all sessions |
+//! | `order`, `order_desk`, `carrying_out` | what operators order, sealed; where it is taken; what becomes of it |
 
 mod announcement;
 mod announcing;
 mod asking;
-mod broadcast;
+mod carrying_out;
 mod cookie;
 mod delivery;
 mod directory;
@@ -35,6 +35,7 @@ mod metrics;
 mod node;
 mod notice;
 mod order;
+mod order_desk;
 mod outgoing;
 mod posting;
 mod queue;
@@ -48,12 +49,13 @@ mod standing;
 mod ticket;
 mod wire;
 
-pub use broadcast::Reached;
+pub use carrying_out::{Reached, Told};
 pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
 pub use handle::{Cluster, ClusterError, Me};
 pub use node::{Load, Node, Role, View};
 pub use notice::{Deliver, Invitation, Location, Notice, Outcome, Stamp};
-pub use order::{ORDERS, Order, OrderDesk, OrderError};
+pub use order::{Audience, Instruction, ORDERS, Order, OrderError};
+pub use order_desk::OrderDesk;
 pub use secrets::{Keyring, SecretsError};
 pub use ticket::{SignInTicket, TicketError};
 

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::carrying_out::Told;
+use super::order::{Audience, Instruction};
 use crate::model::{
-    Bulletin, ConversationId, Endpoint, Epoch, Generation, NodeId, ParticipationId, Passport, Presence, Property,
+    ConversationId, Endpoint, Epoch, Generation, NodeId, ParticipationId, Passport, Presence, Property,
 };
 
 /// The place of a session.
@@ -119,8 +121,6 @@ pub enum Notice {
         /// What may be seen.
         presence: Presence,
     },
-    /// Operators have something to say.
-    Bulletin(Bulletin),
     /// To a switchboard: bring the recipient what was kept for it. [`Outcome::Accepted`]: a [`Notice::PickedUp`] follows.
     PickUp {
         /// The session that asks.
@@ -158,7 +158,8 @@ pub enum Outcome {
 pub trait Deliver: Send + Sync + 'static {
     /// Hands a notice to the principal's sessions here; only to that of `epoch`, if one is named.
     ///
-    /// Returns [`Outcome::NotHere`] if there is none, [`Outcome::Accepted`] once it is in the session's queue;
+    /// Returns [`Outcome::NotHere`] if there is none, [`Outcome::Accepted`] once it is in the session's queue,
+    /// [`Outcome::Unknown`] if that is full: the session ends without having taken it;
     /// for [`Notice::Invite`] the session's own answer.
     async fn deliver(&self, to: &Passport, epoch: Option<Epoch>, notice: Notice) -> Outcome;
 
@@ -175,7 +176,7 @@ pub trait Deliver: Send + Sync + 'static {
     /// The directory had lost this session and has it again: it should announce itself anew.
     fn reannounce(&self, who: &Passport, epoch: Epoch);
 
-    /// Hands a bulletin to all sessions here, a few at a time: so many at once would feel it. Says how many have it in their
-    /// queues.
-    async fn broadcast(&self, bulletin: Bulletin) -> u64;
+    /// Hands what operators want to the sessions here that it is for, a few at a time: so many at once would feel it. Those that
+    /// come meanwhile are not meant.
+    async fn carry_out(&self, to: &Audience, what: &Instruction) -> Told;
 }

@@ -3,44 +3,68 @@
 //! ```text
 //! POST /orders     BASE64URL(postcard(version, key id, time, order)).BASE64URL(HMAC-SHA256)
 //! ```
-//! The answer is a line for each notification node, `NODE SESSIONS` or `NODE -` if it did not answer; for a bulletin to one
-//! principal a line that says what became of it.
+//! What is answered stands in `order_desk`.
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use bytes::Bytes;
 use hmac::Mac;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::secrets::{KeyId, Keyring, Purpose, finish};
-use super::{Cluster, Outcome};
-use crate::clock;
-use crate::model::{Bulletin, Passport};
-use crate::telemetry::{Answered, Desk};
+use crate::model::{Bulletin, NodeId, Passport, SignOut};
 
 /// Where orders are taken at an admin address.
 pub const ORDERS: &str = "/orders";
 /// A node's clock and that of whoever orders differ by no more.
 const VALID: Duration = Duration::from_secs(60);
-/// The sessions of all nodes are told in that time, or the node counts as not reached.
-const PATIENCE: Duration = Duration::from_secs(10);
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// An order's text is shorter than this many bytes.
-const MAX_LEN: usize = 2000;
+pub(super) const MAX_LEN: usize = 2000;
 
-/// A bulletin for everybody who is signed in, or for one principal.
+/// What operators want of those who are signed in at this moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
     /// Tells it from others; nodes carry out each once.
     pub id: Uuid,
-    /// For whom; nobody means everybody.
-    pub to: Option<Passport>,
-    /// What is shown.
-    pub bulletin: Bulletin,
+    /// For whom.
+    pub to: Audience,
+    /// What is to be done.
+    pub what: Instruction,
+}
+
+/// For whom an order is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Audience {
+    /// Every session on every node.
+    Everybody,
+    /// The sessions of one notification node.
+    Node(NodeId),
+    /// The sessions of one principal, wherever they are.
+    Principal(Passport),
+}
+
+/// What operators want done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Instruction {
+    /// To be shown.
+    Show(Bulletin),
+    /// The sessions are to end.
+    SignOut(SignOut),
+}
+
+impl Instruction {
+    /// The word in logs.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Show(Bulletin::Text { .. }) => "text",
+            Self::Show(Bulletin::ShutDown { .. }) => "shutdown_is_near",
+            Self::SignOut(why) => why.label(),
+        }
+    }
 }
 
 /// Why an order is not carried out.
@@ -52,6 +76,16 @@ pub enum OrderError {
     /// Sealed too long ago, or in the future.
     #[error("the order is not of this minute: compare the clocks")]
     OutOfTime,
+    /// Sealed before this node began: it would not know whether it has carried it out.
+    #[error("the order is older than this node's life: compare the clocks, or give it again")]
+    OlderThanNode,
+    /// Sealed by who may, but of another form.
+    #[error(
+        "the order says what this node can't take: another version of Monarch has made it, or its text is longer than {} \
+         bytes as clients get it",
+        crate::model::BulletinText::MAX_LEN
+    )]
+    NotTaken,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,17 +109,22 @@ impl Keyring {
         format!("{}.{}", URL_SAFE_NO_PAD.encode(&body), URL_SAFE_NO_PAD.encode(code))
     }
 
-    /// What an order says. `now` in milliseconds since 1970.
+    /// What an order says, and when it was sealed. That and `now` are in milliseconds since 1970.
     ///
     /// # Errors
     /// [`OrderError`]
-    pub fn open_order(&self, text: &[u8], now: u64) -> Result<Order, OrderError> {
-        let body = self.read_order(text).ok_or(OrderError::NotGenuine)?;
+    pub fn open_order(&self, text: &[u8], now: u64) -> Result<(Order, u64), OrderError> {
+        let bytes = self.unseal_order(text).ok_or(OrderError::NotGenuine)?;
+        let (body, rest) = postcard::take_from_bytes::<Body>(&bytes).map_err(|_| OrderError::NotTaken)?;
+        if body.version != VERSION || !rest.is_empty() {
+            return Err(OrderError::NotTaken);
+        }
         let apart = Duration::from_millis(now.abs_diff(body.time));
-        if apart > VALID { Err(OrderError::OutOfTime) } else { Ok(body.order) }
+        if apart > VALID { Err(OrderError::OutOfTime) } else { Ok((body.order, body.time)) }
     }
 
-    fn read_order(&self, text: &[u8]) -> Option<Body> {
+    /// What was sealed, if it is genuine.
+    fn unseal_order(&self, text: &[u8]) -> Option<Vec<u8>> {
         if text.len() >= MAX_LEN {
             return None;
         }
@@ -95,50 +134,7 @@ impl Keyring {
         let (_, key): (u8, KeyId) = postcard::take_from_bytes(&bytes).ok()?.0;
         let hasher = self.subkey(key, Purpose::Order)?;
         hasher.chain_update(&bytes).verify_slice(&code).ok()?;
-        let (body, rest) = postcard::take_from_bytes::<Body>(&bytes).ok()?;
-        (body.version == VERSION && rest.is_empty()).then_some(body)
-    }
-}
-
-/// Takes orders for a node: give it to [`Admin::take_orders`](crate::telemetry::Admin::take_orders).
-pub struct OrderDesk {
-    /// What the orders are carried out by.
-    pub cluster: Cluster,
-    /// Opens them.
-    pub keys: Keyring,
-}
-
-#[async_trait]
-impl Desk for OrderDesk {
-    fn path(&self) -> &'static str {
-        ORDERS
-    }
-
-    fn max_body(&self) -> usize {
-        MAX_LEN
-    }
-
-    async fn answer(&self, body: Bytes) -> Answered {
-        let Order { id, to, bulletin } = match self.keys.open_order(&body, clock::wall_ms()) {
-            Ok(order) => order,
-            Err(error) => {
-                tracing::warn!(%error, "refused an order");
-                return Answered::Refused(error.to_string());
-            }
-        };
-        let Some(to) = to else {
-            let reached = self.cluster.broadcast(id, bulletin, PATIENCE).await;
-            let lines = reached.into_iter().map(|reached| {
-                let sessions = reached.sessions.map_or_else(|| "-".to_owned(), |sessions| sessions.to_string());
-                format!("{} {sessions}\n", reached.node)
-            });
-            return Answered::Done(lines.collect());
-        };
-        match self.cluster.tell(id, &to, bulletin, PATIENCE).await {
-            Outcome::Accepted | Outcome::Refused => Answered::Done(format!("{to} has it\n")),
-            Outcome::NotHere => Answered::Failed(format!("{to} is not signed in")),
-            Outcome::Unknown => Answered::Failed(format!("no node could say in time where {to} is")),
-        }
+        Some(bytes)
     }
 }
 
@@ -153,8 +149,8 @@ mod tests {
 
     fn order() -> Order {
         let text = BulletinText::parse(&"é".repeat(200)).unwrap();
-        let to = Passport::parse(&format!("{}@example.com", "a".repeat(117))).ok();
-        Order { id: Uuid::from_u128(u128::MAX), to, bulletin: Bulletin::Text { number: 7, text } }
+        let to = Audience::Principal(Passport::parse(&format!("{}@example.com", "a".repeat(117))).unwrap());
+        Order { id: Uuid::from_u128(u128::MAX), to, what: Instruction::Show(Bulletin::Text { number: 7, text }) }
     }
 
     #[test]
@@ -162,14 +158,14 @@ mod tests {
         let sealed = keys(1).seal_order(&order(), 1_000_000);
         assert!(sealed.len() < MAX_LEN, "{}", sealed.len());
         let open = |now| keys(1).open_order(sealed.as_bytes(), now);
-        assert_eq!(open(1_000_000), Ok(order()));
-        assert_eq!(open(1_060_000), Ok(order()));
-        assert_eq!(open(940_000), Ok(order()));
+        for now in [1_000_000, 1_060_000, 940_000] {
+            assert_eq!(open(now), Ok((order(), 1_000_000)));
+        }
         assert_eq!(open(1_060_001), Err(OrderError::OutOfTime));
         assert_eq!(open(939_999), Err(OrderError::OutOfTime));
         assert_eq!(keys(2).open_order(sealed.as_bytes(), 1_000_000), Err(OrderError::NotGenuine));
         let both = Keyring::from_secrets([[2; 32], [1; 32]]).unwrap();
-        assert_eq!(both.open_order(format!("{sealed}\n").as_bytes(), 1_000_000), Ok(order()));
+        assert_eq!(both.open_order(format!("{sealed}\n").as_bytes(), 1_000_000), Ok((order(), 1_000_000)));
     }
 
     #[test]
@@ -188,11 +184,35 @@ mod tests {
         for wrong in [&b""[..], b".", b"A.A", b"\xff", &sealed[..sealed.len() - 4], &long] {
             assert_eq!(keys(1).open_order(wrong, 1_000_000), Err(OrderError::NotGenuine));
         }
-        let cookie_key = keys(1).seal_ticket(&crate::cluster::SignInTicket {
+        let ticket = keys(1).seal_ticket(&crate::cluster::SignInTicket {
             passport: Passport::parse("a@b").unwrap(),
             credential_epoch: 1,
             expires: u64::MAX,
         });
-        assert_eq!(keys(1).open_order(cookie_key.as_bytes(), 1_000_000), Err(OrderError::NotGenuine));
+        assert_eq!(keys(1).open_order(ticket.as_bytes(), 1_000_000), Err(OrderError::NotGenuine));
+    }
+
+    /// What is genuine and can't be taken is not said to be false.
+    #[test]
+    fn an_order_of_another_form_is_told_from_a_false_one() {
+        let seal = |body: &[u8]| {
+            let hasher = keys(1).signer(Purpose::Order).1;
+            let code = finish(hasher.chain_update(body));
+            format!("{}.{}", URL_SAFE_NO_PAD.encode(body), URL_SAFE_NO_PAD.encode(code))
+        };
+        let key = keys(1).signer(Purpose::Order).0;
+        let body = Body { version: VERSION, key, time: 1_000_000, order: order() };
+        let bytes = postcard::to_stdvec(&body).unwrap();
+        let open = |bytes: &[u8]| keys(1).open_order(seal(bytes).as_bytes(), 1_000_000);
+        assert_eq!(open(&bytes), Ok((order(), 1_000_000)));
+        let other = postcard::to_stdvec(&Body { version: VERSION + 1, ..body }).unwrap();
+        assert_eq!(open(&other), Err(OrderError::NotTaken));
+        assert_eq!(open(&[&bytes[..], b"x"].concat()), Err(OrderError::NotTaken));
+        // Two bytes each as the order has them, six as clients get them.
+        let text = "é".repeat(200);
+        let at = bytes.windows(text.len()).position(|part| part == text.as_bytes()).unwrap();
+        let mut long = bytes.clone();
+        long[at..at + text.len()].fill(b'"');
+        assert_eq!(open(&long), Err(OrderError::NotTaken));
     }
 }

@@ -111,7 +111,7 @@ impl Outgoing {
     fn push(&self, request: &Request) -> Result<(), Unreachable> {
         let message = encode(request).ok_or(Unreachable)?;
         match request {
-            Request::Ask { .. } | Request::Hand { .. } | Request::Ping | Request::Broadcast { .. } => {
+            Request::Ask { .. } | Request::Hand { .. } | Request::Ping | Request::Order { .. } => {
                 self.queue.push(message)
             }
             Request::Register { .. }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::notice::Notice;
 use super::wire::Group;
-use crate::model::{Bulletin, Passport, Presence};
+use crate::model::{Passport, Presence};
 
 /// The groups on their way, and what waits behind each.
 #[derive(Debug, Default)]
@@ -137,7 +137,6 @@ fn size(notice: &Notice) -> usize {
         Notice::Added { name, .. } => name.len(),
         Notice::Property { value, .. } => value.len(),
         Notice::Invite(invitation) => invitation.caller_name.len(),
-        Notice::Bulletin(Bulletin::Text { text, .. }) => text.as_str().len(),
         Notice::PickUp { unanswered, .. } | Notice::PickedUp { unanswered, .. } => {
             // Each with its length.
             unanswered.iter().map(|who| who.as_str().len() + 8).sum()
@@ -145,7 +144,6 @@ fn size(notice: &Notice) -> usize {
         Notice::Presence { presence: None, .. }
         | Notice::Probe { .. }
         | Notice::Removed { .. }
-        | Notice::Bulletin(Bulletin::ShutDown { .. })
         | Notice::Outstanding { .. } => 0,
     };
     REST + texts

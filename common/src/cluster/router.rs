@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::broadcast::Orders;
+use super::carrying_out::Orders;
 use super::delivery::{Delivery, better};
 use super::directory::{Directory, Verdict};
 use super::link::{Handler, Links, Origin, Replies};
@@ -28,7 +28,7 @@ use super::registrations::{Displacement, Registrations, Sign};
 use super::ring::{Place, Ring};
 use super::settling::Settling;
 use super::wire::{Answer, Claim, Claimed, Group, Parcel, Reply, Request};
-use crate::clock::HybridClock;
+use crate::clock::{self, HybridClock};
 use crate::model::{Endpoint, Passport};
 
 /// See the module.
@@ -51,7 +51,7 @@ pub(super) struct Router {
     pub(super) last_ticket: AtomicU64,
     pub(super) skew: Throttle,
     pub(super) drops: Throttle,
-    /// Broadcasts that were carried out here.
+    /// What operators have ordered.
     pub(super) orders: Orders,
     joined: watch::Receiver<bool>,
     pub(super) runtime: tokio::runtime::Handle,
@@ -73,7 +73,7 @@ impl Router {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let (directory, settling, registrations, chains, announced) = Default::default();
-        let (announcement, last_ticket, skew, drops, orders) = Default::default();
+        let (announcement, last_ticket, skew, drops) = Default::default();
         let router = Arc::new(Self {
             me: links.identity.me.clone(),
             role,
@@ -90,7 +90,7 @@ impl Router {
             last_ticket,
             skew,
             drops,
-            orders,
+            orders: Orders::new(clock::wall_ms()),
             joined,
             runtime: tokio::runtime::Handle::current(),
             stop,
@@ -318,14 +318,11 @@ impl Handler for Router {
                 });
             }
             Request::Displaced { who, endpoint, by, node } => self.displaced(&who, endpoint, &(by, node)),
-            Request::Broadcast { id, order, bulletin } => {
-                let (back, router) = (replies.clone(), Arc::clone(&self));
-                let work = async move {
-                    let sessions = router.broadcast_here(order, bulletin).await;
-                    back.send(&Reply::Broadcast { id, sessions });
-                };
+            Request::Order { id, sealed, order } => {
+                let (back, done) = (replies.clone(), Arc::clone(&self).carry_out_here(order, sealed));
                 // Without an answer the node counts as one that was not reached.
-                self.delivery.run(work, || tracing::warn!("too much to do for a broadcast"));
+                let answer = async move { back.send(&Reply::CarriedOut { id, told: done.await }) };
+                self.delivery.run(answer, || tracing::warn!("too much to do to say what became of an order"));
             }
             Request::Ping => {}
         }

@@ -8,11 +8,12 @@ use hmac::Mac;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use uuid::Uuid;
 
+use super::carrying_out::Told;
 use super::notice::{Notice, Outcome};
+use super::order::Order;
 use super::secrets::{Hasher, finish};
-use crate::model::{Bulletin, Endpoint, Epoch, NodeId, Passport};
+use crate::model::{Endpoint, Epoch, NodeId, Passport};
 
 /// The most bytes of a frame after its length.
 pub(super) const MAX_FRAME: usize = 1024 * 1024;
@@ -59,8 +60,9 @@ pub(super) enum Request {
     Displaced { who: Passport, endpoint: Endpoint, by: Epoch, node: NodeId },
     /// Answered by [`Reply::Pong`].
     Ping,
-    /// To a notification node: all its sessions are to be told. Done once for each `order`.
-    Broadcast { id: u64, order: Uuid, bulletin: Bulletin },
+    /// To a notification node: what operators want of its sessions. Done once for each order, which was `sealed` at that time, in
+    /// milliseconds since 1970.
+    Order { id: u64, sealed: u64, order: Order },
 }
 
 /// From the side that was dialed.
@@ -74,8 +76,8 @@ pub(super) enum Reply {
     Handed { id: u64, outcomes: Vec<Outcome> },
     /// To [`Request::Ping`].
     Pong,
-    /// To [`Request::Broadcast`]: how many sessions it was handed to.
-    Broadcast { id: u64, sessions: u64 },
+    /// To [`Request::Order`].
+    CarriedOut { id: u64, told: Told },
 }
 
 impl Reply {
@@ -85,7 +87,7 @@ impl Reply {
             Self::Registered { id, .. }
             | Self::Asked { id, .. }
             | Self::Handed { id, .. }
-            | Self::Broadcast { id, .. } => Some(*id),
+            | Self::CarriedOut { id, .. } => Some(*id),
             Self::Pong => None,
         }
     }

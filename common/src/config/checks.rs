@@ -8,7 +8,8 @@ use tracing_subscriber::filter::LevelFilter;
 use super::load::Loaded;
 use super::problem::{Origin, Problem};
 use super::{Config, DispatchConfig, Listening, NodeConfig, Program, ScyllaConfig, StoreKind};
-use crate::model::NodeId;
+use crate::model::{NodeId, xml_len};
+use crate::msnp::hotmail::Addressee;
 
 /// All that does not hold together.
 pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
@@ -258,6 +259,11 @@ impl Checker<'_> {
         let notification = &config.notification;
         self.token("notification.download_url", &notification.download_url);
         self.token("notification.info_url", &notification.info_url);
+        self.require(
+            xml_len(&notification.info_url) <= Addressee::MAX_INFO_URL,
+            "notification.info_url",
+            format!("expected at most {} bytes, where & counts as 5", Addressee::MAX_INFO_URL),
+        );
         self.require(
             notification.identify_secs <= notification.sign_in_secs,
             "notification.identify_secs",

@@ -22,7 +22,7 @@ pub enum Bulletin {
     },
 }
 
-/// A text for users: one line of at most [`BulletinText::MAX_LEN`] bytes. Cloning is cheap.
+/// A text for users: one line of at most [`BulletinText::MAX_LEN`] bytes as XML has it. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct BulletinText(Arc<str>);
@@ -34,7 +34,10 @@ pub enum BulletinError {
     #[error("there is no text")]
     Empty,
     /// Longer than [`BulletinText::MAX_LEN`].
-    #[error("the text is longer than {} bytes", BulletinText::MAX_LEN)]
+    #[error(
+        "the text is longer than {} bytes as clients get it: there & takes 5, < and > take 4, and \" takes 6",
+        BulletinText::MAX_LEN
+    )]
     TooLong,
     /// A character that can't be shown, or that no XML may hold.
     #[error("the text holds a control character")]
@@ -42,8 +45,8 @@ pub enum BulletinError {
 }
 
 impl BulletinText {
-    /// The most bytes. What clients show is small, and the whole command stays below what the weakest of them reads at
-    /// once (`CLIENTS` 2).
+    /// The most bytes, [as XML has it](xml_len). What clients show is small, and the whole command stays below what the weakest
+    /// of them reads at once (`CLIENTS` 2).
     pub const MAX_LEN: usize = 400;
 
     /// Reads a text as an operator writes it: white space around it is dropped, line ends and tabs become spaces.
@@ -56,7 +59,7 @@ impl BulletinText {
         let text = words.join(" ");
         if text.is_empty() {
             Err(BulletinError::Empty)
-        } else if text.len() > Self::MAX_LEN {
+        } else if xml_len(&text) > Self::MAX_LEN {
             Err(BulletinError::TooLong)
         } else if text.chars().any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}')) {
             Err(BulletinError::BadCharacter)
@@ -70,6 +73,18 @@ impl BulletinText {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// How many bytes a text takes within XML, where `&`, `<`, `>` and `"` have names.
+#[must_use]
+pub fn xml_len(text: &str) -> usize {
+    let len = |byte| match byte {
+        b'&' => "&amp;".len(),
+        b'<' | b'>' => "&lt;".len(),
+        b'"' => "&quot;".len(),
+        _ => 1,
+    };
+    text.bytes().map(len).sum()
 }
 
 impl fmt::Debug for BulletinText {
@@ -115,5 +130,10 @@ mod tests {
         assert!(BulletinText::parse(&"x".repeat(400)).is_ok());
         assert_eq!(BulletinText::parse(&"x".repeat(401)), Err(BulletinError::TooLong));
         assert_eq!(BulletinText::parse(&"x ".repeat(1000)), Err(BulletinError::TooLong));
+        // As clients get it.
+        for (special, most) in [("&", 80), ("<", 100), (">", 100), ("\"", 66), ("é", 200)] {
+            assert!(BulletinText::parse(&special.repeat(most)).is_ok(), "{special}");
+            assert_eq!(BulletinText::parse(&special.repeat(most + 1)), Err(BulletinError::TooLong), "{special}");
+        }
     }
 }

@@ -10,9 +10,10 @@ mod phone;
 mod presence;
 mod rates;
 mod roster;
+mod sign_out;
 
 pub use account::{AddPrompt, Properties, Property, Settings, StrangerPolicy};
-pub use bulletin::{Bulletin, BulletinError, BulletinText};
+pub use bulletin::{Bulletin, BulletinError, BulletinText, xml_len};
 pub use ids::{
     ChannelId, ClaimId, ContactId, ConversationId, Endpoint, Epoch, Generation, GroupId, InboxId, MessageId,
     NodeId, ParticipationId,
@@ -24,3 +25,4 @@ pub use phone::{PhoneContact, PhoneNumber};
 pub use presence::{PersonalMessage, Presence, Status};
 pub use rates::{Bucket, Rate, Rates};
 pub use roster::{Contact, Group, Roster};
+pub use sign_out::SignOut;

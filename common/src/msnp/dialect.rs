@@ -130,6 +130,10 @@ pub struct Dialect {
     pub unchanged_is_error: bool,
     /// The pending list is shown (10 and later; elsewhere its entries are on the reverse list only).
     pub pending_list: bool,
+    /// `OUT MIG` and `OUT TOU` are known (10 and later).
+    pub out_for_the_account: bool,
+    /// `OUT RCT` is known: the client comes back after so many minutes (11 and later).
+    pub out_for_a_while: bool,
     /// The address's own and the port's line in the profile (8 and later).
     pub client_address_in_profile: bool,
     /// The full profile (3 and later).
@@ -164,6 +168,8 @@ impl Dialect {
         phone_contacts: false,
         unchanged_is_error: true,
         pending_list: false,
+        out_for_the_account: false,
+        out_for_a_while: false,
         client_address_in_profile: false,
         full_profile: false,
         network_ids: false,
@@ -216,6 +222,7 @@ impl Dialect {
         name_in_ok: false,
         unchanged_is_error: false,
         pending_list: true,
+        out_for_the_account: true,
         ..Self::MSNP9
     };
 
@@ -227,6 +234,7 @@ impl Dialect {
         mail_data: true,
         blogs: true,
         phone_contacts: true,
+        out_for_a_while: true,
         ..Self::MSNP10
     };
 
@@ -330,6 +338,8 @@ mod tests {
             (since(|d| d.name_in_ok), (2, 9)),
             (since(|d| d.roster_ids == RosterIds::Guids), (10, 12)),
             (since(|d| d.pending_list), (10, 12)),
+            (since(|d| d.out_for_the_account), (10, 12)),
+            (since(|d| d.out_for_a_while), (11, 12)),
             (since(|d| d.personal_message), (11, 12)),
             (since(|d| d.mail_data), (11, 12)),
             (since(|d| d.blogs), (11, 12)),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::dialect::{Dialect, SyncShape};
 use super::line::Line;
-use crate::model::{Bulletin, Passport};
+use crate::model::{Bulletin, Passport, xml_len};
 
 /// The first lines of a message of that content type.
 fn head(content_type: &str) -> String {
@@ -93,8 +93,14 @@ pub struct Addressee<'a> {
     pub passport: &'a Passport,
     /// As in the profile.
     pub member_id: u64,
-    /// The web address that a click opens.
+    /// The web address that a click opens: [`Addressee::MAX_INFO_URL`] bytes at most.
     pub info_url: &'a str,
+}
+
+impl Addressee<'_> {
+    /// The most bytes of the web address [within XML](xml_len): with it, the longest text and the longest passport a
+    /// notification still ends within 1,600 bytes (`CLIENTS` 2).
+    pub const MAX_INFO_URL: usize = 500;
 }
 
 /// What operators tell a user, as its dialect shows it: that the service goes down is a system message, a text is a
@@ -147,7 +153,7 @@ const SERVICE: &str = "Monarch";
 
 /// A text within an element or an attribute.
 fn xml(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
+    let mut escaped = String::with_capacity(xml_len(text));
     for c in text.chars() {
         match c {
             '&' => escaped.push_str("&amp;"),
@@ -213,14 +219,29 @@ mod tests {
         }
     }
 
-    /// `CLIENTS` 2: msnp11-sdk reads 1,664 bytes at a time.
+    /// `CLIENTS` 2: msnp11-sdk reads 1,664 bytes at a time, and what ends within 1,600 is best.
     #[test]
-    fn an_ordinary_bulletin_fits_into_what_the_weakest_client_reads_at_once() {
-        let alice = Passport::parse(&format!("{}@example.com", "a".repeat(60))).unwrap();
-        let to = Addressee { passport: &alice, member_id: 1, info_url: "http://status.example.com/messenger" };
-        let text = BulletinText::parse(&"x".repeat(BulletinText::MAX_LEN)).unwrap();
-        let bytes = bulletin(&Dialect::MSNP12, &to, &Bulletin::Text { number: 1, text });
-        assert!(bytes.len() < 1600, "{}", bytes.len());
+    fn the_longest_bulletin_fits_into_what_the_weakest_client_reads_at_once() {
+        let longest = Passport::parse(&format!("{}@example.com", "a".repeat(Passport::MAX_LEN - 12))).unwrap();
+        let site = format!("http://x/?{}", "&".repeat((Addressee::MAX_INFO_URL - 10) / 5));
+        assert_eq!(xml_len(&site), Addressee::MAX_INFO_URL);
+        let to = Addressee { passport: &longest, member_id: u64::MAX, info_url: &site };
+        for text in ["\"".repeat(66) + "xxxx", "x".repeat(400)] {
+            let text = BulletinText::parse(&text).unwrap();
+            assert_eq!(xml_len(text.as_str()), BulletinText::MAX_LEN);
+            for dialect in Dialect::ALL {
+                let text = Bulletin::Text { number: i32::MAX as u32, text: text.clone() };
+                let bytes = bulletin(dialect, &to, &text);
+                assert!(bytes.len() <= 1600, "{dialect:?}: {}", bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn the_length_within_xml_is_that_of_what_is_written() {
+        for text in ["", "plain", "<\"&amp;\">", "Grüße, 世界 & <b>"] {
+            assert_eq!(xml_len(text), xml(text).len(), "{text}");
+        }
     }
 
     #[test]

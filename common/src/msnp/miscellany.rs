@@ -8,7 +8,7 @@ use super::dialect::Dialect;
 use super::error_code::ErrorCode;
 use super::frame::{Command, TrId};
 use super::line::Line;
-use crate::model::Passport;
+use crate::model::{Passport, SignOut};
 
 /// A request that touches neither lists, presence nor chats.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,16 +102,43 @@ pub enum OutReason {
     Elsewhere,
     /// `SSD`: the server shuts down.
     ShuttingDown,
+    /// `MIG`: the account has moved.
+    Migrated,
+    /// `TOU`: terms of use are to be accepted.
+    TermsOfUse,
+    /// `RCT n`: the client is to come back by itself.
+    Reconnect {
+        /// After so many minutes.
+        minutes: u16,
+    },
 }
 
-/// `OUT reason`
+impl OutReason {
+    /// What operators ordered, as the dialect knows it (§6.24). Where it does not know the reason the client hears that the
+    /// server shuts down, and may come back at once.
+    #[must_use]
+    pub fn ordered(dialect: &Dialect, order: SignOut) -> Self {
+        match order {
+            SignOut::Migrated if dialect.out_for_the_account => Self::Migrated,
+            SignOut::TermsOfUse if dialect.out_for_the_account => Self::TermsOfUse,
+            SignOut::Reconnect { minutes } if dialect.out_for_a_while => Self::Reconnect { minutes },
+            _ => Self::ShuttingDown,
+        }
+    }
+}
+
+/// `OUT reason` or `OUT RCT minutes`
 #[must_use]
 pub fn out(reason: OutReason) -> Bytes {
-    let reason = match reason {
-        OutReason::Elsewhere => "OTH",
-        OutReason::ShuttingDown => "SSD",
-    };
-    Line::new("OUT").arg(reason).end()
+    let line = Line::new("OUT");
+    match reason {
+        OutReason::Elsewhere => line.arg("OTH"),
+        OutReason::ShuttingDown => line.arg("SSD"),
+        OutReason::Migrated => line.arg("MIG"),
+        OutReason::TermsOfUse => line.arg("TOU"),
+        OutReason::Reconnect { minutes } => line.arg("RCT").arg(minutes),
+    }
+    .end()
 }
 
 /// `SBS 0 null`, of unknown meaning (§5.6); only where the dialect has personal messages.
@@ -170,5 +197,20 @@ mod tests {
         assert_eq!(&out(OutReason::Elsewhere)[..], b"OUT OTH\r\n");
         assert_eq!(&out(OutReason::ShuttingDown)[..], b"OUT SSD\r\n");
         assert_eq!(&service_start()[..], b"SBS 0 null\r\n");
+    }
+
+    #[test]
+    fn operators_reasons_where_they_are_known() {
+        let orders =
+            [SignOut::ShutDown, SignOut::Migrated, SignOut::TermsOfUse, SignOut::Reconnect { minutes: 5 }];
+        for dialect in Dialect::ALL {
+            let expected = match dialect.number.0 {
+                ..10 => ["SSD", "SSD", "SSD", "SSD"],
+                10 => ["SSD", "MIG", "TOU", "SSD"],
+                _ => ["SSD", "MIG", "TOU", "RCT 5"],
+            };
+            let said = orders.map(|order| out(OutReason::ordered(dialect, order)));
+            assert_eq!(said, expected.map(|word| Bytes::from(format!("OUT {word}\r\n"))), "{dialect:?}");
+        }
     }
 }

@@ -103,7 +103,10 @@ pub(super) const POINTS: &[Point] = &[
     point("percent-encoding there and back", &["names-and-phones", "groups-across-dialects"]),
     point("case-insensitive handles", &["sign-in-case-and-domain"]),
     point("PNG", &["errands"]),
-    point("OUT SSD on drain", &[]).and(&[tested("a_notification_server_that_is_asked_to_stop", EVERY)]),
+    point("OUT SSD on drain", &[]).and(&[
+        tested("a_notification_server_that_is_asked_to_stop", EVERY),
+        tested("a_node_is_drained_by_hand", &[7]),
+    ]),
     Point {
         text: "gateway open, poll, close",
         dialects: (1, 0),

@@ -1,7 +1,6 @@
 //! What shows only in a deployment with other settings, or in one that has lost a part: deadlines, limits, grace,
 //! guessed passwords, nodes that are gone, and what they have not delivered; and what operators and resolvers ask, or order.
 
-mod broadcast;
 mod clear_text;
 mod deadlines;
 mod dns;
@@ -11,6 +10,7 @@ mod lists;
 mod losses;
 mod offline;
 mod operators;
+mod orders;
 mod rates;
 mod sizes;
 

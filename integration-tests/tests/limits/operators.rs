@@ -34,7 +34,7 @@ async fn a_tier_that_is_lost_shows_in_the_readiness_of_the_others() -> Result<()
     play(one_of_each(&[]), async |world| {
         world.kill("switchboard-1").await?;
         let without =
-            "cluster: ok\nstore: ok\nswitchboard: waiting: no switchboard is ready; who opens a chat gets 280\n";
+            "cluster: ok\nopen: ok\nstore: ok\nswitchboard: waiting: no switchboard is ready; who opens a chat gets 280\n";
         says(world, "notification-1", 200, without).await?;
         // Dispatch is not led astray by it: lists and presence need no switchboard.
         says(world, "dispatch-1", 200, "cluster: ok\nnotification: ok\nstore: ok\n").await?;
@@ -57,7 +57,7 @@ async fn says(world: &World, name: &str, status: u16, conditions: &str) -> Resul
 async fn answers(process: &Process) -> Result<()> {
     ensure!(process.get("/healthz").await? == (200, "ok\n".to_owned()));
     let conditions = match process.tier() {
-        "notification" => "cluster: ok\nstore: ok\nswitchboard: ok\n",
+        "notification" => "cluster: ok\nopen: ok\nstore: ok\nswitchboard: ok\n",
         _ => "cluster: ok\nnotification: ok\nstore: ok\n",
     };
     ensure!(process.get("/readyz").await? == (200, conditions.to_owned()));

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use cli::OrderDesk;
-use common::cluster::Order;
+use common::cluster::{Audience, Instruction, Order};
 use common::model::{Bulletin, BulletinText};
 use msnp11_sdk::{Client, Event, MsnpList, MsnpStatus, PersonalMessage, PlainText, Switchboard};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -138,7 +138,8 @@ pub(crate) async fn drive(deployment: Deployment) {
 async fn operators(deployment: &Deployment, alice: &mut Person) {
     let text = BulletinText::parse("<Back> at 5 & \"later\"").expect("a text");
     for bulletin in [Bulletin::Text { number: 1, text }, Bulletin::ShutDown { minutes: 5 }] {
-        let order = Order { id: Uuid::new_v4(), to: deployment.alice.parse().ok(), bulletin };
+        let to = Audience::Principal(deployment.alice.parse().expect("a passport"));
+        let order = Order { id: Uuid::new_v4(), to, what: Instruction::Show(bulletin) };
         let given = deployment.orders.give(&order).await;
         given.unwrap_or_else(|failure| panic!("operators are not heard: {failure}"));
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::model::SignOut;
 use common::msnp::{FrameError, ParseError};
 use common::net::Ended;
 
@@ -28,6 +29,8 @@ pub(crate) enum Closing {
     Challenge,
     /// Signed in elsewhere.
     Displaced,
+    /// Operators have ended the session.
+    Ordered(SignOut),
     /// This node shuts down.
     ShuttingDown,
     /// The client, or its session, could not keep up.
@@ -52,6 +55,7 @@ impl Closing {
             Self::Silent => "silent",
             Self::Challenge => "challenge",
             Self::Displaced => "displaced",
+            Self::Ordered(order) => order.label(),
             Self::ShuttingDown => "shutting_down",
             Self::TooSlow => "too_slow",
             Self::Final => "final",

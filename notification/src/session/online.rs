@@ -169,9 +169,11 @@ impl<'a, T: Transport> Online<'a, T> {
         match item {
             Item::Notice(Notice::Added { .. } | Notice::Removed { .. }) => self.inbox.put_off(item),
             Item::Notice(_) | Item::Invite(..) | Item::Missed => self.take_now(item),
-            Item::AskedForKept(_) | Item::SwitchboardLost { .. } => self.take_now(item),
+            Item::AskedForKept(_) | Item::SwitchboardLost { .. } | Item::Bulletin(_) => self.take_now(item),
             // These end the session or make it say something of itself: better once it knows where it stands.
-            Item::Displaced | Item::Reannounce | Item::NodeLost(_) | Item::ShutDown => self.inbox.put_off(item),
+            Item::Displaced | Item::Reannounce | Item::NodeLost(_) | Item::SignOut(_) | Item::ShutDown => {
+                self.inbox.put_off(item);
+            }
         }
     }
 
@@ -179,7 +181,7 @@ impl<'a, T: Transport> Online<'a, T> {
     fn take_now(&mut self, item: Item) {
         let mut out = self.out();
         match item {
-            Item::Notice(Notice::Bulletin(bulletin)) => {
+            Item::Bulletin(bulletin) => {
                 self.session.bulletin(&bulletin, &self.services.config, &mut out);
             }
             Item::Notice(Notice::PickedUp { epoch, complete, unanswered }) => {
@@ -210,6 +212,10 @@ impl<'a, T: Transport> Online<'a, T> {
                 self.session.missed(Instant::now().into_std(), &mut out);
             }
             Item::NodeLost(node) => self.session.node_lost(&node, Instant::now().into_std(), &mut out),
+            Item::SignOut(order) => {
+                out.line(miscellany::out(OutReason::ordered(self.session.dialect, order)));
+                out.close(Closing::Ordered(order));
+            }
             Item::ShutDown => {
                 out.line(miscellany::out(OutReason::ShuttingDown));
                 out.close(Closing::ShuttingDown);
@@ -264,6 +270,9 @@ fn rearm(alarm: std::pin::Pin<&mut Sleep>, deadline: Instant) {
 pub(super) fn apply<T: Transport>(connection: &mut Connection<T>, services: &Services, out: &mut Out) -> bool {
     let source = out.pieces.iter().any(|piece| matches!(piece, Piece::Source(_)));
     apply_pieces(connection, out);
+    if let Some(kind) = out.too_often.take() {
+        services.metrics.rate_refusal(kind);
+    }
     let posts = std::mem::take(&mut out.posts);
     if !posts.is_empty() {
         services.metrics.notices_out.inc_by(posts.len() as u64);

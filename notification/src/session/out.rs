@@ -6,6 +6,7 @@ use common::model::Passport;
 use common::msnp::{ErrorCode, Line, TrId};
 
 use super::Closing;
+use crate::metrics::Limited;
 
 /// Something for the client.
 pub(crate) enum Piece {
@@ -24,6 +25,8 @@ pub(crate) struct Out {
     pub(crate) posts: Vec<(Passport, Notice)>,
     /// For sessions whose place is known.
     pub(crate) direct: Vec<(Location, Passport, Notice)>,
+    /// A request was refused since it came too often.
+    pub(crate) too_often: Option<Limited>,
     /// What was kept for the principal is to be asked for.
     pub(crate) pick_up: bool,
     /// The session is to end, once the client has got its pieces.
@@ -48,6 +51,16 @@ impl Out {
     /// Refuses a request.
     pub(crate) fn refuse(&mut self, code: ErrorCode, trid: TrId) {
         self.line(Line::error(code, trid));
+    }
+
+    /// Refuses a request that came too often (§10).
+    pub(crate) fn refuse_too_often(&mut self, kind: Limited, trid: TrId) {
+        let code = match kind {
+            Limited::Status | Limited::Name | Limited::ContactName => ErrorCode::TooRapid,
+            Limited::Chat => ErrorCode::TooActive,
+        };
+        self.too_often = Some(kind);
+        self.refuse(code, trid);
     }
 
     /// Writes commands as the socket drains.

@@ -23,6 +23,7 @@ use super::out::Out;
 use super::own::Own;
 use super::pickup::PickUp;
 use super::{Closing, Surroundings};
+use crate::metrics::Limited;
 use crate::roster::{self, Renamed};
 
 /// A signed-in session. Only its own task touches it.
@@ -136,10 +137,8 @@ impl Session {
         if let Some(request) = presence::Request::parse(command, env.limits())? {
             self.presence_request(request, now, env, out);
         } else if let Some(request) = roster::parse(command, self.dialect)? {
-            if self.may_rename(&request, now, env) {
-                return Ok(Some(request));
-            }
-            out.refuse(ErrorCode::TooRapid, command.trid()?);
+            let Some(too_often) = self.renames_too_often(&request, now, env) else { return Ok(Some(request)) };
+            out.refuse_too_often(too_often, command.trid()?);
         } else if let Some(request) = invitation::Request::parse(command)? {
             self.invitation_request(request, now, env, out);
         } else if let Some(request) = miscellany::Request::parse(command)? {
@@ -161,7 +160,7 @@ impl Session {
             presence::Request::Change(Change { trid, .. }) | presence::Request::PersonalMessage { trid, .. }
                 if !self.buckets.status.take(env.rates().status(), now) =>
             {
-                out.refuse(ErrorCode::TooRapid, trid);
+                out.refuse_too_often(Limited::Status, trid);
             }
             presence::Request::Change(change) => {
                 if self.change(change, out) {
@@ -192,13 +191,20 @@ impl Session {
         }
     }
 
-    /// Whether names don't change too rapidly; other requests always may.
-    fn may_rename(&mut self, request: &roster::Request, now: Instant, env: &dyn Surroundings) -> bool {
-        match request.renames(&self.passport) {
-            Some(Renamed::Owner) => self.buckets.name.take(env.rates().name(), now),
-            Some(Renamed::Contact) => self.buckets.contact_name.take(env.rates().contact_name(), now),
-            None => true,
-        }
+    /// What changes too rapidly, if it is a name that does; other requests always may.
+    fn renames_too_often(
+        &mut self,
+        request: &roster::Request,
+        now: Instant,
+        env: &dyn Surroundings,
+    ) -> Option<Limited> {
+        let (kind, may) = match request.renames(&self.passport)? {
+            Renamed::Owner => (Limited::Name, self.buckets.name.take(env.rates().name(), now)),
+            Renamed::Contact => {
+                (Limited::ContactName, self.buckets.contact_name.take(env.rates().contact_name(), now))
+            }
+        };
+        (!may).then_some(kind)
     }
 
     fn invitation_request(
@@ -213,7 +219,7 @@ impl Session {
                 out.refuse(ErrorCode::NotWhileHidden, trid);
             }
             invitation::Request::Switchboard { trid } if !self.buckets.chat.take(env.rates().chat(), now) => {
-                out.refuse(ErrorCode::TooActive, trid);
+                out.refuse_too_often(Limited::Chat, trid);
             }
             invitation::Request::Switchboard { trid } => self.open_switchboard(trid, env, out),
             invitation::Request::Invitations { trid, on } => {
@@ -239,7 +245,7 @@ impl Session {
     }
 
     /// Takes what happened to others. [`Notice::Added`], [`Notice::Removed`] and [`Notice::Invite`] are the
-    /// driver's: they need the store or an answer. So is [`Notice::Bulletin`], which needs the configuration.
+    /// driver's: they need the store or an answer.
     pub(crate) fn notice(&mut self, notice: Notice, out: &mut Out) {
         match notice {
             Notice::Presence { from, stamp, presence } => self.hear(&from, stamp, presence, false, out),
@@ -248,7 +254,7 @@ impl Session {
             Notice::Property { of, property, value } => self.hear_property(&of, property, &value, out),
             // At once: that moment has passed.
             Notice::Outstanding { .. } => self.pick_up.want(self.heard),
-            Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) | Notice::Bulletin(_) => {}
+            Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) => {}
             // The driver's as well, and the switchboards'.
             Notice::PickedUp { .. } | Notice::PickUp { .. } => {}
         }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
-use common::cluster::{Deliver, Notice, Outcome};
-use common::model::{Bulletin, Endpoint, Epoch, Passport};
+use common::cluster::{Audience, Deliver, Instruction, Notice, Outcome, Told};
+use common::model::{Endpoint, Epoch, Passport};
 
 use crate::board::Board;
 
@@ -37,7 +37,7 @@ impl Deliver for Desk {
 
     fn reannounce(&self, _: &Passport, _: Epoch) {}
 
-    async fn broadcast(&self, _: Bulletin) -> u64 {
-        0
+    async fn carry_out(&self, _: &Audience, _: &Instruction) -> Told {
+        Told::default()
     }
 }

@@ -58,13 +58,21 @@ impl Calls {
         Line::error(code, trid)
     }
 
-    /// Too many calls have failed, and the last of them not long ago; or there are too many of whatever kind.
+    /// Too many calls have failed, and the last of them not long ago; or there are too many of whatever kind. Counts it.
     fn is_too_active(&mut self, board: &Board) -> bool {
         if self.last_failure.is_some_and(|last| last.elapsed() >= RECOVERY) {
             self.failures = 0;
             self.last_failure = None;
         }
-        self.failures >= board.failed_calls || !self.bucket.take(board.calls, Instant::now().into_std())
+        let refusals = if self.failures >= board.failed_calls {
+            &board.metrics.calls_after_failures
+        } else if !self.bucket.take(board.calls, Instant::now().into_std()) {
+            &board.metrics.calls_too_often
+        } else {
+            return false;
+        };
+        refusals.inc();
+        true
     }
 }
 

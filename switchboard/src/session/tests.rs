@@ -337,6 +337,8 @@ async fn calls() {
     }
     alice.say("CAL 15 offline@example.com\nCAL 16 carol@example.com\n");
     alice.hears("713 15\n713 16\n").await;
+    let metrics = &world.board.metrics;
+    assert_eq!((metrics.calls_after_failures.get(), metrics.calls_too_often.get()), (2, 0));
     tokio::time::sleep(Duration::from_secs(10)).await;
     alice.say("CAL 17 carol@example.com\n");
     alice.hears(&format!("CAL 17 RINGING {session}\n")).await;
@@ -361,6 +363,8 @@ async fn too_many_calls_are_713_also_when_they_ring() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     alice.say("CAL 5 erin@example.com\nCAL 6 erin@example.com\n");
     alice.hears(&format!("CAL 5 RINGING {session}\n713 6\n")).await;
+    let metrics = &world.board.metrics;
+    assert_eq!((metrics.calls_after_failures.get(), metrics.calls_too_often.get()), (0, 3));
 }
 
 /// The table of verbs against the code: what it lets through is understood, and nothing else is.

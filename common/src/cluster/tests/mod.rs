@@ -1,5 +1,6 @@
 //! Several nodes on loopback, each in a runtime of its own, so that it can die without a word.
 
+mod orders;
 mod world;
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use world::{Node, World, notice, passport, soon};
 
 use super::{Invitation, Notice, Outcome, Role};
-use crate::model::{Bulletin, ConversationId, Epoch, Generation, NodeId};
+use crate::model::{ConversationId, Epoch, Generation, NodeId};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -84,50 +85,6 @@ async fn notices_find_their_way_from_every_tier() {
         sb.cluster.route(&passport("0"), notice("sb-1", 2), PATIENCE).await == Outcome::NotHere
     })
     .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broadcast_reaches_every_session_once_from_every_tier() {
-    let mut world = World::default();
-    let names = ["ds-1", "ns-1", "ns-2", "sb-1"];
-    for (name, role) in
-        names.into_iter().zip([Role::Dispatch, Role::Notification, Role::Notification, Role::Switchboard])
-    {
-        world.start(name, role).await;
-    }
-    world.settle().await;
-    for (number, holder) in ["ns-1", "ns-2", "ns-2"].into_iter().enumerate() {
-        world.node(holder).sign_in(&number.to_string()).await;
-    }
-    let bulletin = || Bulletin::ShutDown { minutes: 5 };
-    for (count, name) in names.into_iter().enumerate() {
-        let (cluster, order) = (&world.node(name).cluster, uuid::Uuid::from_u128(count as u128));
-        let reached = async || -> Vec<_> {
-            let reached = cluster.broadcast(order, bulletin(), PATIENCE).await;
-            reached.into_iter().map(|reached| (reached.node.to_string(), reached.sessions)).collect()
-        };
-        let sessions = |first, second| [("ns-1".to_owned(), Some(first)), ("ns-2".to_owned(), Some(second))];
-        assert_eq!(reached().await, sessions(1, 2), "from {name}");
-        assert_eq!(reached().await, sessions(0, 0), "an order that is repeated is not carried out again");
-        for (number, holder) in ["ns-1", "ns-2", "ns-2"].into_iter().enumerate() {
-            assert_eq!(world.node(holder).hub.bulletins(&number.to_string()), count + 1);
-        }
-    }
-    let told = |order: u128, who: &str| {
-        let (cluster, who) = (world.node("ds-1").cluster.clone(), passport(who));
-        async move { cluster.tell(uuid::Uuid::from_u128(order), &who, bulletin(), PATIENCE).await }
-    };
-    assert_eq!(told(100, "2").await, Outcome::Accepted);
-    assert_eq!(told(100, "2").await, Outcome::Accepted);
-    assert_eq!(told(101, "nobody").await, Outcome::NotHere);
-    assert_eq!(world.node("ns-2").hub.bulletins("2"), names.len() + 1);
-    assert_eq!(world.node("ns-2").hub.bulletins("1"), names.len());
-    // A node that does not answer is named.
-    world.kill("ns-2");
-    let reached = world.node("sb-1").cluster.broadcast(uuid::Uuid::max(), bulletin(), PATIENCE).await;
-    let ns_1 = reached.iter().find(|reached| reached.node.as_str() == "ns-1").unwrap();
-    assert_eq!(ns_1.sessions, Some(1));
-    assert!(reached.iter().all(|reached| reached.node.as_str() == "ns-1" || reached.sessions.is_none()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,9 +12,11 @@ use uuid::Uuid;
 
 use crate::clock::HybridClock;
 use crate::cluster::router::lock;
-use crate::cluster::{Cluster, Deliver, Keyring, Load, Location, Me, Notice, Outcome, Role};
+use crate::cluster::{
+    Audience, Cluster, Deliver, Instruction, Keyring, Load, Location, Me, Notice, Outcome, Role, Told,
+};
 use crate::config::{ClusterConfig, NodeConfig};
-use crate::model::{Bulletin, Endpoint, Epoch, Passport};
+use crate::model::{Endpoint, Epoch, Passport};
 use crate::net::Shutdown;
 use crate::telemetry::Registry;
 
@@ -45,6 +47,8 @@ pub(super) struct Hub {
     /// Epoch 0: it registers at the moment.
     sessions: Mutex<HashMap<Passport, Epoch>>,
     heard: Mutex<Vec<(Passport, Notice)>>,
+    /// Who was told something by operators, in that order.
+    told: Mutex<Vec<Passport>>,
     answers: Mutex<HashMap<Passport, (Outcome, Duration)>>,
     reannounced: AtomicUsize,
 }
@@ -63,11 +67,10 @@ impl Hub {
         self.answers.lock().unwrap().insert(passport(name), (outcome, after));
     }
 
-    /// How many bulletins have come to `to`.
-    pub(super) fn bulletins(&self, to: &str) -> usize {
+    /// How many of operators' orders have come to `to`.
+    pub(super) fn told(&self, to: &str) -> usize {
         let to = passport(to);
-        let heard = self.heard.lock().unwrap();
-        heard.iter().filter(|(who, notice)| *who == to && matches!(notice, Notice::Bulletin(_))).count()
+        self.told.lock().unwrap().iter().filter(|who| **who == to).count()
     }
 
     /// The numbers of the notices that `from` has sent to `to`.
@@ -115,11 +118,11 @@ impl Deliver for Hub {
         self.reannounced.fetch_add(1, Ordering::SeqCst);
     }
 
-    async fn broadcast(&self, bulletin: Bulletin) -> u64 {
-        let all: Vec<Passport> = self.sessions.lock().unwrap().keys().cloned().collect();
-        let mut heard = self.heard.lock().unwrap();
-        heard.extend(all.iter().map(|who| (who.clone(), Notice::Bulletin(bulletin.clone()))));
-        all.len() as u64
+    async fn carry_out(&self, to: &Audience, _: &Instruction) -> Told {
+        let mut meant: Vec<Passport> = self.sessions.lock().unwrap().keys().cloned().collect();
+        meant.retain(|who| !matches!(to, Audience::Principal(one) if one != who));
+        self.told.lock().unwrap().extend(meant.iter().cloned());
+        Told { sessions: meant.len() as u64, overrun: 0 }
     }
 }
 

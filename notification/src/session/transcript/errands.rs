@@ -191,19 +191,23 @@ fn what_comes_too_rapidly_is_800_or_713_and_recovers() {
          S: UUX 10 0
          C: CHG 11 AWY 0
          S: 800 11
+         ! too often: status
          C: UUX 12 0
          S: 800 12
+         ! too often: status
          C: XFR 13 SB
          S: XFR 13 SB {opened}
          C: XFR 14 SB
          S: 713 14
+         ! too often: chat
          @ wait 1
          C: CHG 15 AWY 0
          S: CHG 15 AWY 0
          > bob looks AWY Alice 0
          > erin looks AWY Alice 0
          C: CHG 16 AWY 0
-         S: 800 16"
+         S: 800 16
+         ! too often: status"
     );
     check_in(&world, MSNP11, &script);
 }
@@ -228,12 +232,13 @@ fn names_that_change_too_rapidly_are_800() {
             report(out, &mut said);
             (asked.is_some(), said)
         };
-        let (goes_on, refused) = ((true, String::new()), (false, "S: 800 1\n".to_owned()));
+        let goes_on = (true, String::new());
+        let refused = |kind: &str| (false, format!("S: 800 1\n! too often: {kind}\n"));
         assert_eq!(asks(&own), goes_on);
-        assert_eq!(asks(&own), refused, "{dialect:?}");
+        assert_eq!(asks(&own), refused("name"), "{dialect:?}");
         assert_eq!(asks(&contact), goes_on, "{dialect:?}: a bucket of its own");
         assert_eq!(asks(&contact), goes_on);
-        assert_eq!(asks(&contact), refused);
+        assert_eq!(asks(&contact), refused("contact_name"));
         // Other properties and lists are not names.
         assert_eq!(asks("PRP 1 PHH 5"), goes_on);
         assert_eq!(asks("BLP 1 BL"), goes_on);

@@ -319,6 +319,9 @@ fn report(out: Out, played: &mut String) {
     for post in posts {
         let _ = writeln!(played, "> {}", post.replace("@example.com", ""));
     }
+    if let Some(kind) = out.too_often {
+        let _ = writeln!(played, "! too often: {}", kind.label());
+    }
     if out.pick_up {
         let _ = writeln!(played, "? kept");
     }

@@ -1,0 +1,164 @@
+//! Carrying out what operators order, on every notification node that it concerns.
+//!
+//! An order is done once, wherever and however often it is given: each node remembers the orders of this minute, also those for
+//! one principal, whose session may have been elsewhere at the time. So a session that has moved since is not met again.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::order::{Audience, Order};
+use super::router::Router;
+use super::wire::{Reply, Request};
+use crate::model::NodeId;
+
+/// How many sessions of a node an order was handed to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// They have it in their mailboxes.
+    pub sessions: u64,
+    /// They had no room for it, don't keep up at all, and end without it.
+    pub overrun: u64,
+}
+
+/// What became of an order on one notification node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The node.
+    pub node: NodeId,
+    /// Its sessions; nothing if the node did not answer in time.
+    pub told: Option<Told>,
+}
+
+/// The orders that were carried out here, each with what became of it.
+#[derive(Debug)]
+pub(super) struct Orders {
+    /// Milliseconds since 1970. What was sealed before is not for the sessions here, since they came later.
+    since: u64,
+    known: Mutex<VecDeque<(Uuid, Outcome)>>,
+}
+
+type Outcome = Arc<OnceCell<Told>>;
+
+impl Orders {
+    /// Only who knows a cluster secret gets one in here, and an order is good for a minute: more than so many in that time are
+    /// no operator's.
+    const REMEMBERED: usize = 1024;
+
+    /// For a node that begins now, in milliseconds since 1970.
+    pub(super) fn new(now: u64) -> Self {
+        Self { since: now, known: Mutex::default() }
+    }
+
+    /// Whether an order that was sealed then may be for the sessions of this node.
+    pub(super) fn is_of_this_life(&self, sealed: u64) -> bool {
+        sealed >= self.since
+    }
+
+    /// Where the outcome of an order stands, once it has one.
+    fn outcome(&self, order: Uuid) -> Outcome {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, outcome)) = known.iter().find(|(id, _)| *id == order) {
+            return Arc::clone(outcome);
+        }
+        if known.len() == Self::REMEMBERED {
+            known.pop_front();
+        }
+        let outcome = Outcome::default();
+        known.push_back((order, Arc::clone(&outcome)));
+        outcome
+    }
+}
+
+impl Router {
+    /// See [`super::Cluster::carry_out`].
+    pub(super) async fn carry_out(
+        self: &Arc<Self>,
+        order: &Order,
+        sealed: u64,
+        patience: Duration,
+    ) -> Vec<Reached> {
+        let deadline = Instant::now() + patience;
+        let ring = self.ring();
+        let concerned = ring.all().iter().filter(|place| match &order.to {
+            Audience::Node(node) => place.node == *node,
+            Audience::Everybody | Audience::Principal(_) => true,
+        });
+        let mut asked: Vec<(NodeId, Pin<Box<dyn Future<Output = Option<Told>> + Send>>)> = Vec::new();
+        for place in concerned {
+            let order = order.clone();
+            if *place == self.me {
+                let done = Arc::clone(self).carry_out_here(order, sealed);
+                asked.push((place.node.clone(), Box::pin(async { Some(done.await) })));
+                continue;
+            }
+            let request = |id| Request::Order { id, sealed, order };
+            let answer = self.links.to(place).and_then(|link| link.request(request).ok());
+            let told = async move {
+                match answer?.await {
+                    Ok(Reply::CarriedOut { told, .. }) => Some(told),
+                    _ => None,
+                }
+            };
+            asked.push((place.node.clone(), Box::pin(told)));
+        }
+        let mut reached = Vec::with_capacity(asked.len());
+        for (node, told) in asked {
+            let told = timeout_at(deadline, told).await.ok().flatten();
+            reached.push(Reached { node, told });
+        }
+        reached.sort_by(|a, b| a.node.cmp(&b.node));
+        reached
+    }
+
+    /// Hands an order to the sessions of this node that it is for, or says what became of it before. It begins at once and
+    /// goes on to the end, whether or not anybody waits so long.
+    pub(super) fn carry_out_here(
+        self: Arc<Self>,
+        order: Order,
+        sealed: u64,
+    ) -> impl Future<Output = Told> + Send + 'static {
+        let runtime = self.runtime.clone();
+        let done = runtime.spawn(async move {
+            let Some(hub) = self.delivery.hub().filter(|_| self.orders.is_of_this_life(sealed)) else {
+                return Told::default();
+            };
+            let outcome = self.orders.outcome(order.id);
+            let carried_out = outcome.get_or_init(async || {
+                let told = hub.carry_out(&order.to, &order.what).await;
+                let (what, Told { sessions, overrun }) = (order.what.label(), told);
+                tracing::info!(order = %order.id, what, sessions, overrun, "an operators' order");
+                told
+            });
+            *carried_out.await
+        });
+        async { done.await.unwrap_or_default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_order_has_one_outcome() {
+        let orders = Orders::new(7);
+        assert!(orders.is_of_this_life(7) && !orders.is_of_this_life(6));
+        let told = Told { sessions: 3, overrun: 1 };
+        let carry_out =
+            async |number, told| *orders.outcome(Uuid::from_u128(number)).get_or_init(async || told).await;
+        assert_eq!(carry_out(1, told).await, told);
+        assert_eq!(carry_out(1, Told::default()).await, told);
+        for number in 2..5000 {
+            assert_eq!(carry_out(number, Told::default()).await, Told::default());
+        }
+        assert_eq!(orders.known.lock().unwrap().len(), Orders::REMEMBERED);
+    }
+}

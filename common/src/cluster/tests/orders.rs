@@ -1,0 +1,115 @@
+//! Operators' orders: once for whom they are for, from wherever they come.
+
+use super::world::{World, passport};
+use super::*;
+use crate::clock::wall_ms;
+use crate::cluster::{Audience, Cluster, Instruction, Order, OrderError, Told};
+use crate::model::{Bulletin, NodeId, SignOut};
+
+fn order(number: u128, to: Audience) -> Order {
+    Order { id: uuid::Uuid::from_u128(number), to, what: Instruction::Show(Bulletin::ShutDown { minutes: 5 }) }
+}
+
+fn to(who: &str) -> Audience {
+    Audience::Principal(passport(who))
+}
+
+/// How many sessions have it on each node.
+async fn reached(cluster: &Cluster, order: &Order) -> Vec<(String, Option<u64>)> {
+    let reached = cluster.carry_out(order, wall_ms(), PATIENCE).await.unwrap();
+    reached.into_iter().map(|node| (node.node.to_string(), node.told.map(|told| told.sessions))).collect()
+}
+
+fn sessions(on_1: Option<u64>, on_2: Option<u64>) -> Vec<(String, Option<u64>)> {
+    vec![("ns-1".to_owned(), on_1), ("ns-2".to_owned(), on_2)]
+}
+
+async fn world() -> World {
+    let mut world = World::default();
+    for (name, role) in [
+        ("ds-1", Role::Dispatch),
+        ("ns-1", Role::Notification),
+        ("ns-2", Role::Notification),
+        ("sb-1", Role::Switchboard),
+    ] {
+        world.start(name, role).await;
+    }
+    world.settle().await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_reaches_every_session_once_from_every_tier() {
+    let mut world = world().await;
+    let holders = [("0", "ns-1"), ("1", "ns-2"), ("2", "ns-2")];
+    for (who, holder) in holders {
+        world.node(holder).sign_in(who).await;
+    }
+    for (count, name) in (1..).zip(["ds-1", "ns-1", "ns-2", "sb-1"]) {
+        let order = order(count as u128, Audience::Everybody);
+        for _ in 0..2 {
+            // Given again it is not carried out again; what became of it is.
+            assert_eq!(
+                reached(&world.node(name).cluster, &order).await,
+                sessions(Some(1), Some(2)),
+                "from {name}"
+            );
+        }
+        for (who, holder) in holders {
+            assert_eq!(world.node(holder).hub.told(who), count);
+        }
+    }
+    let of_one = order(100, Audience::Node(NodeId::parse("ns-2").unwrap()));
+    let got = reached(&world.node("ds-1").cluster, &of_one).await;
+    assert_eq!(got, [("ns-2".to_owned(), Some(2))]);
+    assert_eq!((world.node("ns-1").hub.told("0"), world.node("ns-2").hub.told("1")), (4, 5));
+    let of_none = order(101, Audience::Node(NodeId::parse("sb-1").unwrap()));
+    assert_eq!(reached(&world.node("ds-1").cluster, &of_none).await, []);
+    // A node that does not answer is named.
+    world.kill("ns-2");
+    let got = reached(&world.node("sb-1").cluster, &order(102, Audience::Everybody)).await;
+    assert!(got.contains(&("ns-1".to_owned(), Some(1))), "{got:?}");
+    assert!(got.iter().all(|(node, told)| node == "ns-1" || told.is_none()), "{got:?}");
+}
+
+/// Given at two nodes, and again after the session has moved: it is met once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_for_one_principal_meets_it_once_though_it_moves() {
+    let world = world().await;
+    world.node("ns-1").sign_in("alice").await;
+    world.node("ns-2").sign_in("bob").await;
+    let (order, told) = (order(1, to("alice")), sessions(Some(1), Some(0)));
+    let (ds_1, ns_2, sb_1) = (world.node("ds-1"), world.node("ns-2"), world.node("sb-1"));
+    let (one, other) = tokio::join!(reached(&ds_1.cluster, &order), reached(&ns_2.cluster, &order));
+    assert_eq!((&one, &other), (&told, &told));
+    assert_eq!(world.node("ns-1").hub.told("alice"), 1);
+    // It was signed out by it, say, and is back at another node.
+    world.node("ns-1").sign_out("alice").await;
+    ns_2.sign_in("alice").await;
+    for node in [&ds_1, &ns_2, &sb_1] {
+        assert_eq!(reached(&node.cluster, &order).await, told);
+    }
+    assert_eq!((ns_2.hub.told("alice"), ns_2.hub.told("bob")), (0, 0));
+    assert_eq!(reached(&sb_1.cluster, &self::order(2, to("alice"))).await, sessions(Some(0), Some(1)));
+    assert_eq!(reached(&sb_1.cluster, &self::order(3, to("nobody"))).await, sessions(Some(0), Some(0)));
+}
+
+/// A node that has just begun does not know what was ordered before: what is older than it is not for its sessions.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_from_before_a_node_began_is_not_for_its_sessions() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    let sealed = wall_ms();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    world.start("ns-2", Role::Notification).await;
+    world.settle().await;
+    world.node("ns-1").sign_in("alice").await;
+    world.node("ns-2").sign_in("bob").await;
+    let order = Order { what: Instruction::SignOut(SignOut::ShutDown), ..order(1, Audience::Everybody) };
+    let refused = world.node("ns-2").cluster.carry_out(&order, sealed, PATIENCE).await;
+    assert_eq!(refused, Err(OrderError::OlderThanNode));
+    let reached = world.node("ns-1").cluster.carry_out(&order, sealed, PATIENCE).await.unwrap();
+    let told: Vec<_> = reached.into_iter().map(|node| node.told).collect();
+    assert_eq!(told, [Some(Told { sessions: 1, overrun: 0 }), Some(Told::default())]);
+    assert_eq!((world.node("ns-1").hub.told("alice"), world.node("ns-2").hub.told("bob")), (1, 0));
+}
