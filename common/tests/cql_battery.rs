@@ -3,6 +3,7 @@
 mod cql;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use common::config::ScyllaConfig;
@@ -28,7 +29,15 @@ impl Server {
 #[async_trait]
 impl Source for Server {
     async fn open(&self) -> SharedStore {
-        Arc::new(CqlStore::open_with(self.config, self.tuning, Arc::default()).await.expect("the server answers"))
+        // As a process does, which waits for its store: servers of a busy machine may be late at first.
+        for _ in 0..5 {
+            match CqlStore::open_with(self.config, self.tuning, Arc::default()).await {
+                Ok(store) => return Arc::new(store),
+                Err(error) => eprintln!("{error}; once more"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        panic!("the server does not answer");
     }
 }
 
