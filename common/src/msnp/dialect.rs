@@ -138,6 +138,8 @@ pub struct Dialect {
     pub client_address_in_profile: bool,
     /// The full profile (3 and later).
     pub full_profile: bool,
+    /// The user's own name in the profile (11 and later).
+    pub name_in_profile: bool,
     /// `IRO` and `JOI` carry the capability number, `LST` the network id (12).
     pub network_ids: bool,
 }
@@ -172,6 +174,7 @@ impl Dialect {
         out_for_a_while: false,
         client_address_in_profile: false,
         full_profile: false,
+        name_in_profile: false,
         network_ids: false,
     };
 
@@ -235,6 +238,7 @@ impl Dialect {
         blogs: true,
         phone_contacts: true,
         out_for_a_while: true,
+        name_in_profile: true,
         ..Self::MSNP10
     };
 
@@ -344,6 +348,7 @@ mod tests {
             (since(|d| d.mail_data), (11, 12)),
             (since(|d| d.blogs), (11, 12)),
             (since(|d| d.phone_contacts), (11, 12)),
+            (since(|d| d.name_in_profile), (11, 12)),
             (since(|d| d.network_ids), (12, 12)),
         ] {
             assert_eq!((first, last), what);

@@ -31,6 +31,8 @@ pub struct Profile<'a> {
     pub member_id: u64,
     /// Whose.
     pub passport: &'a Passport,
+    /// What the user calls itself, decoded.
+    pub name: &'a str,
     /// The client's address as the server sees it.
     pub client: SocketAddr,
 }
@@ -43,9 +45,10 @@ pub fn profile(dialect: &Dialect, profile: &Profile<'_>) -> Bytes {
     let _ = write!(text, "LoginTime: {}\r\n", profile.login_time);
     if dialect.full_profile {
         let (high, low) = ((profile.member_id >> 32) as u32 as i32, profile.member_id as u32 as i32);
+        let mail = u8::from(word_is_mail(dialect));
         let _ = write!(
             text,
-            "EmailEnabled: 0\r\nMemberIdHigh: {high}\r\nMemberIdLow: {low}\r\nlang_preference: 1033\r\n\
+            "EmailEnabled: {mail}\r\nMemberIdHigh: {high}\r\nMemberIdLow: {low}\r\nlang_preference: 1033\r\n\
              preferredEmail: {}\r\ncountry: US\r\nPostalCode: \r\nGender: \r\nKid: 0\r\nAge: \r\nBDayPre: \r\n\
              Birthday: \r\nWallet: \r\nFlags: 1027\r\nsid: 507\r\nkv: 11\r\nMSPAuth: {WEB_TICKET}\r\n",
             profile.passport
@@ -57,6 +60,12 @@ pub fn profile(dialect: &Dialect, profile: &Profile<'_>) -> Bytes {
     }
     if dialect.sync == SyncShape::Tagged {
         text.push_str("TOUNeeded: 0\r\nABCHMigrated: 1\r\n");
+    }
+    if dialect.name_in_profile {
+        // A line of its own, whatever the name holds.
+        text.push_str("Nickname: ");
+        text.extend(profile.name.chars().filter(|c| !c.is_control()));
+        text.push_str("\r\n");
     }
     text.push_str("\r\n");
     message(&text)
@@ -109,9 +118,15 @@ impl Addressee<'_> {
 pub fn bulletin(dialect: &Dialect, to: &Addressee<'_>, bulletin: &Bulletin) -> Bytes {
     match bulletin {
         Bulletin::ShutDown { minutes } => shut_down(*minutes),
-        Bulletin::Text { number, text } if dialect.notifications => notification(to, *number, text.as_str()),
-        Bulletin::Text { number, text } => mail(*number, text.as_str()),
+        Bulletin::Text { number, text } if word_is_mail(dialect) => mail(*number, text.as_str()),
+        Bulletin::Text { number, text } => notification(to, *number, text.as_str()),
     }
+}
+
+/// Whether operators' word comes as word of a new mail: clients before MSNP5 show nothing else that a server says in words.
+/// Without a mailbox they would hide what concerns mail (§5.6), so that these are told that there is one.
+fn word_is_mail(dialect: &Dialect) -> bool {
+    !dialect.notifications
 }
 
 /// `Type: 1`: the service goes down in so many minutes. Exactly these lines in this order (`CLIENTS` 24).
@@ -249,15 +264,21 @@ mod tests {
         let alice = Passport::parse("alice@example.com").unwrap();
         let member_id = u64::from(84_736_u32) << 32 | u64::from(-1_434_729_391_i32 as u32);
         let client = "198.51.100.7:1711".parse().unwrap();
-        let facts = Profile { login_time: 1_750_000_000, member_id, passport: &alice, client };
+        let facts =
+            Profile { login_time: 1_750_000_000, member_id, passport: &alice, name: "Zo\u{eb}\r\nA: b", client };
         let text = |dialect| String::from_utf8(profile(dialect, &facts).to_vec()).unwrap();
         // §13.1
         let msnp2 = "MSG Hotmail Hotmail 95\r\nMIME-Version: 1.0\r\n\
                      Content-Type: text/x-msmsgsprofile; charset=UTF-8\r\nLoginTime: 1750000000\r\n\r\n";
         assert_eq!(text(&Dialect::MSNP2), msnp2);
         // §13.2
-        for dialect in [&Dialect::MSNP3, &Dialect::MSNP4, &Dialect::MSNP5, &Dialect::MSNP6] {
+        for dialect in [&Dialect::MSNP5, &Dialect::MSNP6] {
             assert_eq!(text(dialect), text(&Dialect::MSNP7));
+        }
+        // Where operators' word is a mail, there is a mailbox.
+        for dialect in [&Dialect::MSNP3, &Dialect::MSNP4] {
+            let expected = text(&Dialect::MSNP7).replace("EmailEnabled: 0", "EmailEnabled: 1");
+            assert_eq!(text(dialect), expected);
         }
         let msnp7 = text(&Dialect::MSNP7);
         assert!(msnp7.starts_with("MSG Hotmail Hotmail 370\r\nMIME-Version: 1.0\r\n"), "{msnp7}");
@@ -268,8 +289,13 @@ mod tests {
         assert!(msnp8.starts_with(&expected), "{msnp8}");
         assert!(msnp8.ends_with("\r\nClientIP: 198.51.100.7\r\nClientPort: 44806\r\n\r\n"), "{msnp8}");
         assert_eq!(text(&Dialect::MSNP9), msnp8);
-        for dialect in [&Dialect::MSNP10, &Dialect::MSNP11, &Dialect::MSNP12] {
-            assert!(text(dialect).ends_with("\r\nClientPort: 44806\r\nTOUNeeded: 0\r\nABCHMigrated: 1\r\n\r\n"));
+        let tail = "\r\nClientPort: 44806\r\nTOUNeeded: 0\r\nABCHMigrated: 1\r\n";
+        assert!(text(&Dialect::MSNP10).ends_with(&format!("{tail}\r\n")));
+        for dialect in [&Dialect::MSNP11, &Dialect::MSNP12] {
+            let profile = text(dialect);
+            assert!(profile.ends_with(&format!("{tail}Nickname: Zo\u{eb}A: b\r\n\r\n")), "{profile}");
+            let (line, payload) = profile.split_once("\r\n").unwrap();
+            assert_eq!(line, format!("MSG Hotmail Hotmail {}", payload.len()));
         }
     }
 }

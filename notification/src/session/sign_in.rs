@@ -217,6 +217,7 @@ pub(super) fn welcome(session: &Session, proof: &Proof, peer: SocketAddr, servic
         login_time: services.wall_ms() / 1000,
         member_id: session.member_id(),
         passport: &session.passport,
+        name,
         client: peer,
     };
     out.line(hotmail::profile(dialect, &profile));
