@@ -42,10 +42,13 @@ pub struct Reached {
 pub(super) struct Orders {
     /// Milliseconds since 1970. What was sealed before is not for the sessions here, since they came later.
     since: u64,
-    known: Mutex<VecDeque<(Uuid, Outcome)>>,
+    known: Mutex<VecDeque<(Uuid, Done)>>,
 }
 
-type Outcome = Arc<OnceCell<Told>>;
+/// What became of an order, once that is known.
+type Done = Arc<OnceCell<Told>>;
+/// What a node says.
+type Answer = Pin<Box<dyn Future<Output = Option<Told>> + Send>>;
 
 impl Orders {
     /// Only who knows a cluster secret gets one in here, and an order is good for a minute: more than so many in that time are
@@ -63,7 +66,7 @@ impl Orders {
     }
 
     /// Where the outcome of an order stands, once it has one.
-    fn outcome(&self, order: Uuid) -> Outcome {
+    fn outcome(&self, order: Uuid) -> Done {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, outcome)) = known.iter().find(|(id, _)| *id == order) {
             return Arc::clone(outcome);
@@ -71,7 +74,7 @@ impl Orders {
         if known.len() == Self::REMEMBERED {
             known.pop_front();
         }
-        let outcome = Outcome::default();
+        let outcome = Done::default();
         known.push_back((order, Arc::clone(&outcome)));
         outcome
     }
@@ -91,7 +94,7 @@ impl Router {
             Audience::Node(node) => place.node == *node,
             Audience::Everybody | Audience::Principal(_) => true,
         });
-        let mut asked: Vec<(NodeId, Pin<Box<dyn Future<Output = Option<Told>> + Send>>)> = Vec::new();
+        let mut asked: Vec<(NodeId, Answer)> = Vec::new();
         for place in concerned {
             let order = order.clone();
             if *place == self.me {
