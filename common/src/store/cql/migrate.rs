@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use scylla::client::session::Session;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::response::query_result::QueryResult;
 use scylla::statement::unprepared::Statement;
 use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::{CqlValue, Row};
@@ -27,6 +28,8 @@ const LEASE_SECS: u32 = 180;
 /// How long one waits for another's lease.
 const WAIT: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(500);
+/// How long servers may refuse what can be asked again: they are busy, or one has just gone. Several at once hold each other up too.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Brings keyspaces and tables up to date, creating what is missing. `told` hears of each step. Returns the version
 /// before and after.
@@ -162,7 +165,12 @@ impl Migration<'_> {
     }
 
     async fn version(&self) -> Result<i32> {
-        version(&self.session, self.config).await
+        let patience = Patience::begin();
+        loop {
+            if let Some(version) = patience.with(version(&self.session, self.config).await).await? {
+                return Ok(version);
+            }
+        }
     }
 
     /// The steps, as the only one who takes them.
@@ -236,7 +244,7 @@ impl Migration<'_> {
         let mut statement = Statement::new(cql.replace("{a}", &self.config.accounts_keyspace()));
         statement.set_consistency(Consistency::Serial);
         statement.set_is_idempotent(true);
-        let answer = self.session.query_unpaged(statement, ()).await.map_err(refused_or_unavailable)?;
+        let answer = self.ask(&statement, &[]).await?;
         let rows = answer.into_rows_result().map_err(corrupt)?;
         let row = rows.maybe_first_row::<(Option<Uuid>,)>().map_err(corrupt)?;
         Ok(row.and_then(|(value,)| value))
@@ -247,28 +255,45 @@ impl Migration<'_> {
     async fn transaction(&self, cql: &str, values: Vec<CqlValue>) -> Result<bool> {
         let mut statement = Statement::new(cql.replace("{a}", &self.config.accounts_keyspace()));
         statement.set_serial_consistency(Some(SerialConsistency::Serial));
-        let mut attempts = 0;
-        let answer = loop {
-            match self.session.query_unpaged(statement.clone(), &values[..]).await {
-                Ok(answer) => break answer,
-                Err(error) => {
-                    attempts += 1;
-                    let error = refused_or_unavailable(error);
-                    if attempts == 5 || matches!(error, StoreError::Refused(_)) {
-                        return Err(error);
-                    }
-                    sleep(LOOK).await;
-                }
-            }
-        };
+        let answer = self.ask(&statement, &values).await?;
         let row = answer.into_rows_result().map_err(corrupt)?.first_row::<Row>().map_err(corrupt)?;
         Ok(matches!(row.columns.first(), Some(Some(CqlValue::Boolean(true)))))
+    }
+
+    async fn ask(&self, statement: &Statement, values: &[CqlValue]) -> Result<QueryResult> {
+        let patience = Patience::begin();
+        loop {
+            let answer = self.session.query_unpaged(statement.clone(), values).await;
+            if let Some(answer) = patience.with(answer.map_err(refused_or_unavailable)).await? {
+                return Ok(answer);
+            }
+        }
     }
 
     /// A change of the schema, until all nodes agree on it.
     async fn change(&self, cql: &str) -> Result<()> {
         self.session.query_unpaged(cql, ()).await.map_err(refused_or_unavailable)?;
         self.session.await_schema_agreement().await.map(drop).map_err(unavailable)
+    }
+}
+
+/// Bears for a while that the servers don't answer.
+struct Patience(Instant);
+
+impl Patience {
+    fn begin() -> Self {
+        Self(Instant::now() + PATIENCE)
+    }
+
+    /// The outcome; nothing, a little later, if it is worth asking again.
+    async fn with<T>(&self, outcome: Result<T>) -> Result<Option<T>> {
+        match outcome {
+            Err(StoreError::Unavailable(_)) if Instant::now() < self.0 => {
+                sleep(LOOK).await;
+                Ok(None)
+            }
+            outcome => outcome.map(Some),
+        }
     }
 }
 
