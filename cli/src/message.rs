@@ -114,8 +114,17 @@ async fn send(
     let inbox_id = InboxId(clock.uuid());
     store.put_in_inbox(to, InboxMessage { id: inbox_id, message: id, sender: from.clone(), payload }).await?;
     made.is_in_time()?;
-    // Somebody who reads the inbox by a clock that is ahead of this one may have passed it over.
-    is_above_watermark(store, to, inbox_id).await
+    // Somebody who reads the inbox by a clock that is ahead of this one may have passed it over. At its own id it has been read.
+    match store.inbox_watermark(to).await {
+        Ok(watermark) if watermark.is_none_or(|watermark| watermark <= inbox_id) => Ok(()),
+        Ok(_) => Err(uncertain("this machine's clock may be behind")),
+        Err(error) => Err(uncertain(&error.to_string())),
+    }
+}
+
+/// What has been written, and perhaps too late to be read.
+fn uncertain(why: &str) -> Failure {
+    Failure::failed(format_args!("{why}: the message may arrive or not; send it again"))
 }
 
 /// When an id was made, by a clock that goes on while the machine sleeps.
@@ -134,7 +143,7 @@ impl Made {
         if since_boot().saturating_sub(self.at) < self.patience {
             return Ok(());
         }
-        Err(Failure::failed("the store took too long: the message may arrive or not; send it again"))
+        Err(uncertain("the store took too long"))
     }
 }
 

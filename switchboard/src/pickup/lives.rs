@@ -69,6 +69,8 @@ impl Lives {
     const RISES: u32 = 2;
     /// A look at a heart that is older says nothing about this moment.
     const FRESH: Duration = Duration::from_secs(10);
+    /// Looks are a second apart. After a longer pause its standing still is timed anew.
+    const GAP: Duration = Duration::from_secs(3);
     /// How soon there will be a look again.
     const LOOK: Duration = Duration::from_secs(2);
     /// So long after the last question nobody cares any more whether it lives.
@@ -134,11 +136,13 @@ impl Lives {
             known.is_superseded |= beat.is_some_and(|beat| beat.generation > *generation);
             let count = beat.filter(|beat| beat.generation == *generation).map_or(0, |beat| beat.count);
             let before = known.heart.unwrap_or(Heart { count, rises: 0, moved: now, looked_at: now });
+            // Between looks that were so far apart it may have stood still because the store was away for everybody.
+            let gap = now.duration_since(before.looked_at) > Self::GAP;
             let moved = count != before.count;
             known.heart = Some(Heart {
                 count,
                 rises: before.rises + u32::from(moved),
-                moved: if moved { now } else { before.moved },
+                moved: if moved || gap { now } else { before.moved },
                 looked_at: now,
             });
         }
@@ -214,6 +218,19 @@ mod tests {
         assert_eq!(world.judge(Life::Absent), Left::Probably);
         tokio::time::advance(Lives::FRESH + Duration::from_secs(1)).await;
         assert_eq!(world.judge(Life::Absent), Left::NotYet(Lives::LOOK));
+    }
+
+    /// The store was away, and no heart could beat.
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_between_looks_is_no_silence() {
+        let mut world = World::new();
+        world.judge(Life::Absent);
+        world.pass(2, false).await;
+        tokio::time::advance(Duration::from_secs(8)).await;
+        world.pass(1, false).await;
+        assert_eq!(world.judge(Life::Absent), Left::NotYet(Lives::SILENCE));
+        world.pass(7, false).await;
+        assert_eq!(world.judge(Life::Absent), Left::Probably);
     }
 
     #[tokio::test(start_paused = true)]
