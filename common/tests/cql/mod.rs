@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use common::clock;
 use common::config::ScyllaConfig;
@@ -63,7 +64,15 @@ pub(crate) fn migrated(contact_points: &[String]) -> ScyllaConfig {
     let thread = std::thread::spawn(move || {
         blocking(async move {
             drop_stale(&session(&migrating).await).await;
-            CqlStore::migrate(&migrating, &mut |_| ()).await.map_err(|error| error.to_string())
+            let mut made = CqlStore::migrate(&migrating, &mut |_| ()).await;
+            // A node that has just come back does not know all tables yet.
+            for _ in 0..30 {
+                let Err(error) = &made else { break };
+                eprintln!("{error}; once more");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                made = CqlStore::migrate(&migrating, &mut |_| ()).await;
+            }
+            made.map_err(|error| error.to_string())
         })
     });
     let made = thread.join().expect("the server answers");
