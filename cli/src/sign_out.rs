@@ -20,7 +20,7 @@ server goes down) in every one; MSNP10 and later know --migrated (OUT MIG) and -
 themselves. Conversations go on at their switchboards until the clients leave them; nothing that was acknowledged is lost.
 
 --from sends a node's sessions to the other nodes: the node is passed over by dispatch for ten minutes, or for as long as \
---reconnect says and one minute more, unless no other one takes clients. Then it takes its share again, or you have \
+--reconnect says and one minute more, but only while another one takes clients. Then it takes its share again, or you have \
 stopped it.
 
 The node whose admin address is asked passes it on; the order is sealed with the first cluster secret of this machine's \

@@ -33,7 +33,7 @@ pub struct Told {
 pub struct Reached {
     /// The node.
     pub node: NodeId,
-    /// Its sessions; nothing if the node did not answer in time.
+    /// Its sessions; nothing if the node did not answer in time, or did not carry the order out.
     pub told: Option<Told>,
 }
 
@@ -99,14 +99,14 @@ impl Router {
             let order = order.clone();
             if *place == self.me {
                 let done = Arc::clone(self).carry_out_here(order, sealed);
-                asked.push((place.node.clone(), Box::pin(async { Some(done.await) })));
+                asked.push((place.node.clone(), Box::pin(done)));
                 continue;
             }
             let request = |id| Request::Order { id, sealed, order };
             let answer = self.links.to(place).and_then(|link| link.request(request).ok());
             let told = async move {
                 match answer?.await {
-                    Ok(Reply::CarriedOut { told, .. }) => Some(told),
+                    Ok(Reply::CarriedOut { told, .. }) => told,
                     _ => None,
                 }
             };
@@ -121,18 +121,21 @@ impl Router {
         reached
     }
 
-    /// Hands an order to the sessions of this node that it is for, or says what became of it before. It begins at once and
-    /// goes on to the end, whether or not anybody waits so long.
+    /// Hands an order to the sessions of this node that it is for, or says what became of it before. Nothing, if it is not carried out:
+    /// it was sealed before this node began, or the attempt failed. It begins at once and goes on to the end, whether or not
+    /// anybody waits so long.
     pub(super) fn carry_out_here(
         self: Arc<Self>,
         order: Order,
         sealed: u64,
-    ) -> impl Future<Output = Told> + Send + 'static {
+    ) -> impl Future<Output = Option<Told>> + Send + 'static {
         let runtime = self.runtime.clone();
         let done = runtime.spawn(async move {
-            let Some(hub) = self.delivery.hub().filter(|_| self.orders.is_of_this_life(sealed)) else {
-                return Told::default();
-            };
+            if !self.orders.is_of_this_life(sealed) {
+                tracing::warn!(order = %order.id, sealed, "an operators' order from before this node began: not carried out");
+                return None;
+            }
+            let hub = self.delivery.hub()?;
             let outcome = self.orders.outcome(order.id);
             let carried_out = outcome.get_or_init(async || {
                 let told = hub.carry_out(&order.to, &order.what).await;
@@ -140,9 +143,9 @@ impl Router {
                 tracing::info!(order = %order.id, what, sessions, overrun, "an operators' order");
                 told
             });
-            *carried_out.await
+            Some(*carried_out.await)
         });
-        async { done.await.unwrap_or_default() }
+        async { done.await.ok().flatten() }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::model::NodeId;
 
 const MAGIC: [u8; 7] = *b"MNRLINK";
 /// The version of the links' messages.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// The most bytes of a frame before the other side is known.
 const MAX_STRANGER_FRAME: usize = 4096;
 
@@ -315,7 +315,7 @@ mod tests {
     #[tokio::test]
     async fn another_version_is_refused_by_name() {
         let (mut near, mut far) = tokio::io::duplex(1024);
-        far.write_all(b"MNRLINK\x02").await.unwrap();
+        far.write_all(b"MNRLINK\x01").await.unwrap();
         let a = identity("a", &[1], 5);
         let told = error(dial(&mut near, &a, &identity("b", &[1], 5).me).await);
         assert!(told.contains("version 2") && told.contains("version 1"), "{told}");

@@ -18,6 +18,7 @@ pub(super) struct RoleLabel {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Metrics {
     nodes: Family<RoleLabel, Gauge>,
+    open_nodes: Family<RoleLabel, Gauge>,
     pub(super) sent: Counter,
     pub(super) received: Counter,
     pub(super) links: Gauge,
@@ -32,6 +33,7 @@ impl Metrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let (metrics, registry) = (Self::default(), registry.sub_registry_with_prefix("cluster"));
         registry.register("nodes", "Live nodes, by tier", metrics.nodes.clone());
+        registry.register("open_nodes", "Live nodes that take clients, by tier", metrics.open_nodes.clone());
         registry.register("sent_messages", "Messages written to peer links", metrics.sent.clone());
         registry.register("received_messages", "Messages read from peer links", metrics.received.clone());
         registry.register("links", "Peer links that this node dialed and that are up", metrics.links.clone());
@@ -47,8 +49,10 @@ impl Metrics {
 
     pub(super) fn view(&self, view: &View) {
         for role in [Role::Dispatch, Role::Notification, Role::Switchboard] {
-            let count = i64::try_from(view.of(role).count()).unwrap_or(i64::MAX);
-            self.nodes.get_or_create(&RoleLabel { role: role.as_str() }).set(count);
+            let label = RoleLabel { role: role.as_str() };
+            let count = |nodes: usize| i64::try_from(nodes).unwrap_or(i64::MAX);
+            self.nodes.get_or_create(&label).set(count(view.of(role).count()));
+            self.open_nodes.get_or_create(&label).set(count(view.open(role).count()));
         }
     }
 }

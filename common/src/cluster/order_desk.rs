@@ -1,7 +1,7 @@
 //! Where a node takes operators' orders.
 //!
-//! The answer is a line for each notification node, `NODE SESSIONS OVERRUN` (see [`Told`]) or `NODE -` if it did not answer; for an
-//! order about one principal a line that says what became of it.
+//! The answer is a line for each notification node, `NODE SESSIONS OVERRUN` (see [`Told`]) or `NODE -` if it did not answer or did not
+//! carry the order out; for an order about one principal a line that says what became of it.
 
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -32,7 +32,7 @@ impl Purpose {
         (Self::Ticket, "monarch sign-in ticket v1"),
         (Self::Cookie, "monarch switchboard cookie v1"),
         (Self::Gossip, "monarch gossip v1"),
-        (Self::Link, "monarch peer link v1"),
+        (Self::Link, "monarch peer link v2"),
         (Self::Order, "monarch operator's order v1"),
     ];
 }

@@ -76,8 +76,8 @@ pub(super) enum Reply {
     Handed { id: u64, outcomes: Vec<Outcome> },
     /// To [`Request::Ping`].
     Pong,
-    /// To [`Request::Order`].
-    CarriedOut { id: u64, told: Told },
+    /// To [`Request::Order`]. Nothing: it was not carried out.
+    CarriedOut { id: u64, told: Option<Told> },
 }
 
 impl Reply {

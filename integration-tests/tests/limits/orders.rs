@@ -10,7 +10,7 @@ use integration_tests::{Plan, World, program};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::{closes, people, play, soon};
+use crate::{closes, people, play, soon, until};
 
 /// Exit code, standard output, standard error.
 type Said = (i32, String, String);
@@ -187,12 +187,23 @@ async fn a_node_is_drained_by_hand() -> Result<()> {
             "{ready}"
         );
         ensure!(second.get("/readyz").await?.0 == 200, "the other one is open");
+        until("the other one knows", async || {
+            let (_, metrics) = second.get("/metrics").await?;
+            Ok(metrics.lines().any(|line| line == "monarch_cluster_open_nodes{role=\"notification\"} 1"))
+        })
+        .await?;
         // The last one that takes clients goes on to.
         let said = sign_out(world, admin, &["--from", "notification-2", "--reconnect", "1"]).await?;
         ensure!(said.0 == 0 && said.1.contains("1 session"), "{said:?}");
         let heard = closes(&mut there).await?;
         ensure!(heard.last().is_some_and(|last| last == "OUT SSD"), "{heard:?}");
         ensure!(second.get("/readyz").await?.0 == 200, "the only one is open");
+        ensure!(first.get("/readyz").await?.0 == 503, "the first one is still closed");
+        // Without it the first one is the last.
+        world.kill("notification-2").await?;
+        let first = world.process("notification-1")?;
+        until("the first one opens", async || Ok(first.get("/readyz").await?.0 == 200)).await?;
+        Client::sign_in(first.address("clients")?, &alice, PASSWORD).await?;
         Ok(())
     })
     .await

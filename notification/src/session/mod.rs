@@ -34,7 +34,7 @@ mod sign_in;
 mod state;
 mod surroundings;
 #[cfg(test)]
-mod transcript;
+pub(crate) mod transcript;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -110,6 +110,21 @@ async fn an_order_from_before_a_node_began_is_not_for_its_sessions() {
     assert_eq!(refused, Err(OrderError::OlderThanNode));
     let reached = world.node("ns-1").cluster.carry_out(&order, sealed, PATIENCE).await.unwrap();
     let told: Vec<_> = reached.into_iter().map(|node| node.told).collect();
-    assert_eq!(told, [Some(Told { sessions: 1, overrun: 0 }), Some(Told::default())]);
+    assert_eq!(told, [Some(Told { sessions: 1, overrun: 0 }), None], "what was not done is not said to be");
     assert_eq!((world.node("ns-1").hub.told("alice"), world.node("ns-2").hub.told("bob")), (1, 0));
+}
+
+/// What fails at a node is said to be not done, by the node itself and over a link.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_fails_at_a_node_is_not_said_to_be_done() {
+    let world = world().await;
+    for (who, holder) in [("alice", "ns-1"), ("bob", "ns-2")] {
+        world.node(holder).sign_in(who).await;
+    }
+    world.node("ns-2").hub.fail_orders();
+    for (count, name) in (1..).zip(["ns-1", "ns-2", "sb-1"]) {
+        let order = order(count, Audience::Everybody);
+        let got = reached(&world.node(name).cluster, &order).await;
+        assert_eq!(got, sessions(Some(1), None), "from {name}");
+    }
 }

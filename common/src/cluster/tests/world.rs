@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,7 @@ pub(super) struct Hub {
     told: Mutex<Vec<Passport>>,
     answers: Mutex<HashMap<Passport, (Outcome, Duration)>>,
     reannounced: AtomicUsize,
+    fails_orders: AtomicBool,
 }
 
 impl Hub {
@@ -71,6 +72,11 @@ impl Hub {
     pub(super) fn told(&self, to: &str) -> usize {
         let to = passport(to);
         self.told.lock().unwrap().iter().filter(|who| **who == to).count()
+    }
+
+    /// From now on operators' orders end in a panic here.
+    pub(super) fn fail_orders(&self) {
+        self.fails_orders.store(true, Ordering::SeqCst);
     }
 
     /// The numbers of the notices that `from` has sent to `to`.
@@ -119,6 +125,7 @@ impl Deliver for Hub {
     }
 
     async fn carry_out(&self, to: &Audience, _: &Instruction) -> Told {
+        assert!(!self.fails_orders.load(Ordering::SeqCst), "orders fail here");
         let mut meant: Vec<Passport> = self.sessions.lock().unwrap().keys().cloned().collect();
         meant.retain(|who| !matches!(to, Audience::Principal(one) if one != who));
         self.told.lock().unwrap().extend(meant.iter().cloned());
