@@ -278,7 +278,7 @@ async fn one_away(world: &World, nodes: &Nodes) -> Result<()> {
             // What was refused may have happened after all: then it is 215, or 216.
             last_refused = ![edit, "215", "216"].contains(&answer.verb());
             if last_refused {
-                ensure!(["500", "601", "603"].contains(&answer.verb()), "{what}: {:?}", answer.tokens);
+                ensure!(["501", "715"].contains(&answer.verb()), "{what}: {:?}", answer.tokens);
                 refused += 1;
             } else if edit == "ADD" {
                 listed.insert(visitor.clone());
