@@ -54,9 +54,16 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// Takes what was read in place of what it knew. Messages that were handed over keep their fate.
-    pub(super) fn take(&mut self, lines: Vec<Reading>) {
-        self.lines = lines;
+    /// Takes what was read in place of what it knew. Messages that were handed over keep their fate. If only a `part` of the lines
+    /// was read, the others stay as long as anything of them is on its way: its delivery is to be written.
+    pub(super) fn take(&mut self, lines: Vec<Reading>, part: bool) {
+        let before = std::mem::replace(&mut self.lines, lines);
+        for line in before {
+            let stays = part && line.waiting.iter().any(|id| self.fates.contains_key(id));
+            if stays && self.lines.iter().all(|read| read.line != line.line) {
+                self.lines.push(line);
+            }
+        }
         let lines = &self.lines;
         self.fates.retain(|id, fate| *fate == Fate::Handed || lines.iter().any(|line| line.waiting.contains(id)));
     }
@@ -137,7 +144,7 @@ mod tests {
     fn the_cursor_stays_before_what_another_sender_is_still_to_deliver() {
         let mut ledger = Ledger::default();
         // 1 and 3 are alice's, 2 and 4 bob's.
-        ledger.take(vec![line(Line::Participation(row()), &[1, 2, 3, 4], None)]);
+        ledger.take(vec![line(Line::Participation(row()), &[1, 2, 3, 4], None)], false);
         ledger.hand(&[id(1), id(3)]);
         assert_eq!(ledger.writes(), []);
         ledger.done(&[id(1), id(3)]);
@@ -154,7 +161,7 @@ mod tests {
     #[test]
     fn what_comes_back_waits_again_and_what_is_done_stays_done() {
         let mut ledger = Ledger::default();
-        ledger.take(vec![line(Line::Inbox, &[1, 2], None)]);
+        ledger.take(vec![line(Line::Inbox, &[1, 2], None)], false);
         ledger.hand(&[id(1), id(2)]);
         ledger.done(&[id(1)]);
         ledger.back(&[id(1), id(2)]);
@@ -167,7 +174,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let other = ParticipationId(id(200));
         let cut = line(Line::Participation(other), &[], Some(7));
-        ledger.take(vec![line(Line::Participation(row()), &[], None), cut, line(Line::Inbox, &[], None)]);
+        ledger.take(vec![line(Line::Participation(row()), &[], None), cut, line(Line::Inbox, &[], None)], false);
         assert_eq!(ledger.writes(), [Write::Remove(row()), Write::Cursor(other, MessageId(id(7)))]);
         assert_eq!(ledger.writes(), []);
     }
@@ -175,18 +182,35 @@ mod tests {
     #[test]
     fn a_new_reading_knows_what_was_handed_over() {
         let mut ledger = Ledger::default();
-        ledger.take(vec![line(Line::Inbox, &[1, 2], None)]);
+        ledger.take(vec![line(Line::Inbox, &[1, 2], None)], false);
         ledger.hand(&[id(1)]);
-        ledger.take(vec![line(Line::Inbox, &[1, 2, 3], None)]);
+        ledger.take(vec![line(Line::Inbox, &[1, 2, 3], None)], false);
         assert!(ledger.has(id(1)) && !ledger.has(id(2)));
         ledger.done(&[id(1), id(2)]);
         assert_eq!(ledger.writes(), [Write::Watermark(InboxId(id(2)))]);
     }
 
+    /// What comes behind a full plan is read without what is before it.
+    #[test]
+    fn a_reading_of_a_part_forgets_nothing_that_is_on_its_way() {
+        let mut ledger = Ledger::default();
+        let other = || vec![line(Line::Participation(ParticipationId(id(200))), &[11], None)];
+        ledger
+            .take(vec![line(Line::Participation(row()), &[1, 2], Some(2)), line(Line::Inbox, &[7], None)], false);
+        ledger.hand(&[id(1)]);
+        ledger.take(other(), true);
+        ledger.done(&[id(1)]);
+        ledger.take(other(), true);
+        assert!(ledger.has(id(1)), "it would come once more");
+        assert_eq!(ledger.writes(), [Write::Cursor(row(), MessageId(id(1)))]);
+        ledger.take(other(), true);
+        assert_eq!(ledger.lines.len(), 1, "nothing of the others is on its way");
+    }
+
     #[test]
     fn a_line_that_stays_only_moves_its_cursor() {
         let mut ledger = Ledger::default();
-        ledger.take(vec![Reading { goes: false, ..line(Line::Participation(row()), &[1], None) }]);
+        ledger.take(vec![Reading { goes: false, ..line(Line::Participation(row()), &[1], None) }], false);
         ledger.done(&[id(1)]);
         assert_eq!(ledger.writes(), [Write::Cursor(row(), MessageId(id(1)))]);
     }

@@ -283,11 +283,11 @@ impl Pickup {
             let life = board.peers.life(&row.switchboard, row.generation);
             board.pickups.lives.judge(life, &row.switchboard, row.generation)
         };
-        let is_known = |id| self.lock().ledger.has(id);
+        let (is_known, part) = (|id| self.lock().ledger.has(id), after.is_some());
         let shelf = Shelf { store: &*board.store, places: &board.pickups.pages };
         let mut plan = plan::read(&shelf, &self.who, after, left, is_known).await?;
         let mut state = self.lock();
-        state.ledger.take(std::mem::take(&mut plan.lines));
+        state.ledger.take(std::mem::take(&mut plan.lines), part);
         state.ledger.done(&plan.passed_over);
         Ok(plan)
     }
