@@ -29,16 +29,24 @@ const SHORT: u64 = 1_000;
 /// A channel, and cursors in it.
 struct Filled {
     channel: ChannelId,
-    /// Somewhere in the middle, and not near the end of a bucket: a page over two of them is read in two steps.
+    /// So that the next page lies over the end of the first bucket, if there is one.
+    edge: Cursor,
+    /// Somewhere in the middle, and at the usual size of buckets not near the end of one.
     middle: Cursor,
     /// A page before the end.
     end: Cursor,
 }
 
-pub(crate) async fn run(store: &SharedStore, count: u64, scylla: Option<&ScyllaConfig>) -> anyhow::Result<()> {
+/// `bucket_rows`: of a bucket, where there are any.
+pub(crate) async fn run(
+    store: &SharedStore,
+    count: u64,
+    bucket_rows: u64,
+    scylla: Option<&ScyllaConfig>,
+) -> anyhow::Result<()> {
     anyhow::ensure!(count >= SHORT, "expected at least {SHORT} messages");
-    let short = filled(store, SHORT).await?;
-    let long = filled(store, count).await?;
+    let short = filled(store, SHORT, bucket_rows).await?;
+    let long = filled(store, count, bucket_rows).await?;
     if let Some(scylla) = scylla {
         buckets(scylla, long.channel).await?;
     }
@@ -49,19 +57,24 @@ pub(crate) async fn run(store: &SharedStore, count: u64, scylla: Option<&ScyllaC
     let behind = async |of: &Filled| store.read(of.channel, Some(&of.middle), PAGE).await.map(drop);
     compare("behind a cursor in the middle", pair, behind).await?;
     let behind = async |of: &Filled| store.read(of.channel, Some(&of.end), PAGE).await.map(drop);
-    compare("behind a cursor near the end", pair, behind).await
+    compare("behind a cursor near the end", pair, behind).await?;
+    // In the short one there is no such end.
+    let behind = async |of: &Filled| store.read(of.channel, Some(&of.edge), PAGE).await.map(drop);
+    compare("over the end of a bucket", pair, behind).await
 }
 
-async fn filled(store: &SharedStore, count: u64) -> anyhow::Result<Filled> {
+async fn filled(store: &SharedStore, count: u64, bucket_rows: u64) -> anyhow::Result<Filled> {
     let channel = ChannelId(Uuid::new_v4());
     fill(store, channel, count).await?;
     let start = (Instant::now(), processor_time());
     let before = count / 20 * 9;
+    let edge = bucket_rows.min(before).saturating_sub(PAGE as u64 / 2).max(1);
+    let edge = walk(store, channel, None, edge).await?;
     let middle = walk(store, channel, None, before).await?;
     let end = walk(store, channel, Some(middle.clone()), count - before - PAGE as u64).await?;
     let (time, used) = (start.0.elapsed(), processor_time().saturating_sub(start.1));
     println!("  read again in {time:.2?}, {:.1} µs of processor a message", micros(used) / count as f64);
-    Ok(Filled { channel, middle, end })
+    Ok(Filled { channel, edge, middle, end })
 }
 
 /// A message each millisecond, the last of them a minute ago.

@@ -69,7 +69,9 @@ async fn main() -> anyhow::Result<()> {
     let store = open(&arguments, scylla.as_ref()).await?;
     match arguments.what {
         What::Append { rate, seconds, channels } => append::run(&store, rate, seconds, channels).await,
-        What::History { messages } => history::run(&store, messages, scylla.as_ref()).await,
+        What::History { messages } => {
+            history::run(&store, messages, arguments.bucket_rows.into(), scylla.as_ref()).await
+        }
     }
 }
 
