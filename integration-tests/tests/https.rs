@@ -40,7 +40,7 @@ async fn tickets_got_over_tls_open_a_session() -> Result<()> {
 /// The nexus, and the login that it names.
 async fn by_passport(world: &World, version: &'static SupportedProtocolVersion, who: &str) -> Result<String> {
     let nexus = exchange(world, version, "GET /rdr/pprdr.asp\r\n\r\n").await?;
-    let told = "\r\nPassportURLs: DALogin=nexus.passport.com/login2.srf?lc=1033,\r\n";
+    let told = "\r\nPassportURLs: DALogin=nexus.passport.com/login2.srf?lc=1033,DARealm=Passport.Net,DAReg=";
     ensure!(nexus.starts_with("HTTP/1.1 200 OK\r\n") && nexus.contains(told), "{nexus}");
     let authorization = format!("Authorization: Passport1.4 sign-in={who},pwd={PASSWORD},lc=1033,id=507");
     let request = format!("GET /login2.srf?lc=1033 HTTP/1.0\r\n{authorization}\r\n\r\n");

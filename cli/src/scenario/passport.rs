@@ -29,8 +29,9 @@ pub(super) async fn ticket(
     let nexus = get(http, "/rdr/pprdr.asp", "nexus.passport.com", None, patience).await?;
     let urls = nexus.header("PassportURLs").filter(|_| nexus.status == 200);
     let urls = urls.ok_or_else(|| anyhow::anyhow!("the nexus answered: {}", nexus.head))?;
-    let login = urls.split("DALogin=").nth(1).ok_or_else(|| anyhow::anyhow!("no DALogin in {urls:?}"))?;
-    let (address, host, path) = locate(login.trim_end_matches(','), http)?;
+    let login = urls.split("DALogin=").nth(1).and_then(|rest| rest.split(',').next());
+    let login = login.ok_or_else(|| anyhow::anyhow!("no DALogin in {urls:?}"))?;
+    let (address, host, path) = locate(login, http)?;
     let challenge = challenge.unwrap_or(CHALLENGE);
     let authorization = format!(
         "Authorization: Passport1.4 OrgVerb=GET,OrgURL=http%3A%2F%2Fmessenger%2Emsn%2Ecom,sign-in={},pwd={},{challenge}",
@@ -179,7 +180,8 @@ mod tests {
     async fn passport(answer: &str) -> (anyhow::Result<String>, Vec<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let http = listener.local_addr().unwrap();
-        let nexus = format!("HTTP/1.1 200 OK\r\nPassportURLs: DALogin=http://{http}/login2.srf?lc=1033,\r\n\r\n");
+        let nexus =
+            format!("HTTP/1.1 200 OK\r\nPassportURLs: DALogin=http://{http}/login2.srf?lc=1033,Help=x\r\n\r\n");
         let server = tokio::spawn(serve(listener, vec![nexus, answer.to_owned()]));
         let got = ticket(http, "alice@example.com", "a b,c", None, Duration::from_secs(5)).await;
         (got, server.await.unwrap())

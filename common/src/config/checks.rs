@@ -214,11 +214,14 @@ impl Checker<'_> {
         match &http.da_login {
             Some(login) => {
                 self.token("dispatch.http.da_login", login);
-                // libpurple reads up to it (CLIENTS, Passport 4).
+                // The comma at its end that the nexus used to need is taken off; another one would end it for clients.
+                let address = login.trim_end_matches(',');
                 self.require(
-                    login.ends_with(','),
+                    !address.is_empty() && !address.contains(','),
                     "dispatch.http.da_login",
-                    format!("expected a text that ends with a comma, such as \"HOST/login2.srf?lc=1033,\", found {login:?}"),
+                    format!(
+                        "expected an address without a comma, such as \"HOST/login2.srf?lc=1033\", found {login:?}"
+                    ),
                 );
             }
             None => self.require(
@@ -345,10 +348,13 @@ mod tests {
         accepted(&[(listen, "192.0.2.1:80"), (allow, "true")]);
         accepted(&[(listen, "[::1]:80")]);
         refused(&[(listen, "0.0.0.0:80"), (allow, "true")], listen, "da_login");
-        let login = ("dispatch.http.da_login", "login.example.com/login2.srf?lc=1033,");
-        accepted(&[(listen, "0.0.0.0:80"), (allow, "true"), login]);
-        refused(&[("dispatch.http.da_login", "x\r\ny,")], "dispatch.http.da_login", "ASCII");
-        refused(&[("dispatch.http.da_login", "login.example.com/login2.srf")], "dispatch.http.da_login", "comma");
+        for login in ["login.example.com/login2.srf?lc=1033", "login.example.com/login2.srf?lc=1033,"] {
+            accepted(&[(listen, "0.0.0.0:80"), (allow, "true"), ("dispatch.http.da_login", login)]);
+        }
+        refused(&[("dispatch.http.da_login", "x\r\ny")], "dispatch.http.da_login", "ASCII");
+        for login in ["login.example.com/,lc=1033", ","] {
+            refused(&[("dispatch.http.da_login", login)], "dispatch.http.da_login", "comma");
+        }
     }
 
     #[test]

@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn problems_name_file_line_and_key() {
-        let text = "[dispatch.http]\n# no comma\nda_login = 'login.example.com/login2.srf'\n\n\
+        let text = "[dispatch.http]\n# a comma\nda_login = 'login.example.com/,lc=1033'\n\n\
                     [notification]\nchallenge_secs = 0\nchallenge_close_wrong = 'no'\n";
         let (_dir, path) = file(text);
         let at = |line: usize, key: &str| format!("{}:{line}: {key}: ", path.display());
@@ -302,7 +302,7 @@ mod tests {
         }
         // What a value means together with others is asked once each can be read.
         let (_dir, path) = file(&text.lines().take(3).collect::<Vec<_>>().join("\n"));
-        let at = format!("{}:3: dispatch.http.da_login: expected a text that ends with a comma", path.display());
+        let at = format!("{}:3: dispatch.http.da_login: expected an address without a comma", path.display());
         let found = problems(&Sources { file: Some(path), ..Sources::default() });
         assert!(found.len() == 1 && found[0].starts_with(&at), "{found:?}");
     }

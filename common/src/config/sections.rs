@@ -299,8 +299,8 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Passwords in the clear may cross a network. Without it `listen` must be a loopback address.
     pub allow_plain_beyond_loopback: bool,
-    /// What follows `DALogin=` in the nexus' answer; without it `http://LISTEN/login2.srf?lc=1033,`, or over TLS
-    /// `HOST/login2.srf?lc=1033,` with the name that the client asked for.
+    /// What follows `DALogin=` in the nexus' answer; without it `http://LISTEN/login2.srf?lc=1033`, or over TLS
+    /// `HOST/login2.srf?lc=1033` with the name that the client asked for. A comma at its end is taken off.
     pub da_login: Option<String>,
     /// How long a sign-in ticket opens a notification server.
     pub ticket_secs: u64,

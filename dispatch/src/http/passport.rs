@@ -52,6 +52,19 @@ fn find_key(parameters: &str, key: &str) -> Option<usize> {
     parameters.match_indices(',').find_map(|(at, _)| is_key(at))
 }
 
+/// `PassportURLs`: where to sign in. The official nexus named `DARealm` first; here `DALogin` is, since msnp11-sdk takes all
+/// that follows it for the address. It is not the last, since others read up to a comma, and none ends the value: an empty
+/// pair stops msnlib and Twisted (`CLIENTS.md`, Passport 1.4, point 4).
+pub(super) fn urls(login: &str) -> String {
+    let login = login.trim_end_matches(',');
+    let (scheme, rest) = login.split_once("://").unwrap_or(("https", login));
+    let page = format!("{scheme}://{}/", rest.split('/').next().unwrap_or_default());
+    format!(
+        "DALogin={login},DARealm=Passport.Net,DAReg={page},Properties={page},GeneralRedir={page},Help={page},\
+         ConfigVersion=11"
+    )
+}
+
 /// `Authentication-Info` for a sign-in that succeeded. The ticket is last, in single quotes: msnp11-sdk takes the
 /// rest of the line.
 pub(super) fn success(ticket: &str) -> String {
@@ -130,6 +143,42 @@ mod tests {
             assert!(parse(header.as_bytes()).is_none(), "{header}");
         }
         assert!(parse(b"Passport1.4 sign-in=alice@example.com,pwd=\xff").is_none());
+    }
+
+    /// How clients find the address: libpurple, bitlbee and JML look for the key and read up to a comma; msnlib and Twisted
+    /// take pairs apart, and fail where one has no `=`; msnp11-sdk removes the key from the whole.
+    fn found(urls: &str) -> [Option<String>; 3] {
+        let up_to_comma =
+            urls.split_once("DALogin=").and_then(|(_, rest)| Some(rest.split_once(',')?.0.to_owned()));
+        let pairs: Option<Vec<_>> = urls.split(',').map(|pair| pair.split_once('=')).collect();
+        let by_key = pairs.and_then(|pairs| pairs.into_iter().find(|(key, _)| *key == "DALogin"));
+        let removed = urls.replace("DALogin=", "");
+        let removed = if removed.starts_with("http") { removed } else { format!("https://{removed}") };
+        let (scheme, rest) = removed.split_once("://").unwrap_or_default();
+        let (host, path) = rest.split_once('/').unwrap_or_default();
+        // What follows the question mark is ours to read, and we don't.
+        let without_query = format!("{scheme}://{host}/{}", path.split('?').next().unwrap_or_default());
+        [up_to_comma, by_key.map(|(_, value)| value.to_owned()), Some(without_query)]
+    }
+
+    #[test]
+    fn clients_http_4_every_parser_finds_the_login() {
+        for (login, by_sdk) in [
+            ("login.example.com/login2.srf?lc=1033", "https://login.example.com/login2.srf"),
+            ("http://127.0.0.1:8080/login2.srf?lc=1033", "http://127.0.0.1:8080/login2.srf"),
+        ] {
+            for configured in [login.to_owned(), format!("{login},")] {
+                let urls = urls(&configured);
+                let by_sdk = Some(by_sdk.to_owned());
+                assert_eq!(found(&urls), [Some(login.to_owned()), Some(login.to_owned()), by_sdk], "{urls}");
+            }
+        }
+        assert_eq!(
+            urls("login.example.com/login2.srf?lc=1033,"),
+            "DALogin=login.example.com/login2.srf?lc=1033,DARealm=Passport.Net,DAReg=https://login.example.com/,\
+             Properties=https://login.example.com/,GeneralRedir=https://login.example.com/,\
+             Help=https://login.example.com/,ConfigVersion=11"
+        );
     }
 
     proptest! {

@@ -59,8 +59,8 @@ impl Routes {
     ) -> anyhow::Result<Self> {
         let known = config.da_login.is_some() || !addr.ip().is_unspecified();
         anyhow::ensure!(known, "dispatch.http.da_login must be set: {addr} is no address to connect to");
-        let plain = da_login(&format!("http://{addr}/login2.srf?lc=1033,"))?;
-        let configured = config.da_login.as_deref().map(da_login).transpose()?;
+        let plain = passport_urls(&format!("http://{addr}/login2.srf?lc=1033"))?;
+        let configured = config.da_login.as_deref().map(passport_urls).transpose()?;
         let refused = HeaderValue::try_from(passport::failure(&format!("http://{addr}/")))?;
         Ok(Self { sign_in, configured, plain, refused, case: header_case::learn().await?, metrics })
     }
@@ -93,7 +93,7 @@ impl Routes {
     /// Where to sign in. Whoever has come by TLS stays at the name that it came by: that one leads here, and the
     /// certificate is for it.
     fn nexus(&self, request: &Request<Incoming>, client: Client) -> Response<Full<Bytes>> {
-        let here = || host(request).and_then(|host| da_login(&format!("{host}/login2.srf?lc=1033,")).ok());
+        let here = || host(request).and_then(|host| passport_urls(&format!("{host}/login2.srf?lc=1033")).ok());
         let urls = match &self.configured {
             Some(configured) => Some(configured.clone()),
             None if client.secure => here(),
@@ -137,8 +137,8 @@ impl Routes {
 }
 
 /// The value of `PassportURLs`.
-fn da_login(address: &str) -> anyhow::Result<HeaderValue> {
-    HeaderValue::try_from(format!("DALogin={address}"))
+fn passport_urls(address: &str) -> anyhow::Result<HeaderValue> {
+    HeaderValue::try_from(passport::urls(address))
         .with_context(|| format!("dispatch.http.da_login: {address:?} can't stand in a header"))
 }
 

@@ -1,5 +1,6 @@
 //! The HTTP front over real sockets, to the byte.
 
+mod half_close;
 mod passport;
 mod rst;
 mod tls;
@@ -151,9 +152,8 @@ impl World {
 
     fn nexus(&self) -> String {
         format!(
-            "HTTP/1.1 200 OK\r\nPassportURLs: DALogin=http://{}/login2.srf?lc=1033,\r\n\
-             Connection: close\r\nContent-Length: 0\r\n\r\n",
-            self.addr
+            "HTTP/1.1 200 OK\r\nPassportURLs: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            super::passport::urls(&format!("http://{}/login2.srf?lc=1033", self.addr))
         )
     }
 }

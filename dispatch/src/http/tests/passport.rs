@@ -28,11 +28,13 @@ async fn the_nexus_answers_every_http_there_was() {
         tokio::task::yield_now().await;
     }
     assert_eq!(until_closed(&mut slow).await, world.nexus());
-    let configured =
-        HttpConfig { da_login: Some("login.example.com/login2.srf?lc=1033,".into()), ..HttpConfig::default() };
-    let world = world_with(AccountsConfig::default(), configured).await;
-    let answer = world.exchange("GET /rdr/pprdr.asp\r\n\r\n").await;
-    assert!(answer.contains("\r\nPassportURLs: DALogin=login.example.com/login2.srf?lc=1033,\r\n"), "{answer}");
+    for configured in ["login.example.com/login2.srf?lc=1033", "login.example.com/login2.srf?lc=1033,"] {
+        let configured = HttpConfig { da_login: Some(configured.into()), ..HttpConfig::default() };
+        let world = world_with(AccountsConfig::default(), configured).await;
+        let answer = world.exchange("GET /rdr/pprdr.asp\r\n\r\n").await;
+        let urls = super::super::passport::urls("login.example.com/login2.srf?lc=1033");
+        assert!(answer.contains(&format!("\r\nPassportURLs: {urls}\r\n")), "{answer}");
+    }
 }
 
 #[tokio::test]

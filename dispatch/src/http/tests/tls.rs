@@ -23,7 +23,7 @@ fn connector(directory: &Path, version: &'static SupportedProtocolVersion) -> Tl
 }
 
 impl World {
-    async fn connect(&self, name: &str, version: &'static SupportedProtocolVersion) -> TlsStream<TcpStream> {
+    pub(super) async fn connect(&self, name: &str, version: &'static SupportedProtocolVersion) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.secure).await.unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         connector(self.directory.path(), version).connect(name, stream).await.unwrap()
@@ -38,8 +38,8 @@ impl World {
 
 fn nexus(login: &str) -> String {
     format!(
-        "HTTP/1.1 200 OK\r\nPassportURLs: DALogin={login}/login2.srf?lc=1033,\r\n\
-         Connection: close\r\nContent-Length: 0\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nPassportURLs: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        super::super::passport::urls(&format!("{login}/login2.srf?lc=1033"))
     )
 }
 
