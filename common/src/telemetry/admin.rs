@@ -137,6 +137,8 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) -> hyper::Result
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .keep_alive(false)
+        // Whoever has sent a whole request may close its side: the answer is still wanted.
+        .half_close(true)
         .max_buf_size(MAX_BUFFER)
         .serve_connection(TokioIo::new(stream), service)
         .await

@@ -154,6 +154,8 @@ fn server() -> http1::Builder {
         .header_read_timeout(prelude::PATIENCE)
         .max_headers(MAX_HEADERS)
         .max_buf_size(prelude::MAX_HEAD)
+        // Whoever has sent a whole request may close its side: the answer is still wanted.
+        .half_close(true)
         .preserve_header_case(true)
         .title_case_headers(true);
     builder

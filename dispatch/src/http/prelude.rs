@@ -4,6 +4,7 @@
 //! (`CLIENTS.md`, Passport 1.4, points 1 and 4). Only the first request of a connection is looked at: whoever said
 //! HTTP/1.1 does not go back.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -49,8 +50,10 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), host: &str) -> O
         let until = if simple { deadline.min(Instant::now() + SIMPLE_PATIENCE) } else { deadline };
         match timeout_at(until, more.read_buf(&mut bytes)).await {
             Ok(Ok(count)) if count > 0 => {}
-            // The end of the input, or of the wait, ends a line, and the next time round the request.
+            // The end of the input, or of the wait, ends a line, and the next time round the request. TLS calls an end
+            // without its `close_notify` an error.
             Ok(Ok(_)) | Err(_) if simple => bytes.extend_from_slice(b"\r\n"),
+            Ok(Err(error)) if simple && error.kind() == ErrorKind::UnexpectedEof => bytes.extend_from_slice(b"\r\n"),
             _ => return None,
         }
     }
