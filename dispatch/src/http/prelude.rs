@@ -53,7 +53,9 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), host: &str) -> O
             // The end of the input, or of the wait, ends a line, and the next time round the request. TLS calls an end
             // without its `close_notify` an error.
             Ok(Ok(_)) | Err(_) if simple => bytes.extend_from_slice(b"\r\n"),
-            Ok(Err(error)) if simple && error.kind() == ErrorKind::UnexpectedEof => bytes.extend_from_slice(b"\r\n"),
+            Ok(Err(error)) if simple && error.kind() == ErrorKind::UnexpectedEof => {
+                bytes.extend_from_slice(b"\r\n");
+            }
             _ => return None,
         }
     }

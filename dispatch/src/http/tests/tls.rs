@@ -23,7 +23,11 @@ fn connector(directory: &Path, version: &'static SupportedProtocolVersion) -> Tl
 }
 
 impl World {
-    pub(super) async fn connect(&self, name: &str, version: &'static SupportedProtocolVersion) -> TlsStream<TcpStream> {
+    pub(super) async fn connect(
+        &self,
+        name: &str,
+        version: &'static SupportedProtocolVersion,
+    ) -> TlsStream<TcpStream> {
         let stream = TcpStream::connect(self.secure).await.unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         connector(self.directory.path(), version).connect(name, stream).await.unwrap()
