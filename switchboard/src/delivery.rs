@@ -87,8 +87,8 @@ impl<M: Copy + PartialEq> LiveCursor<M> {
         }
     }
 
-    /// The client has closed its side: what was confirmed by then stays delivered, since a kernel resets a
-    /// connection that is closed with something unread.
+    /// The client has ended the connection, in order or by what makes no sense: what was confirmed by then stays
+    /// delivered, since a kernel resets a connection that is closed with something unread.
     pub(crate) fn closed(&mut self) {
         self.at_last_command = self.confirmed;
     }

@@ -107,7 +107,7 @@ pub enum Request {
         /// What it says, byte for byte.
         payload: Bytes,
     },
-    /// `OUT`, whatever follows it.
+    /// `OUT`, or `BYE` as some clients have it (CLIENTS 27), whatever follows it.
     Leave,
 }
 
@@ -133,7 +133,7 @@ impl Request {
                 Ok(Self::Call { trid: command.trid()?, callee })
             }
             b"MSG" => parse_message(command),
-            b"OUT" => Ok(Self::Leave),
+            b"OUT" | b"BYE" => Ok(Self::Leave),
             _ => Err(ParseError::UnknownVerb),
         }
     }
@@ -383,6 +383,9 @@ mod tests {
     fn out_takes_anything_and_the_rest_nothing() {
         assert_eq!(parse(b"OUT\n"), Ok(Request::Leave));
         assert_eq!(parse(b"OUT 1 2\r\n"), Ok(Request::Leave));
+        for bye in [&b"BYE\r\n"[..], b"BYE 9\r\n", b"BYE 9 bob@example.com\r\n", b"BYE bob@example.com\n"] {
+            assert_eq!(parse(bye), Ok(Request::Leave));
+        }
         assert_eq!(parse(b"PNG\r\n"), Err(ParseError::UnknownVerb));
         assert_eq!(parse(b"JOI bob@example.com Bob\r\n"), Err(ParseError::UnknownVerb));
     }

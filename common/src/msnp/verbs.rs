@@ -231,6 +231,8 @@ pub const TABLE: &[Row] = &[
     sb(*b"CAL", (2, 2), Phases::SIGNED_IN),
     sb(*b"MSG", (3, 3), Phases::SIGNED_IN).with(Payload::Message),
     sb(*b"OUT", (0, MANY), Phases::ANY).bare(),
+    // Some clients take leave with the word that tells the others of it (CLIENTS 27).
+    sb(*b"BYE", (0, MANY), Phases::ANY).bare(),
 ];
 
 fn find(service: Service, verb: Verb) -> Option<&'static Row> {

@@ -82,7 +82,7 @@ mod tests {
     fn the_document_has_its_facts() {
         let facts = facts().unwrap();
         let keys: Vec<&str> = facts.iter().map(|fact| &*fact.key).collect();
-        assert_eq!((facts.len(), keys[0], keys[25], keys[26]), (37, "clients-01", "clients-26", "clients-http-1"));
+        assert_eq!((facts.len(), keys[0], keys[31], keys[32]), (43, "clients-01", "clients-32", "clients-http-1"));
         assert!(facts[0].text.starts_with("`VER` must echo `CVR0`"), "{}", facts[0].text);
     }
 

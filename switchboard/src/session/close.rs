@@ -26,8 +26,9 @@ impl<T: Transport> Session<T> {
             }
         }
         let closed = *end == End::Closed;
-        if closed {
-            // Also if what follows is answered by a reset.
+        if matches!(end, End::Left | End::Closed | End::Violation) {
+            // The client was there to end it, by a word, in order or by nonsense: what it had confirmed by then it has, also
+            // if what follows is answered by a reset.
             self.cursor.confirm(self.connection.confirmed());
             self.cursor.closed();
             self.handing.confirm(self.connection.confirmed());
@@ -38,7 +39,7 @@ impl<T: Transport> Session<T> {
         self.awaited.written(self.connection.written());
         self.cursor.confirm(self.connection.confirmed());
         self.handing.confirm(self.connection.confirmed());
-        in_order && *end != End::Violation
+        in_order
     }
 }
 

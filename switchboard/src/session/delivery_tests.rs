@@ -136,6 +136,21 @@ async fn what_was_confirmed_before_the_client_closed_stays_delivered() {
     world.peers.has_told(&passport("bob")).await;
 }
 
+/// Whatever its client takes leave with: it was there to say it. A message that it has read would come again and again.
+#[tokio::test(start_paused = true)]
+async fn what_was_confirmed_before_the_last_word_stays_delivered() {
+    let words = ["OUT\n", "BYE\n", "BYE 9 bob@example.com\n", "XYZ\n", "MSG 3 X 0\n", "\u{1}\n"];
+    for word in words {
+        let world = World::new();
+        let (clients, _) = chat_of_two(&world, &["one"]).await;
+        clients[1].say(word);
+        clients[0].hears("BYE bob@example.com\n").await;
+        clients[1].reset();
+        let asked = world.store.was_asked(|asked| !matches!(asked, Asked::Cursor(..))).await;
+        assert_eq!(asked, Asked::Remove(passport("bob")), "{word:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_row_is_settled_when_the_write_has_ended_and_the_store_is_back() {
     let world = World::new();

@@ -72,7 +72,7 @@ struct Session<T> {
 /// Why a participation ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
-    /// The client said `OUT`.
+    /// The client said `OUT` or `BYE`.
     Left,
     /// The client closed in order.
     Closed,
