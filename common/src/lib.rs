@@ -9,7 +9,7 @@
 //! | [`store`] | durable data: accounts, rosters, history, participations | `model` |
 //! | [`cluster`] | who is alive, who is where, tickets, peer links | `model` |
 //! | [`net`] | sockets, queues, shutdown | `msnp` frames |
-//! | [`config`], [`telemetry`], [`clock`], [`credentials`] | what every process needs at start | `model` |
+//! | [`config`], [`telemetry`], [`reload`], [`clock`], [`credentials`] | what every process needs at start | `model` |
 
 #![warn(missing_docs)]
 
@@ -26,6 +26,8 @@ pub mod config;
 pub mod credentials;
 #[cfg(feature = "full")]
 pub mod net;
+#[cfg(feature = "full")]
+pub mod reload;
 #[cfg(feature = "full")]
 pub mod store;
 #[cfg(feature = "full")]

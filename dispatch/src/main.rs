@@ -31,8 +31,9 @@ use std::time::Duration;
 use anyhow::Context;
 use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, OrderDesk, Role};
-use common::config::{Config, LogConfig, Program, from_command_line_with};
+use common::config::{Config, Program, from_command_line_with};
 use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
+use common::reload::Reload;
 use common::store::{self, SharedStore};
 use common::telemetry::{Admin, Readiness, Registry, announce, init_logs, watch_store};
 
@@ -42,20 +43,25 @@ use http::{Routes, SignIn, Tls};
 use metrics::Metrics;
 use session::Desk;
 
+/// hickory logs a line for each query, and warns of whatever a stranger sends; the filter may still ask for that.
+const QUIET: &str = "hickory_server=error,hickory_net=error,";
 /// Connections that are still open after so long are cut.
 const DRAIN: Duration = Duration::from_secs(15);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let config = from_command_line_with(Program::Dispatch, http::certificate_problems);
-    init_logs(&quiet(&config.log))?;
+    let loaded = from_command_line_with(Program::Dispatch, http::certificate_problems);
+    let config = loaded.config.clone();
+    let logs = init_logs(&config.log, QUIET)?;
+    let reload = Reload::on_hangup(loaded)?;
+    reload.add("log filter", &["log.filter"], move |config| logs.set_filter(&config.log.filter));
     match raise_open_files()? {
         Some(most) => tracing::info!(most, "open files"),
         None => tracing::info!("open files: no bound"),
     }
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
-    let store = run(&config, &shutdown).await?;
+    let store = run(&config, &reload, &shutdown).await?;
     shutdown.begun().await;
     match shutdown.finish(DRAIN).await {
         0 => tracing::info!("done"),
@@ -68,9 +74,10 @@ async fn main() -> anyhow::Result<()> {
 }
 
 /// Opens everything, starts serving, and returns the store; nothing if the process is to end before that is there.
-async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<SharedStore>> {
+async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -> anyhow::Result<Option<SharedStore>> {
     let own = &config.dispatch;
     let keys = Keyring::load(&config.cluster.secrets)?;
+    keys.follow(reload);
     let readiness = Readiness::default();
     // Without the store nobody can sign in over HTTP, and without a notification node there is no place to send
     // clients to: other dispatch nodes should get them.
@@ -139,6 +146,9 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shar
     shutdown.spawn(http::serve(door, None, Arc::clone(&routes), shutdown.clone()));
     if let Some((door, tls)) = secure {
         shutdown.spawn(Arc::clone(&tls).follow(shutdown.clone()));
+        let named = Arc::clone(&tls);
+        let keys = &["dispatch.https.certificate", "dispatch.https.key", "dispatch.https.development"];
+        reload.add("certificate", keys, move |config| named.read_again(&config.dispatch));
         shutdown.spawn(http::serve(door, Some(tls), routes, shutdown.clone()));
     }
     shutdown.spawn(sockets.serve(zone, metrics, shutdown.clone()));
@@ -148,11 +158,6 @@ async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<Shar
     cluster.tell_readiness(&readiness, shutdown);
     shutdown.spawn(duty::report(cluster, clients, load, shutdown.clone()));
     Ok(Some(store))
-}
-
-/// hickory logs a line for each query, and warns of whatever a stranger sends; the filter may still ask for that.
-fn quiet(log: &LogConfig) -> LogConfig {
-    LogConfig { filter: format!("hickory_server=error,hickory_net=error,{}", log.filter), format: log.format }
 }
 
 /// An address that others can connect to.

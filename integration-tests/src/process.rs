@@ -159,6 +159,21 @@ impl Process {
         Ok(child.kill().await?)
     }
 
+    /// Sends it SIGHUP.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        let id = self.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        Ok(kill_process(id.with_context(|| format!("{} does not run", self.name))?, Signal::HUP)?)
+    }
+
+    /// All that it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
     /// Asks it to stop (SIGTERM) and waits until it has.
     ///
     /// # Errors

@@ -65,6 +65,27 @@ async fn its_programs_end_when_it_is_killed() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sighup_ends_nothing_and_every_program_reads_again() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
+    let up = Up::start(&data).await?;
+    let mut at_alice = sign_in(&up, ALICE).await?;
+    let id = up.child.id().context("it has ended")?;
+    kill_process(Pid::from_raw(id.try_into()?).context("no process id")?, Signal::HUP)?;
+    let deadline = Instant::now() + PATIENCE;
+    for tier in ["dispatch", "notification", "switchboard"] {
+        let log = data.join(format!("logs/{tier}.log"));
+        while !std::fs::read_to_string(&log)?.contains("SIGHUP: read again") {
+            ensure!(Instant::now() < deadline, "{tier} has not read again\n{}", log_of(&data));
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+    let answer = at_alice.request("CHG", "BSY 0").await?;
+    ensure!(answer.verb() == "CHG", "{:?}", answer.tokens);
+    up.ctrl_c().await
+}
+
 fn is_alive(process: i32) -> bool {
     Pid::from_raw(process).is_some_and(|pid| test_kill_process(pid).is_ok())
 }

@@ -21,8 +21,9 @@ use anyhow::Context;
 use common::clock::HybridClock;
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{self, Config, Program};
-use common::credentials::{AttemptGuard, SealingKey};
+use common::credentials::AttemptGuard;
 use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
+use common::reload::Reload;
 use common::telemetry::{self, Admin, Readiness, Registry};
 use tokio::sync::Semaphore;
 
@@ -38,17 +39,20 @@ const FAREWELL: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let config = config::from_command_line(Program::Notification);
-    telemetry::init_logs(&config.log)?;
+    let loaded = config::from_command_line(Program::Notification);
+    let config = loaded.config.clone();
+    let logs = telemetry::init_logs(&config.log, "")?;
+    let reload = Reload::on_hangup(loaded).context("can't listen for signals")?;
+    reload.add("log filter", &["log.filter"], move |config| logs.set_filter(&config.log.filter));
     let open_files = raise_open_files().context("can't raise the limit of open files")?;
     tracing::info!(open_files = open_files.unwrap_or(u64::MAX), "notification starts");
     let shutdown = Shutdown::default();
     shutdown.on_signals().context("can't listen for signals")?;
-    run(config, shutdown).await
+    run(config, &reload, shutdown).await
 }
 
 /// Binds, serves until shutdown, and says goodbye.
-async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
+async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Result<()> {
     let own = &config.notification;
     let readiness = Readiness::default();
     let store_answers = readiness.require("store", "not asked yet");
@@ -60,7 +64,10 @@ async fn run(config: Config, shutdown: Shutdown) -> anyhow::Result<()> {
     let metrics = Metrics::new(&mut registry);
 
     let keys = Keyring::load(&config.cluster.secrets)?;
-    let md5 = SealingKey::load(&config.accounts.md5_key)?.map(Passwords::new).transpose()?;
+    keys.follow(reload);
+    let md5 = Arc::new(Passwords::load(&config.accounts.md5_key)?);
+    let passwords = Arc::clone(&md5);
+    reload.add("MD5 key", &["accounts.md5_key"], move |config| passwords.read_again(&config.accounts.md5_key));
     let admin = Admin::serve(own.node.admin, readiness.clone(), &shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let store = common::store::open_when_there(&config.store, &clock, &store_answers, &shutdown).await?;

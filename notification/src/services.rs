@@ -32,7 +32,7 @@ pub(crate) struct Services {
     /// Opens tickets, seals cookies.
     pub(crate) keys: Keyring,
     /// Opens passwords for MD5 sign-in; without it nobody can sign in that way.
-    pub(crate) md5: Option<Passwords>,
+    pub(crate) md5: Arc<Passwords>,
     /// Whether MSNP2 clients may send their password in the clear.
     pub(crate) clear_text: bool,
     /// Against guessing passwords.

@@ -34,17 +34,21 @@ mod testing;
 
 use common::config::{self, Program};
 use common::net::{Shutdown, raise_open_files};
+use common::reload::Reload;
 use common::telemetry;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let config = config::from_command_line(Program::Switchboard);
-    telemetry::init_logs(&config.log)?;
+    let loaded = config::from_command_line(Program::Switchboard);
+    let config = loaded.config.clone();
+    let logs = telemetry::init_logs(&config.log, "")?;
+    let reload = Reload::on_hangup(loaded)?;
+    reload.add("log filter", &["log.filter"], move |config| logs.set_filter(&config.log.filter));
     match raise_open_files()? {
         Some(limit) => tracing::info!(limit, "open files"),
         None => tracing::info!("open files are not limited"),
     }
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
-    server::run(&config, &shutdown).await
+    server::run(&config, &reload, &shutdown).await
 }

@@ -9,6 +9,7 @@ use common::clock::{HybridClock, MessageClock};
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, Nonces, OrderDesk, Role};
 use common::config::Config;
 use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
+use common::reload::Reload;
 use common::store::{self, SharedStore};
 use common::telemetry::{self, Admin, Readiness, Registry};
 use tracing::Instrument;
@@ -32,9 +33,10 @@ const GOODBYE: Duration = Duration::from_secs(12);
 ///
 /// # Errors
 /// When the process can't start.
-pub(crate) async fn run(config: &Config, shutdown: &Shutdown) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -> anyhow::Result<()> {
     let part = &config.switchboard;
     let keys = Keyring::load(&config.cluster.secrets)?;
+    keys.follow(reload);
     let readiness = Readiness::default();
     let answers = readiness.require("store", "not asked yet");
     let joined = readiness.require("cluster", "not yet part of the cluster");

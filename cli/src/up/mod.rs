@@ -50,6 +50,8 @@ pub(crate) struct UpArgs {
 
 pub(crate) async fn run(args: UpArgs, mut sources: Sources) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
+    // From the first moment on: SIGHUP ends nothing.
+    let mut hangups = signal(SignalKind::hangup())?;
     sources.given.splice(0..0, args.data.iter().flat_map(|dir| data_flags(dir)));
     let loaded = load(&sources)?;
     let problems = collisions(&loaded, Program::Suite);
@@ -65,9 +67,12 @@ pub(crate) async fn run(args: UpArgs, mut sources: Sources) -> Result<(), Failur
     if let Err(failure) = running {
         return stop(suite, &mut signals, Err(failure)).await;
     }
-    let ended = tokio::select! {
-        exit = suite.first_exit() => Err(suite.explain(exit).await),
-        () = signals.next() => Ok(()),
+    let ended = loop {
+        tokio::select! {
+            exit = suite.first_exit() => break Err(suite.explain(exit).await),
+            () = signals.next() => break Ok(()),
+            _ = hangups.recv() => suite.hang_up(),
+        }
     };
     stop(suite, &mut signals, ended).await
 }

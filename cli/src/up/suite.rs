@@ -150,6 +150,12 @@ impl Suite {
         .await
     }
 
+    /// Passes a SIGHUP on: each reads again what it can, and its log says what.
+    pub(super) fn hang_up(&self) {
+        self.tiers.iter().for_each(Tier::hang_up);
+        say("monarch: SIGHUP: all programs read again what they can; their logs say what");
+    }
+
     /// Says which one ended, and how, with its last words.
     pub(super) async fn explain(&mut self, exit: Exit) -> Failure {
         let how = exit.status.map_or_else(|error| error.to_string(), |status| status.to_string());

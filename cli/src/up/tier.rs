@@ -101,10 +101,19 @@ impl Tier {
 
     /// Asks it to stop. Nothing happens if it has ended.
     pub(super) fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks it to read again what it can.
+    pub(super) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         // The id is there as long as the child was not waited for: no other process can have it.
         let pid = self.child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         if let Some(pid) = pid {
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
     }
 

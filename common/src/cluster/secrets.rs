@@ -4,12 +4,14 @@ use std::fmt;
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+
+use crate::reload::Reload;
 
 /// HMAC-SHA256, ready to be fed.
 pub(super) type Hasher = Hmac<Sha256>;
@@ -37,14 +39,15 @@ impl Purpose {
     ];
 }
 
-/// The secrets of a deployment. Never printed. Cloning is cheap.
+/// The secrets of a deployment. Never printed. Clones are the same one: what is [read again](Keyring::read_again) holds for all
+/// of them.
 ///
 /// The file holds one secret a line, in hexadecimal or base64, at least [`Keyring::MIN_LEN`] bytes long, if wanted with
 /// a name for people before it; `#` begins a comment. The first signs, all verify: a new secret is added last on every
 /// node before it is put first.
 #[derive(Clone)]
 pub struct Keyring {
-    secrets: Arc<[Secret]>,
+    secrets: Arc<RwLock<Arc<[Secret]>>>,
 }
 
 struct Secret {
@@ -97,6 +100,28 @@ impl Keyring {
     /// # Errors
     /// [`SecretsError`]; it says what to do.
     pub fn load(path: &Path) -> Result<Self, SecretsError> {
+        Ok(Self::of(Self::read(path)?))
+    }
+
+    /// Reads the file of secrets again, for this keyring and all its clones.
+    ///
+    /// # Errors
+    /// [`SecretsError`]; the secrets that were there before stay.
+    pub fn read_again(&self, path: &Path) -> Result<(), SecretsError> {
+        let secrets = Self::read(path)?;
+        *self.secrets.write().unwrap_or_else(PoisonError::into_inner) = secrets.into();
+        Ok(())
+    }
+
+    /// Reads the file again at SIGHUP.
+    pub fn follow(&self, reload: &Reload) {
+        let keys = self.clone();
+        reload.add("cluster secrets", &["cluster.secrets"], move |config| {
+            Ok(keys.read_again(&config.cluster.secrets)?)
+        });
+    }
+
+    fn read(path: &Path) -> Result<Vec<Secret>, SecretsError> {
         let unreadable = |error| SecretsError::Unreadable(path.into(), error);
         let file = std::fs::File::open(path).map_err(unreadable)?;
         let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
@@ -108,7 +133,16 @@ impl Keyring {
         Self::parse(path, &text)
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, SecretsError> {
+    fn of(secrets: Vec<Secret>) -> Self {
+        Self { secrets: Arc::new(RwLock::new(secrets.into())) }
+    }
+
+    /// Those of this moment; never none.
+    fn all(&self) -> Arc<[Secret]> {
+        Arc::clone(&self.secrets.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Vec<Secret>, SecretsError> {
         let mut secrets: Vec<Secret> = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let malformed = |why| SecretsError::Malformed { path: path.into(), line: number + 1, why };
@@ -132,7 +166,7 @@ impl Keyring {
         if secrets.is_empty() {
             return Err(SecretsError::Empty(path.into()));
         }
-        Ok(Self { secrets: secrets.into() })
+        Ok(secrets)
     }
 
     /// Writes a new file with one random secret, readable by its owner only; fails if there is one already.
@@ -163,24 +197,24 @@ impl Keyring {
         if secrets.is_empty() || secrets.iter().any(|secret| secret.as_ref().len() < Self::MIN_LEN) {
             return Err(SecretsError::TooShort);
         }
-        Ok(Self { secrets: secrets.iter().map(|secret| Secret::new(secret.as_ref())).collect() })
+        Ok(Self::of(secrets.iter().map(|secret| Secret::new(secret.as_ref())).collect()))
     }
 
     /// The names of all secrets, the signing one first.
     pub(super) fn ids(&self) -> Vec<KeyId> {
-        self.secrets.iter().map(|secret| secret.id).collect()
+        self.all().iter().map(|secret| secret.id).collect()
     }
 
     /// The signing secret's name, and its subkey for a purpose.
     pub(super) fn signer(&self, purpose: Purpose) -> (KeyId, Hasher) {
         // No keyring is empty: `parse` and `from_secrets` see to it.
-        let first = &self.secrets[0];
+        let first = &self.all()[0];
         (first.id, first.subkey(purpose))
     }
 
     /// The subkey of a secret for a purpose, if that secret is known here.
     pub(super) fn subkey(&self, id: KeyId, purpose: Purpose) -> Option<Hasher> {
-        self.secrets.iter().find(|secret| secret.id == id).map(|secret| secret.subkey(purpose))
+        self.all().iter().find(|secret| secret.id == id).map(|secret| secret.subkey(purpose))
     }
 }
 
@@ -246,6 +280,21 @@ mod tests {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Keyring::load(&path).unwrap().ids(), made.ids());
         assert!(matches!(Keyring::create(&path), Err(SecretsError::Unwritable(..))), "never written over");
+    }
+
+    #[test]
+    fn what_is_read_again_holds_for_all_clones() {
+        let (_dir, path) = write(&"0f".repeat(32), 0o600);
+        let ring = Keyring::load(&path).unwrap();
+        let (clone, before) = (ring.clone(), ring.ids());
+        std::fs::write(&path, format!("{}\n{}\n", "0e".repeat(32), "0f".repeat(32))).unwrap();
+        ring.read_again(&path).unwrap();
+        let after = clone.ids();
+        assert_eq!((after.len(), after[1]), (2, before[0]));
+        assert_eq!(clone.signer(Purpose::Order).0, after[0], "the first signs");
+        std::fs::write(&path, "nonsense").unwrap();
+        assert!(ring.read_again(&path).is_err());
+        assert_eq!(clone.ids(), after, "what was good stays");
     }
 
     #[test]

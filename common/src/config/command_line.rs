@@ -57,13 +57,13 @@ impl Program {
 /// with exit code 2 and an error that names the place if anything is wrong; serves `--help`, `--version`, `--check`
 /// and `--print-config`.
 #[must_use]
-pub fn from_command_line(program: Program) -> Config {
+pub fn from_command_line(program: Program) -> Loaded {
     from_command_line_with(program, |_| Vec::new())
 }
 
 /// The same, for a program that can see more than this crate: what `further` finds is wrong too.
 #[must_use]
-pub fn from_command_line_with(program: Program, further: impl FnOnce(&Loaded) -> Vec<Problem>) -> Config {
+pub fn from_command_line_with(program: Program, further: impl FnOnce(&Loaded) -> Vec<Problem>) -> Loaded {
     let matches = command(program).get_matches();
     let (file, given) = given(&matches, program);
     let loaded = load(&Sources::of_process(file, given)).and_then(|loaded| {
@@ -73,7 +73,7 @@ pub fn from_command_line_with(program: Program, further: impl FnOnce(&Loaded) ->
     match loaded {
         Ok(loaded) => {
             serve_questions(&matches, &loaded);
-            loaded.config
+            loaded
         }
         Err(error) => {
             eprintln!("{}: the configuration can't be used:\n{error}", program.as_str());

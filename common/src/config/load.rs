@@ -58,6 +58,7 @@ pub struct Loaded {
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
     values: BTreeMap<&'static str, (Value, Origin)>,
+    sources: Sources,
 }
 
 impl Loaded {
@@ -72,6 +73,27 @@ impl Loaded {
     pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
         Problem::new(self.origin(key).clone(), key.to_owned(), message)
     }
+
+    /// The same, read once more: the file may have changed, environment and command line can't.
+    ///
+    /// # Errors
+    /// As those of [`load`].
+    pub fn again(&self) -> Result<Self, ConfigError> {
+        load(&self.sources)
+    }
+}
+
+/// The keys whose values differ.
+#[must_use]
+pub fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
+    let tables = [one, other].map(|config| Table::try_from(config).map(Value::Table).ok());
+    let differs = |setting: &&Setting| {
+        let value = |table: &Option<Value>| {
+            setting.key.split('.').try_fold(table.clone()?, |value, name| value.get(name).cloned())
+        };
+        value(&tables[0]) != value(&tables[1])
+    };
+    SETTINGS.iter().filter(differs).map(|setting| setting.key).collect()
 }
 
 /// Puts the layers on each other and checks the whole.
@@ -88,7 +110,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
         return Err(ConfigError(layers.problems));
     }
     let config = layers.build().map_err(ConfigError)?;
-    let loaded = Loaded { config, file, values: layers.values };
+    let loaded = Loaded { config, file, values: layers.values, sources: sources.clone() };
     let problems = checks::check(&loaded);
     if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }
 }

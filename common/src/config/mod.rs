@@ -29,7 +29,7 @@ pub use checks::collisions;
 pub use command_line::{Program, flags, from_command_line, from_command_line_with, general_flags, given};
 pub use kind::Kind;
 pub use listeners::Listening;
-pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, load};
+pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, differing, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use sections::{
     AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, HttpConfig, HttpsConfig, LogConfig,

@@ -11,7 +11,7 @@ mod store;
 pub use admin::Admin;
 pub use announce::{announce, parse_announcement};
 pub use desk::{Answered, Desk};
-pub use logs::init_logs;
+pub use logs::{Logs, init_logs};
 pub use prometheus_client::metrics as metric;
 pub use prometheus_client::registry::Registry;
 pub use readiness::{Condition, Readiness, parse_waiting};

@@ -6,6 +6,7 @@ mod deadlines;
 mod dns;
 mod grace;
 mod guessing;
+mod hangup;
 mod lists;
 mod losses;
 mod offline;

@@ -156,7 +156,7 @@ async fn by_password(
         return Err(Denied::Wrong);
     }
     let account = services.store.account(who).await?;
-    let password = services.md5.as_ref().and_then(|passwords| passwords.open(who, account.as_ref()));
+    let password = services.md5.open(who, account.as_ref());
     let is_right = fits(password.as_deref());
     match account {
         Some(account) if is_right => {

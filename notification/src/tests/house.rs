@@ -78,7 +78,7 @@ impl House {
             store: store.clone(),
             cluster,
             keys,
-            md5: Some(Passwords::new(key.clone()).unwrap()),
+            md5: Arc::new(Passwords::new(key.clone()).unwrap()),
             hub,
             buffers: Arc::default(),
             kept_reads: Semaphore::new(KEPT_READS),

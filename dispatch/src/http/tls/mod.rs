@@ -37,8 +37,15 @@ pub(crate) fn problems(loaded: &Loaded) -> Vec<Problem> {
 
 /// The certificate in use.
 pub(crate) struct Tls {
-    pair: Pair,
+    source: Mutex<Source>,
     config: Mutex<Arc<ServerConfig>>,
+}
+
+/// Where it was read.
+struct Source {
+    pair: Pair,
+    /// How the files were when they were read last.
+    seen: Stamp,
 }
 
 impl Tls {
@@ -48,10 +55,8 @@ impl Tls {
     /// When the files can't be used, or those of a development certificate can't be made; the error names the key of
     /// the configuration.
     pub(crate) fn open(dispatch: &DispatchConfig) -> anyhow::Result<Self> {
-        let pair = match Pair::configured(&dispatch.https) {
-            Some(pair) => pair,
-            None => development_pair(&dispatch.https, &development::names(dispatch))?,
-        };
+        let pair = pair(dispatch)?;
+        let seen = pair.stamp();
         let certified = pair.load()?;
         let (path, sha256) = (pair.certificate().display(), fingerprint(&certified));
         if pair.is_configured() {
@@ -65,7 +70,7 @@ impl Tls {
             );
         }
         let config = Mutex::new(server_config(certified)?);
-        Ok(Self { pair, config })
+        Ok(Self { source: Mutex::new(Source { pair, seen }), config })
     }
 
     /// What makes a TLS connection of an accepted one, with the certificate of this moment.
@@ -75,7 +80,6 @@ impl Tls {
 
     /// Takes up changed files, until shutdown.
     pub(crate) async fn follow(self: Arc<Self>, shutdown: Shutdown) {
-        let mut seen = self.pair.stamp();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
@@ -83,30 +87,53 @@ impl Tls {
             }
             let tls = Arc::clone(&self);
             // It ends early only together with the runtime.
-            let Ok(now) = tokio::task::spawn_blocking(move || tls.look(seen)).await else { return };
-            seen = now;
+            if tokio::task::spawn_blocking(move || tls.look()).await.is_err() {
+                return;
+            }
         }
     }
 
-    /// Takes up the files if they are others than those `seen`, and returns those of now. Files that can't be used are
-    /// logged, and the certificate that was good stays.
-    fn look(&self, seen: Stamp) -> Stamp {
-        let now = self.pair.stamp();
-        if now == seen {
-            return now;
+    /// Takes up the files if they have changed. Files that can't be used are logged, and the certificate that was good
+    /// stays.
+    fn look(&self) {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = source.pair.stamp();
+        if now == source.seen {
+            return;
         }
-        let path = self.pair.certificate().display();
-        let loaded = self.pair.load().map_err(anyhow::Error::from);
-        let taken = loaded.and_then(|certified| {
-            let sha256 = fingerprint(&certified);
-            *self.config.lock().unwrap_or_else(PoisonError::into_inner) = server_config(certified)?;
-            Ok(sha256)
-        });
-        match taken {
-            Ok(sha256) => tracing::info!(%path, sha256, "a new certificate"),
-            Err(error) => tracing::error!(%error, "the new certificate can't be used; the old one stays"),
+        source.seen = now;
+        if let Err(error) = self.take_up(&source.pair) {
+            tracing::error!(%error, "the new certificate can't be used; the old one stays");
         }
-        now
+    }
+
+    /// Takes up the files that are configured now, changed or not.
+    ///
+    /// # Errors
+    /// As those of [`Tls::open`]; the certificate that was good stays.
+    pub(crate) fn read_again(&self, dispatch: &DispatchConfig) -> anyhow::Result<()> {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        let pair = pair(dispatch)?;
+        let seen = pair.stamp();
+        self.take_up(&pair)?;
+        *source = Source { pair, seen };
+        Ok(())
+    }
+
+    fn take_up(&self, pair: &Pair) -> anyhow::Result<()> {
+        let certified = pair.load()?;
+        let (path, sha256) = (pair.certificate().display(), fingerprint(&certified));
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = server_config(certified)?;
+        tracing::info!(%path, sha256, "a new certificate");
+        Ok(())
+    }
+}
+
+/// The files that are configured; otherwise those of a development certificate, which is made if it is not there.
+fn pair(dispatch: &DispatchConfig) -> anyhow::Result<Pair> {
+    match Pair::configured(&dispatch.https) {
+        Some(pair) => Ok(pair),
+        None => development_pair(&dispatch.https, &development::names(dispatch)),
     }
 }
 

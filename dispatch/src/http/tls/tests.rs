@@ -24,13 +24,13 @@ fn a_development_certificate_is_made_once() {
     let root = tempfile::tempdir().unwrap();
     let directory = root.path().join("a/data");
     let tls = Tls::open(&dispatch(&directory)).unwrap();
-    let first = fingerprint(&tls.pair.load().unwrap());
+    let first = fingerprint(&tls.source.lock().unwrap().pair.load().unwrap());
     assert_eq!((first.len(), first.matches(':').count()), (95, 31), "{first}");
     let mode = |name: &str| fs::metadata(directory.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("development.key"), 0o600);
     assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
     let again = Tls::open(&dispatch(&directory)).unwrap();
-    assert_eq!(fingerprint(&again.pair.load().unwrap()), first);
+    assert_eq!(fingerprint(&again.source.lock().unwrap().pair.load().unwrap()), first);
     // Without its certificate the key gets another one; cut short in the making, there is no key yet.
     fs::remove_file(directory.join("development.crt")).unwrap();
     let key = fs::read(directory.join("development.key")).unwrap();
@@ -48,7 +48,9 @@ fn a_development_certificate_is_made_once() {
 fn processes_that_start_at_once_share_one() {
     let root = tempfile::tempdir().unwrap();
     let all: Vec<_> = std::thread::scope(|scope| {
-        let one = || fingerprint(&Tls::open(&dispatch(root.path())).unwrap().pair.load().unwrap());
+        let one = || {
+            fingerprint(&Tls::open(&dispatch(root.path())).unwrap().source.lock().unwrap().pair.load().unwrap())
+        };
         let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
@@ -132,18 +134,32 @@ fn a_changed_certificate_is_taken_up_and_a_broken_one_is_not() {
     (config.https.certificate, config.https.key) = (Some(certificate.clone()), Some(key.clone()));
     let tls = Tls::open(&config).unwrap();
     let in_use = || Arc::clone(&tls.config.lock().unwrap());
-    let (first, seen) = (in_use(), tls.pair.stamp());
-    let seen = tls.look(seen);
+    let first = in_use();
+    tls.look();
     assert!(Arc::ptr_eq(&first, &in_use()), "nothing has changed");
     // As most tools do it: a new file takes the place of the old one, the certificate before the key.
     fs::rename(&other, &certificate).unwrap();
-    let seen = tls.look(seen);
+    tls.look();
     assert!(Arc::ptr_eq(&first, &in_use()), "half of a change is not used");
     fs::rename(&other_key, &key).unwrap();
-    let seen = tls.look(seen);
+    tls.look();
     assert!(!Arc::ptr_eq(&first, &in_use()));
     let second = in_use();
     fs::remove_file(&key).unwrap();
-    tls.look(seen);
+    tls.look();
     assert!(Arc::ptr_eq(&second, &in_use()));
+    // At SIGHUP other files may be configured, and those that can't be used change nothing either.
+    assert!(tls.read_again(&config).unwrap_err().to_string().starts_with("dispatch.https.key: "));
+    assert!(Arc::ptr_eq(&second, &in_use()));
+    let (third, third_key) = made(&root.path().join("third"), "c.example.com");
+    (config.https.certificate, config.https.key) = (Some(third), Some(third_key.clone()));
+    tls.read_again(&config).unwrap();
+    let third = in_use();
+    assert!(!Arc::ptr_eq(&second, &third));
+    tls.look();
+    assert!(Arc::ptr_eq(&third, &in_use()), "it is the new files that are followed");
+    fs::set_permissions(&third_key, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&third_key, "").unwrap();
+    tls.look();
+    assert!(Arc::ptr_eq(&third, &in_use()));
 }
