@@ -132,7 +132,9 @@ async fn key_for_md5(store: &dyn Store, config: &Config) -> Result<SealingKey, F
     })
     .await?;
     let key = SealingKey::create(&config.accounts.md5_key).map_err(Failure::failed)?;
-    say(format!("made the key {path}: notification servers that run take MD5 sign-in at their next start, or at SIGHUP"));
+    say(format!(
+        "made the key {path}: notification servers that run take MD5 sign-in at their next start, or at SIGHUP"
+    ));
     Ok(key)
 }
 
