@@ -81,7 +81,7 @@ async fn sighup_ends_nothing_and_every_program_reads_again() -> Result<()> {
             sleep(Duration::from_millis(50)).await;
         }
     }
-    let answer = at_alice.request("CHG", "BSY 0").await?;
+    let answer = at_alice.request("CHG", "BSY").await?;
     ensure!(answer.verb() == "CHG", "{:?}", answer.tokens);
     up.ctrl_c().await
 }
