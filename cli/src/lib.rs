@@ -17,10 +17,11 @@ mod up;
 mod user;
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use common::config::{self, Config, Program, Sources, StoreKind};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use common::config::{self, Config, Given, Program, Sources, StoreKind};
 use common::store::SharedStore;
 
 pub use failure::Failure;
@@ -125,8 +126,32 @@ async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Fai
 
 /// The command line: what `derive` makes of the structures, and the flags of the configuration.
 fn command() -> clap::Command {
-    let general = config::general_flags().map(|flag| flag.global(true));
+    let general = config::general_flags().into_iter().chain([data_flag()]).map(|flag| flag.global(true));
     Cli::command().args(general).mut_subcommand("up", |up| up.args(config::flags(Program::Suite)))
+}
+
+/// The flag that names the directory of a deployment on this machine.
+fn data_flag() -> Arg {
+    Arg::new("data")
+        .long("data")
+        .value_name("DIR")
+        .value_parser(clap::value_parser!(PathBuf))
+        .help("The directory of store, secrets and keys, as `monarch up --data` has it [default: ./data, or as configured]")
+}
+
+/// `--data DIR` stands for the paths that default to a place under `./data`.
+fn data_settings(dir: &Path) -> Vec<Given> {
+    let set = |key: &str, path: PathBuf| Given {
+        flag: "--data".into(),
+        key: key.into(),
+        value: path.to_string_lossy().into_owned(),
+    };
+    vec![
+        set("store.path", dir.to_path_buf()),
+        set("cluster.secrets", dir.join("cluster.secrets")),
+        set("accounts.md5_key", dir.join("md5.key")),
+        set("dispatch.https.development", dir.to_path_buf()),
+    ]
 }
 
 /// What the command line says of the configuration; it may do so at any level of subcommands.
@@ -135,7 +160,9 @@ fn sources(matches: &ArgMatches) -> Sources {
     while let Some((_, deeper)) = deepest.subcommand() {
         deepest = deeper;
     }
-    let (file, given) = config::given(deepest, Program::Suite);
+    let (file, mut given) = config::given(deepest, Program::Suite);
+    // Before all other flags, so that `--store-path` and the like still win.
+    given.splice(0..0, deepest.get_one::<PathBuf>("data").iter().flat_map(|dir| data_settings(dir)));
     Sources::of_process(file, given)
 }
 
@@ -176,6 +203,16 @@ mod tests {
             let given: Vec<_> =
                 sources.given.iter().map(|given| (given.key.as_str(), given.value.as_str())).collect();
             assert_eq!(given, [("log.filter", "warn")], "{line}");
+        }
+    }
+
+    #[test]
+    fn the_directory_may_be_given_to_every_command() {
+        for line in ["monarch up --data d --store-path s", "monarch user list --set store.path=s --data d"] {
+            let sources = sources(&command().try_get_matches_from(line.split(' ')).unwrap());
+            let loaded = config::load(&Sources { default_file: None, ..sources }).unwrap();
+            assert_eq!(loaded.config.store.path, Path::new("s"), "{line}");
+            assert_eq!(loaded.config.accounts.md5_key, Path::new("d/md5.key"), "{line}");
         }
     }
 }

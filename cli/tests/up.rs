@@ -168,7 +168,7 @@ fn starts_three_and_stops_them_and_finds_the_data_again() {
     assert!(!secrets.is_empty() && !key.is_empty());
 
     let (running, text) = world.until_up(&[]);
-    assert!(text.contains("those of the last start"), "{text}");
+    assert!(text.contains("those that are there"), "{text}");
     running.signal(Signal::TERM);
     assert_eq!(running.end().0, Some(0));
     assert_eq!((world.read("data/cluster.secrets"), world.read("data/md5.key")), (secrets, key));
@@ -312,4 +312,21 @@ fn nonsense_is_refused_before_anything_is_started() {
     let log = errors(&output);
     assert!(log.contains(&address) && log.contains("--notification-node-peer IP:PORT"), "{log}");
     assert!(!world.path("dispatch.pid").exists());
+}
+
+#[test]
+fn several_of_a_tier_have_names_and_ports_of_their_own_and_others_find_them() {
+    let world = World::new();
+    world.condition.met();
+    let (running, text) = world.until_up(&["--no-demo", "--nodes=1,2,1"]);
+    assert!(text.contains("also notification-2 127.0.0.1:4001"), "{text}");
+    assert!(world.path("data/logs/notification-2.log").exists());
+    let noted = world.read("data/up.addresses");
+    assert!(noted.contains("notification-2 listening admin="), "{noted}");
+    running.signal(Signal::TERM);
+    assert_eq!(running.end().0, Some(0));
+    assert!(!world.path("data/up.addresses").exists());
+
+    let refused = world.up(&["--no-demo", "--nodes=0,1,1"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", errors(&refused));
 }

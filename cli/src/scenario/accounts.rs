@@ -6,6 +6,7 @@ use common::config::Config;
 use common::credentials::{PasswordHasher, SealingKey};
 use common::model::{ClaimId, Group, GroupId, List, Passport, Properties, Property};
 use common::store::{Claimed, Credentials, Edit, NewAccount, SharedStore};
+use futures_util::stream::{self, StreamExt};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -23,13 +24,18 @@ pub struct AccountSource {
     key: Option<SealingKey>,
     /// A hash costs tens of milliseconds, and nearly all accounts have the same password.
     hashes: Mutex<BTreeMap<String, String>>,
+    /// Those that it has made.
+    made: Mutex<Vec<(Passport, ClaimId)>>,
 }
+
+/// Accounts removed at once.
+const REMOVED_AT_ONCE: usize = 16;
 
 impl AccountSource {
     /// With a store that is open already.
     #[must_use]
     pub fn new(store: SharedStore, hasher: PasswordHasher, key: Option<SealingKey>) -> Self {
-        Self { store, hasher, key, hashes: Mutex::default() }
+        Self { store, hasher, key, hashes: Mutex::default(), made: Mutex::default() }
     }
 
     /// With the store and the key that the configuration names.
@@ -71,12 +77,33 @@ impl AccountSource {
             friendly_name: account.name.clone(),
             created: common::clock::wall_ms(),
         };
+        self.made.lock().await.push((account.passport.clone(), claim));
         match self.store.create_account(new).await? {
             Claimed::Won => Ok(()),
             Claimed::Taken => {
                 anyhow::bail!("{} is there already: take it over with `accounts same`", account.passport)
             }
         }
+    }
+
+    /// Removes all accounts that it has made, so that none with a known password is left behind. Returns how many there were.
+    ///
+    /// # Errors
+    /// The first error of the store. The others are removed all the same.
+    pub(super) async fn remove_all(&self) -> anyhow::Result<usize> {
+        let made = std::mem::take(&mut *self.made.lock().await);
+        let mut removals = stream::iter(&made)
+            .map(|(who, claim)| self.store.remove_account(who, *claim))
+            .buffer_unordered(REMOVED_AT_ONCE);
+        let (mut removed, mut outcome) = (0, Ok(()));
+        while let Some(one) = removals.next().await {
+            match one {
+                Ok(was_there) => removed += usize::from(was_there),
+                Err(error) => outcome = outcome.and(Err(error)),
+            }
+        }
+        outcome?;
+        Ok(removed)
     }
 
     /// Fills in what the store knows of an account that an earlier file has made.

@@ -1,7 +1,8 @@
-//! `monarch scenario run FILE…`
+//! `monarch scenario run FILE…`, `monarch scenario check FILE…`
 
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,11 @@ use common::config::Config;
 use super::accounts::AccountSource;
 use super::deployment::Deployment;
 use super::failure::FailureKind;
+use super::junit::Report;
 use super::parallel::play_all;
 use super::suite::{Chain, RunId, load};
+use super::summary::Summary;
+use crate::terminal::{print, say};
 
 /// Exit codes of `monarch`.
 const FAILED: u8 = 1;
@@ -22,8 +26,19 @@ const UNREACHABLE: u8 = 3;
 /// `monarch scenario …`
 #[derive(Debug, clap::Subcommand)]
 pub enum ScenarioCommand {
-    /// Play scenarios against a running deployment.
+    /// Play scenarios against a running deployment: the one that `monarch up` has started on the same data, or the one that the
+    /// configuration and the flags name.
     Run(RunArgs),
+    /// Read scenarios and say what is wrong with them. No server is asked.
+    Check(CheckArgs),
+}
+
+/// `monarch scenario check …`
+#[derive(Debug, clap::Args)]
+pub struct CheckArgs {
+    /// The scenarios, in the order in which they would be played.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 /// `monarch scenario run …`
@@ -44,7 +59,8 @@ pub struct RunArgs {
     /// A switchboard; may be given several times.
     #[arg(long, value_name = "ADDR")]
     pub switchboard: Vec<SocketAddr>,
-    /// Part of the names of the accounts, instead of a random one. With `accounts same` a later run finds them again.
+    /// Part of the names of the accounts, instead of a random one. They are kept: with `accounts same` a later run finds
+    /// them again.
     #[arg(long, value_name = "ID")]
     pub run_id: Option<RunId>,
     /// Seconds that each expectation waits.
@@ -53,6 +69,12 @@ pub struct RunArgs {
     /// Playings at once, of scenarios and of the dialects of one.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: usize,
+    /// Leave the accounts that were made for the run in the store.
+    #[arg(long)]
+    pub keep: bool,
+    /// Also write a report as JUnit's XML, which build servers read.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
 }
 
 /// Carries out `monarch scenario …`. `config` names the store, the key for MD5 passwords and the addresses.
@@ -60,12 +82,22 @@ pub struct RunArgs {
 /// Exit codes: 0 all played as written, 1 a mismatch, 2 a scenario that is wrong, 3 a server or the store could not
 /// be reached.
 pub async fn command(command: ScenarioCommand, config: &Config) -> ExitCode {
-    let ScenarioCommand::Run(args) = command;
-    match load(&args.files) {
-        Ok(chains) => run(args, chains, config).await,
+    let files = match &command {
+        ScenarioCommand::Run(args) => &args.files,
+        ScenarioCommand::Check(args) => &args.files,
+    };
+    let chains = match load(files) {
+        Ok(chains) => chains,
         Err(errors) => {
-            errors.iter().for_each(|error| eprintln!("{error}"));
-            ExitCode::from(USAGE)
+            errors.iter().for_each(say);
+            return ExitCode::from(USAGE);
+        }
+    };
+    match command {
+        ScenarioCommand::Run(args) => run(args, chains, config).await,
+        ScenarioCommand::Check(args) => {
+            print(&format!("{} read, nothing wrong\n", args.files.len()));
+            ExitCode::SUCCESS
         }
     }
 }
@@ -75,29 +107,76 @@ async fn run(args: RunArgs, chains: Vec<Chain>, config: &Config) -> ExitCode {
     match AccountSource::open(config).await {
         Ok(accounts) => deployment.accounts = Some(accounts),
         Err(error) => {
-            eprintln!("the store of the deployment can't be opened: {error:#}");
+            say(format!("the store of the deployment can't be opened: {error:#}"));
             return ExitCode::from(UNREACHABLE);
         }
     }
-    let (mut played, mut failed) = (0, 0);
-    let worst = play_all(chains, Arc::new(deployment), args.jobs, args.run_id, |outcome| {
-        played += 1;
-        failed += usize::from(outcome.result.is_err());
-        println!("{outcome}");
+    let (mut summary, mut report) = (Summary::default(), Report::default());
+    let chains = playable(chains, &deployment, &mut summary, &mut report);
+    let deployment = Arc::new(deployment);
+    let keeps = args.keep || args.run_id.is_some();
+    let worst = play_all(chains, Arc::clone(&deployment), args.jobs, args.run_id, |outcome| {
+        summary.add(outcome);
+        report.add(outcome);
+        print(&format!("{outcome}\n"));
     });
-    let worst = match worst.await {
-        Ok(worst) => worst,
+    let mut code = match worst.await {
+        Ok(worst) => exit_code(worst),
         Err(error) => {
-            eprintln!("{error:#}");
-            return ExitCode::from(FAILED);
+            say(format!("{error:#}"));
+            FAILED
         }
     };
-    println!("{played} played, {failed} failed");
+    print(&format!("{summary}\n"));
+    if let (Some(accounts), false) = (&deployment.accounts, keeps)
+        && let Err(error) = accounts.remove_all().await
+    {
+        say(format!("accounts of this run are left in the store: {error:#}"));
+        code = code.max(FAILED);
+    }
+    if let Some(file) = &args.junit
+        && let Err(error) = write_report(file, &report)
+    {
+        say(format!("can't write {}: {error}", file.display()));
+        code = code.max(FAILED);
+    }
+    ExitCode::from(code)
+}
+
+/// The chains for which the deployment has enough servers. Of the others it is said what is missing.
+fn playable(
+    chains: Vec<Chain>,
+    deployment: &Deployment,
+    summary: &mut Summary,
+    report: &mut Report,
+) -> Vec<Chain> {
+    let mut playable = Vec::new();
+    for chain in chains {
+        let Some(lack) = chain.lacking(deployment) else {
+            playable.push(chain);
+            continue;
+        };
+        for path in chain.paths() {
+            print(&format!("left out  {}  {lack}\n", path.display()));
+            summary.leave_out();
+            report.leave_out(path.to_owned(), lack.to_string());
+        }
+    }
+    playable
+}
+
+fn write_report(file: &Path, report: &Report) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    report.write(&mut out)?;
+    out.flush()
+}
+
+fn exit_code(worst: Option<FailureKind>) -> u8 {
     match worst {
-        None => ExitCode::SUCCESS,
-        Some(FailureKind::Failed) => ExitCode::from(FAILED),
-        Some(FailureKind::Usage) => ExitCode::from(USAGE),
-        Some(FailureKind::Unreachable) => ExitCode::from(UNREACHABLE),
+        None => 0,
+        Some(FailureKind::Failed) => FAILED,
+        Some(FailureKind::Usage) => USAGE,
+        Some(FailureKind::Unreachable) => UNREACHABLE,
     }
 }
 
@@ -130,7 +209,7 @@ mod tests {
     fn flags_stand_over_the_configuration() {
         let line = ["m", "run", "--dispatch", "127.0.0.1:9", "--notification", "127.0.0.1:8", "--notification"];
         let cli = Cli::try_parse_from(line.into_iter().chain(["127.0.0.1:7", "--run-id", "x", "a.txt"])).unwrap();
-        let ScenarioCommand::Run(args) = cli.command;
+        let ScenarioCommand::Run(args) = cli.command else { panic!() };
         let deployment = deployment(&args, &Config::default());
         assert_eq!(deployment.dispatch.port(), 9);
         assert_eq!(deployment.notification.len(), 2);

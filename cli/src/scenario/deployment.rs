@@ -8,6 +8,7 @@ use common::msnp::verbs::Service;
 
 use super::accounts::AccountSource;
 use crate::orders::OrderDesk;
+use crate::up::Running;
 
 /// Where the servers are, and how accounts are made there.
 #[derive(Debug)]
@@ -32,14 +33,21 @@ impl Deployment {
     /// How long an expectation waits by default.
     pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-    /// At the addresses that a configuration names, one process of each tier.
+    /// The servers of the `monarch up` that runs on the configured data; if none does, one process of each tier at the addresses
+    /// that the configuration names.
     #[must_use]
     pub fn configured(config: &Config) -> Self {
+        let running = Running::on(&config.store.path).unwrap_or_default();
+        let or = |tier, configured| match running.clients(tier) {
+            none if none.is_empty() => vec![configured],
+            found => found,
+        };
+        let first = |kind: &str| running.0.get("dispatch").and_then(|addresses| addresses.get(kind)).copied();
         Self {
-            dispatch: config.dispatch.listen,
-            http: config.dispatch.http.listen,
-            notification: vec![config.notification.advertise.unwrap_or(config.notification.listen)],
-            switchboard: vec![config.switchboard.advertise.unwrap_or(config.switchboard.listen)],
+            dispatch: first("clients").unwrap_or(config.dispatch.listen),
+            http: first("http").unwrap_or(config.dispatch.http.listen),
+            notification: or("notification", config.notification.advertise.unwrap_or(config.notification.listen)),
+            switchboard: or("switchboard", config.switchboard.advertise.unwrap_or(config.switchboard.listen)),
             accounts: None,
             orders: Some(OrderDesk::configured(config)),
             timeout: Self::TIMEOUT,

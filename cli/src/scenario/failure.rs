@@ -3,6 +3,11 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::script::Script;
+
+/// So many lines are shown before the one that failed, and behind it.
+const CONTEXT: usize = 3;
+
 /// What kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
@@ -23,8 +28,24 @@ pub struct Failure {
     pub place: (PathBuf, usize),
     /// The macros that led there, the innermost first: name, and the place of the call.
     pub calls: Vec<(String, PathBuf, usize)>,
+    /// The lines of the scenario around the place, each with its number.
+    pub around: Vec<(usize, String)>,
     /// What happened; several lines.
     pub text: String,
+}
+
+impl Failure {
+    /// The line of the scenario itself at which it failed: where a macro was called, if that failed within.
+    #[must_use]
+    pub fn line(&self) -> usize {
+        self.calls.last().map_or(self.place.1, |(_, _, line)| *line)
+    }
+
+    /// The first line of what happened: the same for failures of one kind.
+    #[must_use]
+    pub fn cause(&self) -> &str {
+        self.text.lines().next().unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Failure {
@@ -33,6 +54,10 @@ impl fmt::Display for Failure {
         writeln!(f, "{}:{line}", path.display())?;
         for (name, path, line) in &self.calls {
             writeln!(f, "  in {name}, at {}:{line}", path.display())?;
+        }
+        for (number, text) in &self.around {
+            let mark = if *number == self.line() { '>' } else { ' ' };
+            writeln!(f, "  {mark} {number:>4} | {text}")?;
         }
         self.text.lines().try_for_each(|line| writeln!(f, "  {line}"))
     }
@@ -87,8 +112,41 @@ impl Trouble {
         self
     }
 
-    pub(super) fn into_failure(self, path: &Path) -> Failure {
-        let place = self.place.unwrap_or_else(|| (path.into(), 0));
-        Failure { kind: self.kind, place, calls: self.calls, text: self.text }
+    /// A failure in a playing of that script.
+    pub(super) fn into_failure(self, script: &Script) -> Failure {
+        let place = self.place.unwrap_or_else(|| (script.path.clone(), 0));
+        let mut failure =
+            Failure { kind: self.kind, place, calls: self.calls, around: Vec::new(), text: self.text };
+        failure.around = around(&script.text, failure.line());
+        failure
+    }
+}
+
+/// The lines of a text around that one, with their numbers.
+fn around(text: &str, line: usize) -> Vec<(usize, String)> {
+    let first = line.saturating_sub(CONTEXT).max(1);
+    let lines = text.lines().enumerate().skip(first - 1);
+    lines.take_while(|(at, _)| *at < line + CONTEXT).map(|(at, text)| (at + 1, text.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_around_a_failure_are_shown() {
+        let text = "1\n2\n3\n4\n5\n6\n7\n8\n9";
+        let script = Script { path: "a.txt".into(), text: text.into(), ..Script::default() };
+        let shown = |line| {
+            let trouble = Trouble::failed("expected  X\n     got  Y").at(Path::new("prelude.txt"), 77);
+            let failure = trouble.called("greet", &script.path, line).into_failure(&script);
+            assert_eq!(failure.cause(), "expected  X");
+            let shown = failure.to_string();
+            let numbers = shown.lines().filter_map(|line| line.split_once(" | "));
+            numbers.map(|(number, _)| number.split_whitespace().collect::<String>()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(1), ">1 2 3 4");
+        assert_eq!(shown(5), "2 3 4 >5 6 7 8");
+        assert_eq!(shown(9), "6 7 8 >9");
     }
 }

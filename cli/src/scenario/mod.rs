@@ -5,12 +5,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `parse`, `statement`, `template`, `kind`, `dialects` | text to a `script` |
+//! | `parse`, `statement`, `template`, `kind`, `dialects`, `needs` | text to a `script` |
 //! | `play`, `expect`, `deeds`, `scope`, `functions` | playing it |
 //! | `record` | what a playing has shown of the protocol |
 //! | `connection`, `passport` | the client's end of TCP and of the sign-in over HTTP |
 //! | `accounts` | accounts and lists, made in the store of the deployment |
-//! | `suite`, `parallel`, `outcome`, `command` | many files, and what became of each; `monarch scenario run` |
+//! | `suite`, `parallel`, `outcome`, `summary`, `junit`, `command` | many files, and what became of each; `monarch scenario run` |
 
 mod accounts;
 mod command;
@@ -21,7 +21,9 @@ mod dialects;
 mod expect;
 mod failure;
 mod functions;
+mod junit;
 mod kind;
+mod needs;
 mod outcome;
 mod parallel;
 mod parse;
@@ -33,6 +35,7 @@ mod scope;
 mod script;
 mod statement;
 mod suite;
+mod summary;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::dialects::Choice;
 use super::kind::Kind;
+use super::needs::Needs;
 use super::script::{Action, Macro, MacroWord, Script, Step};
 use super::statement;
 use super::template::{Piece, Template};
@@ -32,60 +33,56 @@ impl fmt::Display for SyntaxError {
 }
 
 /// Reads a scenario. `known` are the macros that it may call besides its own.
-pub(super) fn parse(path: &Path, text: &str, known: &[Macro]) -> Result<Script, SyntaxError> {
+///
+/// # Errors
+/// All mistakes, in the order of their lines.
+pub(super) fn parse(path: &Path, text: &str, known: &[Macro]) -> Result<Script, Vec<SyntaxError>> {
     let lines = text.lines().enumerate().map(|(at, text)| Line { number: at + 1, text }).collect();
-    let mut parser = Parser { path, lines, at: 0, script: Script { path: path.into(), ..Script::default() } };
-    let steps = parser.block(0)?.0;
-    let mut script = parser.script;
+    let script = Script { path: path.into(), text: text.into(), ..Script::default() };
+    let mut parser = Parser { path, lines, at: 0, script, mistakes: Vec::new() };
+    let steps = parser.block(0).0;
+    let Parser { mut script, mistakes, .. } = parser;
     script.steps = steps;
-    let mut macros: Vec<&Macro> = known.iter().collect();
-    macros.extend(&script.macros);
-    check_calls(path, &script.steps, &macros)?;
-    if script.dialects.is_empty() && !script.continues {
-        check_marks(path, &script.steps)?;
-    }
-    for own in &script.macros {
-        check_calls(path, &own.steps, &macros)?;
-    }
-    Ok(script)
+    script.needs = Needs::of(&script);
+    let macros: Vec<&Macro> = known.iter().chain(&script.macros).collect();
+    let mut check = Check { path, macros, marks: script.dialects.is_empty() && !script.continues, mistakes };
+    check.steps(&script.steps);
+    // A macro of its own may be called where dialects are known: its marks are its callers' business.
+    check.marks = false;
+    script.macros.iter().for_each(|own| check.steps(&own.steps));
+    let mut mistakes = check.mistakes;
+    mistakes.sort_by_key(|mistake| mistake.line);
+    if mistakes.is_empty() { Ok(script) } else { Err(mistakes) }
 }
 
-/// Every statement that is none of the language's own must call a macro.
-fn check_calls(path: &Path, steps: &[Step], macros: &[&Macro]) -> Result<(), SyntaxError> {
-    for step in steps {
-        match &step.action {
-            Action::Call(words) if !macros.iter().any(|known| known.is_called_by(words)) => {
-                let problem = format!("no statement and no macro reads like {:?}", words.join(" "));
-                return Err(SyntaxError { path: path.into(), line: step.line, problem });
-            }
-            Action::If { then, otherwise, .. } => {
-                check_calls(path, then, macros)?;
-                check_calls(path, otherwise, macros)?;
-            }
-            Action::Times { steps, .. } => check_calls(path, steps, macros)?,
-            _ => {}
-        }
-    }
-    Ok(())
+/// What can be checked only when all is read.
+struct Check<'a> {
+    path: &'a Path,
+    macros: Vec<&'a Macro>,
+    /// Whether marks of dialects are out of place: in a file that is played in no dialect such a line would never be played.
+    marks: bool,
+    mistakes: Vec<SyntaxError>,
 }
 
-/// In a file that is played in no dialect a line for some of them would never be played.
-fn check_marks(path: &Path, steps: &[Step]) -> Result<(), SyntaxError> {
-    for step in steps {
-        if !step.only.is_empty() {
-            let problem = "for some dialects only, and the file names none (`for dialect in …`)".into();
-            return Err(SyntaxError { path: path.into(), line: step.line, problem });
-        }
-        match &step.action {
-            Action::If { then, otherwise, .. } => {
-                check_marks(path, then)?;
-                check_marks(path, otherwise)?;
+impl Check<'_> {
+    fn steps(&mut self, steps: &[Step]) {
+        for step in steps {
+            if self.marks && !step.only.is_empty() {
+                self.mistake(step, "for some dialects only, and the file names none (`for dialect in …`)".into());
             }
-            Action::Times { steps, .. } | Action::AnyOrder(steps) => check_marks(path, steps)?,
-            _ => {}
+            match &step.action {
+                // Every statement that is none of the language's own must call a macro.
+                Action::Call(words) if !self.macros.iter().any(|known| known.is_called_by(words)) => {
+                    self.mistake(step, format!("no statement and no macro reads like {:?}", words.join(" ")));
+                }
+                _ => step.action.blocks().for_each(|block| self.steps(block)),
+            }
         }
     }
-    Ok(())
+
+    fn mistake(&mut self, step: &Step, problem: String) {
+        self.mistakes.push(SyntaxError { path: self.path.into(), line: step.line, problem });
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -99,10 +96,19 @@ struct Parser<'a> {
     lines: Vec<Line<'a>>,
     at: usize,
     script: Script,
+    mistakes: Vec<SyntaxError>,
+}
+
+/// What a line was.
+enum Read {
+    Step(Step),
+    /// It has told the parser something.
+    Nothing,
+    End(End),
 }
 
 /// What ends a block.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     File,
     Block,
@@ -114,39 +120,50 @@ impl<'a> Parser<'a> {
         SyntaxError { path: self.path.into(), line, problem: problem.into() }
     }
 
-    /// Reads statements up to `end`, `else` or the end of the file.
-    fn block(&mut self, depth: usize) -> Result<(Vec<Step>, End), SyntaxError> {
+    /// The value of a part of a head; a mistake in it is noted.
+    fn or_default<T: Default>(&mut self, line: usize, read: Result<T, String>) -> T {
+        read.unwrap_or_else(|problem| {
+            self.mistakes.push(self.error(line, problem));
+            T::default()
+        })
+    }
+
+    /// Reads statements up to `end`, `else` or the end of the file. A statement with a mistake is left out, and the mistake noted.
+    fn block(&mut self, depth: usize) -> (Vec<Step>, End) {
         let mut steps = Vec::new();
-        while let Some(Line { number, text }) = self.next() {
-            if depth > MAX_DEPTH {
-                return Err(self.error(number, "too many blocks within each other"));
+        while let Some(line) = self.next() {
+            match self.line(line, depth) {
+                Ok(Read::Step(step)) => steps.push(step),
+                Ok(Read::Nothing) => {}
+                Ok(Read::End(end)) => return (steps, end),
+                Err(mistake) => self.mistakes.push(mistake),
             }
-            let (only, text) = split_dialects(text).map_err(|problem| self.error(number, problem))?;
-            let words: Vec<&str> = text.split_whitespace().collect();
-            let action = match words.as_slice() {
-                [] => continue,
-                ["end"] if depth > 0 => return Ok((steps, End::Block)),
-                ["else"] if depth > 0 => return Ok((steps, End::Else)),
-                ["macro", ..] => {
-                    self.define(number, text, depth)?;
-                    continue;
-                }
-                ["for", "dialect", "in", dialects @ ..] => {
-                    self.script.dialects = self.played_in(number, dialects)?;
-                    continue;
-                }
-                ["any", "order"] => self.any_order(number, depth)?,
-                ["times", count] => self.times(number, count, depth)?,
-                ["if", value, "is", among @ ..] => self.condition(number, value, among, depth)?,
-                _ => self.statement(number, text)?,
-            };
-            self.script.continues |= matches!(&action, Action::Accounts(accounts) if accounts.same);
-            steps.push(Step { line: number, only, action });
         }
         if depth > 0 {
-            return Err(self.error(self.lines.len(), "a block without its end"));
+            self.mistakes.push(self.error(self.lines.len(), "a block without its end"));
         }
-        Ok((steps, End::File))
+        (steps, End::File)
+    }
+
+    fn line(&mut self, Line { number, text }: Line<'a>, depth: usize) -> Result<Read, SyntaxError> {
+        let (only, text) = split_dialects(text).map_err(|problem| self.error(number, problem))?;
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let action = match words.as_slice() {
+            [] => return Ok(Read::Nothing),
+            ["end"] if depth > 0 => return Ok(Read::End(End::Block)),
+            ["else"] if depth > 0 => return Ok(Read::End(End::Else)),
+            ["macro", ..] => return self.define(number, text, depth).map(|()| Read::Nothing),
+            ["for", "dialect", "in", dialects @ ..] => {
+                self.script.dialects = self.played_in(number, dialects)?;
+                return Ok(Read::Nothing);
+            }
+            ["any", "order"] => self.any_order(number, depth)?,
+            ["times", count] => self.times(number, count, depth)?,
+            ["if", value, "is", among @ ..] => self.condition(number, value, among, depth)?,
+            _ => self.statement(number, text)?,
+        };
+        self.script.continues |= matches!(&action, Action::Accounts(accounts) if accounts.same);
+        Ok(Read::Step(Step { line: number, only, action }))
     }
 
     /// The dialects that a head names.
@@ -205,6 +222,8 @@ impl<'a> Parser<'a> {
     }
 
     fn define(&mut self, number: usize, text: &str, depth: usize) -> Result<(), SyntaxError> {
+        // Read first, whatever is wrong with the head: the lines of the body are no statements of the file.
+        let steps = self.body(number, depth)?;
         if depth > 0 {
             return Err(self.error(number, "a macro within a block"));
         }
@@ -216,17 +235,30 @@ impl<'a> Parser<'a> {
                 None => MacroWord::Parameter(word.to_owned()),
             })
             .collect();
-        let steps = self.body(number, depth)?;
         self.script.macros.push(Macro { name, words, steps, path: self.path.into() });
         Ok(())
     }
 
+    /// A block within that of `depth`.
+    fn inner(&mut self, number: usize, depth: usize) -> Result<(Vec<Step>, End), SyntaxError> {
+        if depth >= MAX_DEPTH {
+            // Nobody can say any more what belongs to what.
+            self.at = self.lines.len();
+            return Err(self.error(number, "too many blocks within each other"));
+        }
+        Ok(self.block(depth + 1))
+    }
+
     /// A block that ends in `end`.
     fn body(&mut self, number: usize, depth: usize) -> Result<Vec<Step>, SyntaxError> {
-        match self.block(depth + 1)? {
-            (steps, End::Block) => Ok(steps),
-            _ => Err(self.error(number, "else without if")),
+        let (mut steps, mut end) = self.inner(number, depth)?;
+        while end == End::Else {
+            self.mistakes.push(self.error(number, "else without if"));
+            let (more, next) = self.inner(number, depth)?;
+            steps.extend(more);
+            end = next;
         }
+        Ok(steps)
     }
 
     fn any_order(&mut self, number: usize, depth: usize) -> Result<Action, SyntaxError> {
@@ -239,9 +271,11 @@ impl<'a> Parser<'a> {
     }
 
     fn times(&mut self, number: usize, count: &str, depth: usize) -> Result<Action, SyntaxError> {
-        let count = count.parse().ok().filter(|count| *count <= 10_000);
-        let count = count.ok_or_else(|| self.error(number, "times wants a number up to 10000"))?;
-        Ok(Action::Times { count, steps: self.body(number, depth)? })
+        let steps = self.body(number, depth)?;
+        let legal = count.parse().ok().filter(|count| *count <= 10_000);
+        // What is within stays to be checked, whatever is wrong with the head.
+        let count = legal.ok_or_else(|| "times wants a number up to 10000".into());
+        Ok(Action::Times { count: self.or_default(number, count), steps })
     }
 
     fn condition(
@@ -251,11 +285,10 @@ impl<'a> Parser<'a> {
         among: &[&str],
         depth: usize,
     ) -> Result<Action, SyntaxError> {
-        let value = Template::parse(value).map_err(|problem| self.error(number, problem))?;
-        let among: Result<_, _> = among.iter().map(|word| Choice::parse(word)).collect();
-        let among = among.map_err(|problem| self.error(number, problem))?;
-        let (then, end) = self.block(depth + 1)?;
+        let (then, end) = self.inner(number, depth)?;
         let otherwise = if end == End::Else { self.body(number, depth)? } else { Vec::new() };
+        let value = self.or_default(number, Template::parse(value));
+        let among = self.or_default(number, among.iter().map(|word| Choice::parse(word)).collect());
         Ok(Action::If { value, among, then, otherwise })
     }
 }
@@ -295,8 +328,13 @@ mod tests {
 
     #[track_caller]
     fn problem(text: &str) -> (usize, String) {
-        let error = parse(Path::new("test.txt"), text, &[]).unwrap_err();
-        (error.line, error.problem)
+        let [first, ..] = &problems(text)[..] else { panic!("no mistake in {text:?}") };
+        first.clone()
+    }
+
+    fn problems(text: &str) -> Vec<(usize, String)> {
+        let mistakes = parse(Path::new("test.txt"), text, &[]).err().unwrap_or_default();
+        mistakes.into_iter().map(|mistake| (mistake.line, mistake.problem)).collect()
     }
 
     #[test]
@@ -337,6 +375,19 @@ mod tests {
         );
         assert!(matches!(&script.steps[1].action, Action::Times { count: 3, .. }));
         assert!(matches!(&script.steps[2].action, Action::AnyOrder(steps) if steps.len() == 2));
+    }
+
+    #[test]
+    fn all_mistakes_of_a_file_are_told() {
+        let text = "sing A\n\
+                    times many\n A closed\n hum B\nend\n\
+                    macro\n A< {x=thing}\nend\n\
+                    if {a is x\n A closed\nelse\n B whistles\nelse\n A closed\nend\n\
+                    A closed\n| payload";
+        let lines: Vec<usize> = problems(text).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [1, 2, 4, 6, 7, 9, 9, 12, 16], "{:?}", problems(text));
+        let deep = "times 2\n".repeat(MAX_DEPTH + 3);
+        assert!(problems(&deep).iter().any(|(_, problem)| problem.contains("too many blocks")));
     }
 
     #[test]

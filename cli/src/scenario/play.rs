@@ -87,7 +87,7 @@ impl<'a> Player<'a> {
             Ok(()) => Ok(()),
             Err(mut trouble) => {
                 trouble.text.push_str(&self.background());
-                Err(trouble.into_failure(&self.script.path))
+                Err(trouble.into_failure(self.script))
             }
         }
     }

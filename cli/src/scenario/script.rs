@@ -1,11 +1,13 @@
 //! A scenario once read.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::model::{List, SignOut};
 
 use super::dialects::Choice;
+use super::needs::Needs;
 use super::template::Template;
 
 /// A scenario, or the prelude.
@@ -19,6 +21,10 @@ pub(super) struct Script {
     pub(super) continues: bool,
     pub(super) steps: Vec<Step>,
     pub(super) macros: Vec<Macro>,
+    /// How many servers it names.
+    pub(super) needs: Needs,
+    /// What was read, for reports.
+    pub(super) text: Arc<str>,
 }
 
 /// A new statement that scenarios may use.
@@ -138,6 +144,18 @@ pub(super) enum Action {
         steps: Vec<Step>,
     },
     Call(Vec<String>),
+}
+
+impl Action {
+    /// The statements within it.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = &[Step]> {
+        let (one, other): (&[Step], &[Step]) = match self {
+            Self::If { then, otherwise, .. } => (then, otherwise),
+            Self::Times { steps, .. } | Self::AnyOrder(steps) => (steps, &[]),
+            _ => (&[], &[]),
+        };
+        [one, other].into_iter()
+    }
 }
 
 /// What is done with a connection besides sending and expecting lines.

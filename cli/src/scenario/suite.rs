@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use tokio::time::Instant;
 
 use super::deployment::Deployment;
+use super::needs::{Lack, Needs};
 use super::outcome::Outcome;
 use super::parse::{MAX_SCRIPT, SyntaxError, parse};
 use super::play::Player;
@@ -71,9 +72,9 @@ pub enum LoadError {
     /// It can't be read.
     #[error("{0}: {1}")]
     File(PathBuf, std::io::Error),
-    /// It is no scenario.
+    /// A mistake in it.
     #[error(transparent)]
-    Syntax(#[from] SyntaxError),
+    Syntax(SyntaxError),
     /// `accounts same` without a file before it.
     #[error("{0}: `accounts same`, and no file before it")]
     NothingBefore(PathBuf),
@@ -93,19 +94,19 @@ pub fn load(files: &[PathBuf]) -> Result<Vec<Chain>, Vec<LoadError>> {
                 Some(chain) => chain.scripts.push(script),
                 None => errors.push(LoadError::NothingBefore(path.clone())),
             },
-            Err(error) => errors.push(error),
+            Err(wrong) => errors.extend(wrong),
         }
     }
     if errors.is_empty() { Ok(chains) } else { Err(errors) }
 }
 
-fn read(path: &Path) -> Result<Script, LoadError> {
-    let file = |error| LoadError::File(path.to_owned(), error);
+fn read(path: &Path) -> Result<Script, Vec<LoadError>> {
+    let file = |error| vec![LoadError::File(path.to_owned(), error)];
     if std::fs::metadata(path).map_err(file)?.len() > MAX_SCRIPT {
         return Err(file(std::io::Error::other("longer than a mebibyte")));
     }
     let text = std::fs::read_to_string(path).map_err(file)?;
-    Ok(parse(path, &text, &prelude().macros)?)
+    parse(path, &text, &prelude().macros).map_err(|mistakes| mistakes.into_iter().map(LoadError::Syntax).collect())
 }
 
 impl Chain {
@@ -113,6 +114,16 @@ impl Chain {
     #[must_use]
     pub fn is_named_like(&self, text: &str) -> bool {
         self.scripts.iter().any(|script| script.path.to_string_lossy().contains(text))
+    }
+
+    /// Its files.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.scripts.iter().map(|script| script.path.as_path())
+    }
+
+    /// The servers that it needs and a deployment does not have; `None` if it can be played there.
+    pub(super) fn lacking(&self, deployment: &Deployment) -> Option<Lack> {
+        self.scripts.iter().map(|script| script.needs).fold(Needs::default(), Needs::and).lacking(deployment)
     }
 
     /// The dialects in which it is played, those that its first file names; once without one if there is none.

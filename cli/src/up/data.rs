@@ -11,9 +11,12 @@ use common::credentials::SealingKey;
 use common::store::{self, Store};
 use rustix::fs::{FlockOperation, flock};
 
-use super::demo;
+use super::demo::{self, Demo};
 use crate::Failure;
 use crate::terminal::say;
+
+/// Held by the `monarch up` that runs on the directory.
+pub(super) const LOCK: &str = "up.lock";
 
 /// A data directory that this process holds. The lock goes with the process, however that ends.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ impl DataDir {
             .truncate(false)
             .read(true)
             .write(true)
-            .open(path.join("up.lock"))
+            .open(path.join(LOCK))
             .map_err(unusable)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
@@ -50,7 +53,7 @@ impl DataDir {
 
     /// Makes what a start needs and is not there: secrets, and with a new store the MD5 key and the demo accounts.
     /// True if the demo accounts were made.
-    pub(super) async fn prepare(&self, config: &Config, demo: bool) -> Result<bool, Failure> {
+    pub(super) async fn prepare(&self, config: &Config, demo: Demo) -> Result<bool, Failure> {
         if !config.cluster.secrets.exists() {
             make_parent(&config.cluster.secrets)?;
             Keyring::create(&config.cluster.secrets).map_err(Failure::failed)?;
@@ -72,11 +75,16 @@ impl DataDir {
             SealingKey::create(key).map_err(Failure::failed)?;
             say(format!("monarch: made the key for MD5 passwords, {}", key.display()));
         }
-        if demo {
-            demo::create(&*store, config).await?;
+        match demo {
+            Demo::Made => demo::create(&*store, config).await?,
+            Demo::Unwanted => {}
+            Demo::Exposed => say(
+                "monarch: no demo accounts, whose password everybody knows: others can reach these addresses. \
+                 `monarch user add` makes accounts; `--demo` at a first start makes those all the same",
+            ),
         }
         fs::remove_file(self.marker())?;
-        Ok(demo)
+        Ok(demo == Demo::Made)
     }
 
     /// Whether the store has no accounts, or a first start was cut short. Leaves a mark until it is complete.
@@ -86,6 +94,11 @@ impl DataDir {
             File::create(self.marker())?;
         }
         Ok(first)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn marker(&self) -> PathBuf {

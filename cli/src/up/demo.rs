@@ -16,6 +16,38 @@ pub(super) const ACCOUNTS: [(&str, &str); 3] =
 /// The password of all of them.
 pub(super) const PASSWORD: &str = "wonderland";
 
+/// Whether a first start makes the demo accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Demo {
+    /// It does.
+    Made,
+    /// Nobody wants them.
+    Unwanted,
+    /// Others than this machine can reach the servers: everybody knows the password.
+    Exposed,
+}
+
+impl Demo {
+    /// What the flags `--demo` and `--no-demo` and the addresses say.
+    pub(super) fn wanted(asked: bool, declined: bool, config: &Config) -> Self {
+        let (dispatch, notification, switchboard) = (&config.dispatch, &config.notification, &config.switchboard);
+        let for_clients = [
+            dispatch.listen,
+            dispatch.http.listen,
+            dispatch.https.listen,
+            notification.listen,
+            switchboard.listen,
+        ];
+        if declined {
+            Self::Unwanted
+        } else if asked || for_clients.iter().all(|addr| addr.ip().is_loopback()) {
+            Self::Made
+        } else {
+            Self::Exposed
+        }
+    }
+}
+
 /// Creates them; those that are there stay as they are. May be repeated after it was cut short.
 pub(super) async fn create(store: &dyn Store, config: &Config) -> Result<(), Failure> {
     let passwords = Passwords::new(&config.accounts);
@@ -50,4 +82,19 @@ fn befriend(contact: &Passport, name: &str) -> [Edit; 3] {
 
 fn put(contact: &Passport, list: List, on: bool) -> Edit {
     Edit::List { contact: contact.clone(), list, on }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_others_come_demo_accounts_are_asked_for() {
+        let mut config = Config::default();
+        assert_eq!(Demo::wanted(false, false, &config), Demo::Made);
+        assert_eq!(Demo::wanted(false, true, &config), Demo::Unwanted);
+        config.dispatch.http.listen = ([192, 0, 2, 1], 8080).into();
+        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed);
+        assert_eq!(Demo::wanted(true, false, &config), Demo::Made);
+    }
 }

@@ -1,21 +1,25 @@
-//! `monarch up`: the whole suite on this machine, as three processes.
+//! `monarch up`: the whole suite on this machine, three processes or more.
 //!
 //! | file | what |
 //! |---|---|
 //! | `data` | the data directory: lock, secrets, keys |
 //! | `demo` | the demo accounts of a first start |
 //! | `ports` | whether the addresses are free, before anything is started |
+//! | `nodes` | how many of each tier, and the settings of those behind the first |
 //! | `tier` | one child process: start, announcement, logs, end |
-//! | `suite` | the three together: until all are ready, until one ends, until all have ended |
+//! | `suite` | all together: until all are ready, until one ends, until all have ended |
+//! | `running` | where they listen, for other commands |
 //! | `greeting` | how to connect |
 
 mod data;
 mod demo;
 mod greeting;
 mod logs;
+mod nodes;
 mod parent;
 mod ports;
 mod probe;
+mod running;
 mod suite;
 mod tier;
 
@@ -23,10 +27,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use common::config::{ConfigError, Given, Loaded, Origin, Program, Sources, collisions, load};
+use common::config::{ConfigError, Loaded, Origin, Program, Sources, collisions, load};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::data::DataDir;
+use self::demo::Demo;
+use self::nodes::Nodes;
+pub(crate) use self::running::Running;
 use self::suite::Suite;
 use self::tier::Launch;
 use crate::Failure;
@@ -34,10 +41,14 @@ use crate::terminal::{print, say};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
-    /// The directory for the store, the secrets, the keys and the logs [default: ./data, or as configured]
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
-    /// Don't create the demo accounts alice, bob and carol at the first start
+    /// How many to start of dispatch, notification and switchboard. The first of each has the configured ports, the others have
+    /// any that are free
+    #[arg(long, value_name = "D,N,S", default_value = "1,1,1")]
+    nodes: Nodes,
+    /// Create the demo accounts alice, bob and carol at the first start although others than this machine can reach the servers
+    #[arg(long, conflicts_with = "no_demo")]
+    demo: bool,
+    /// Don't create them
     #[arg(long)]
     no_demo: bool,
     /// Seconds that the processes have to become ready
@@ -48,11 +59,10 @@ pub(crate) struct UpArgs {
     binaries: Option<PathBuf>,
 }
 
-pub(crate) async fn run(args: UpArgs, mut sources: Sources) -> Result<(), Failure> {
+pub(crate) async fn run(args: UpArgs, sources: Sources) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     // From the first moment on: SIGHUP ends nothing.
     let mut hangups = signal(SignalKind::hangup())?;
-    sources.given.splice(0..0, args.data.iter().flat_map(|dir| data_flags(dir)));
     let loaded = load(&sources)?;
     let problems = collisions(&loaded, Program::Suite);
     if !problems.is_empty() {
@@ -77,12 +87,13 @@ pub(crate) async fn run(args: UpArgs, mut sources: Sources) -> Result<(), Failur
     stop(suite, &mut signals, ended).await
 }
 
-/// Prepares the data, starts the three and waits until they are ready.
+/// Prepares the data, starts all and waits until they are ready.
 async fn bring_up(suite: &mut Suite, args: &UpArgs, loaded: &Loaded, sources: &Sources) -> Result<(), Failure> {
     let config = &loaded.config;
     let data = DataDir::take(&config.store.path)?;
     ports::check(config)?;
-    let demo = data.prepare(config, !args.no_demo).await?;
+    let nodes = args.nodes.plan(config)?;
+    let demo = data.prepare(config, Demo::wanted(args.demo, args.no_demo, config)).await?;
     suite.hold(data);
     let launch = Launch {
         binaries: args.binaries.clone().map_or_else(beside_this_program, Ok)?,
@@ -91,8 +102,9 @@ async fn bring_up(suite: &mut Suite, args: &UpArgs, loaded: &Loaded, sources: &S
         given: sources.given.clone(),
     };
     let seeds_are_default = *loaded.origin("cluster.seeds") == Origin::Default;
-    suite.start(&launch, config, seeds_are_default).await?;
+    suite.start(&launch, nodes, config, seeds_are_default).await?;
     suite.until_ready(Duration::from_secs(args.ready_timeout)).await?;
+    suite.note()?;
     print(&greeting::text(config, &suite.addresses(), demo, &launch.logs));
     Ok(())
 }
@@ -103,22 +115,6 @@ async fn stop(suite: Suite, signals: &mut Signals, outcome: Result<(), Failure>)
         suite.stop(signals).await;
     }
     outcome
-}
-
-/// `--data DIR` stands for the paths that default to a place under `./data`. They come before all other flags, so
-/// that `--store-path` and the like still win.
-fn data_flags(dir: &std::path::Path) -> Vec<Given> {
-    let flag = |key: &str, path: PathBuf| Given {
-        flag: "--data".into(),
-        key: key.into(),
-        value: path.to_string_lossy().into_owned(),
-    };
-    vec![
-        flag("store.path", dir.to_path_buf()),
-        flag("cluster.secrets", dir.join("cluster.secrets")),
-        flag("accounts.md5_key", dir.join("md5.key")),
-        flag("dispatch.https.development", dir.to_path_buf()),
-    ]
 }
 
 fn beside_this_program() -> Result<PathBuf, Failure> {

@@ -1,4 +1,4 @@
-//! The three processes together.
+//! The processes together.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -16,7 +16,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Signals;
 use super::data::DataDir;
 use super::logs::Console;
+use super::nodes::Plan;
 use super::probe::{self, Readiness};
+use super::running::{self, Running};
 use super::tier::{Addresses, Launch, Tier};
 use crate::Failure;
 use crate::terminal::say;
@@ -32,7 +34,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long a console may take for what is left.
 const CONSOLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Those of the three that were started, and the directory that they work on.
+/// Those that were started, and the directory that they work on.
 #[derive(Default)]
 pub(super) struct Suite {
     tiers: Vec<Tier>,
@@ -62,6 +64,7 @@ impl Suite {
     pub(super) async fn start(
         &mut self,
         launch: &Launch,
+        nodes: Vec<Plan>,
         config: &Config,
         find_seeds: bool,
     ) -> Result<(), Failure> {
@@ -72,11 +75,14 @@ impl Suite {
         let known = node.gossip_advertise.or((node.gossip.port() != 0).then_some(node.gossip));
         let seeds = |seed| if find_seeds { vec![seeds(seed)] } else { Vec::new() };
 
-        self.tiers.push(Tier::start("dispatch", launch, &seeds(known), &console)?);
+        let mut nodes = nodes.into_iter();
+        for first in nodes.by_ref().take(1) {
+            self.tiers.push(Tier::start(first, launch, &seeds(known), &console)?);
+        }
         self.until_announced().await?;
         let announced = self.addresses().get("dispatch").and_then(|addresses| addresses.get("gossip").copied());
-        for name in ["notification", "switchboard"] {
-            self.tiers.push(Tier::start(name, launch, &seeds(known.or(announced)), &console)?);
+        for plan in nodes {
+            self.tiers.push(Tier::start(plan, launch, &seeds(known.or(announced)), &console)?);
         }
         self.until_announced().await
     }
@@ -104,7 +110,7 @@ impl Suite {
         let mut next_progress = start + PROGRESS_INTERVAL;
         loop {
             let Some((index, missing)) = self.first_unready().await else { return Ok(()) };
-            let name = self.tiers[index].name;
+            let name = &self.tiers[index].name;
             if start.elapsed() >= patience {
                 let secs = patience.as_secs();
                 return Err(self.tiers[index].failure(&format!("is not ready after {secs} s ({missing})")));
@@ -132,9 +138,9 @@ impl Suite {
         None
     }
 
-    /// Where all listen, by tier and name.
-    pub(super) fn addresses(&self) -> BTreeMap<&'static str, Addresses> {
-        self.tiers.iter().map(|tier| (tier.name, tier.addresses())).collect()
+    /// Where all listen, by their names and those of the addresses.
+    pub(super) fn addresses(&self) -> BTreeMap<String, Addresses> {
+        self.tiers.iter().map(|tier| (tier.name.clone(), tier.addresses())).collect()
     }
 
     /// Waits until one ends, which none should. Safe to cancel.
@@ -164,8 +170,18 @@ impl Suite {
         tier.failure(&format!("has ended ({how})"))
     }
 
+    /// Notes in the data directory where all listen.
+    pub(super) fn note(&self) -> Result<(), Failure> {
+        let Some(data) = &self.data else { return Ok(()) };
+        let noted = Running(self.addresses()).note(data.path());
+        noted.map_err(|error| Failure::failed(format!("can't write to {}: {error}", data.path().display())))
+    }
+
     /// Stops all: asks, waits, and uses force on those that take too long, or at another signal.
     pub(super) async fn stop(mut self, signals: &mut Signals) {
+        if let Some(data) = &self.data {
+            running::forget(data.path());
+        }
         self.tiers.iter().for_each(Tier::terminate);
         let all_ended = async {
             for tier in &mut self.tiers {

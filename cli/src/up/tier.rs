@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::logs::{Console, LogFile, next_line, tail};
+use super::nodes::Plan;
 use super::parent::end_with_us;
 use crate::Failure;
 
@@ -40,8 +41,8 @@ pub(super) type Addresses = BTreeMap<String, SocketAddr>;
 
 /// A child process.
 pub(super) struct Tier {
-    /// Its name, which is its program's.
-    pub(super) name: &'static str,
+    /// What it is called: the first of a tier like its program.
+    pub(super) name: String,
     /// Its log.
     pub(super) log: PathBuf,
     child: Child,
@@ -50,14 +51,15 @@ pub(super) struct Tier {
 }
 
 impl Tier {
-    /// Starts it. Call on the main thread.
+    /// Starts it, with the settings of its plan and `further` ones. Call on the main thread.
     pub(super) fn start(
-        name: &'static str,
+        plan: Plan,
         launch: &Launch,
         further: &[Given],
         console: &Console,
     ) -> Result<Self, Failure> {
-        let program = launch.binaries.join(name);
+        let Plan { program, name, given } = plan;
+        let program = launch.binaries.join(program);
         if !program.is_file() {
             let place = program.display();
             return Err(Failure::failed(format!("there is no {place}; build it with `cargo build --release`")));
@@ -65,7 +67,7 @@ impl Tier {
         let log = launch.logs.join(format!("{name}.log"));
         let file = LogFile::create(&log)
             .map_err(|error| Failure::failed(format!("can't write the log {}: {error}", log.display())))?;
-        let mut command = command(&program, launch, further);
+        let mut command = command(&program, launch, given.iter().chain(further));
         let mut child = command
             .spawn()
             .map_err(|error| Failure::failed(format!("can't start {}: {error}", program.display())))?;
@@ -75,7 +77,7 @@ impl Tier {
             tokio::spawn(read_announcement(stdout, announce));
         }
         let stderr = child.stderr.take();
-        let log_reader = stderr.map(|stderr| tokio::spawn(read_log(name, stderr, file, console.clone())));
+        let log_reader = stderr.map(|stderr| tokio::spawn(read_log(name.clone(), stderr, file, console.clone())));
         Ok(Self { name, log, child, log_reader, announced })
     }
 
@@ -138,7 +140,7 @@ impl Tier {
     }
 }
 
-fn command(program: &Path, launch: &Launch, further: &[Given]) -> Command {
+fn command<'a>(program: &Path, launch: &'a Launch, further: impl Iterator<Item = &'a Given>) -> Command {
     let mut command = Command::new(program);
     if let Some(file) = &launch.file {
         command.arg("--config").arg(file);
@@ -163,11 +165,11 @@ async fn read_announcement(stdout: impl AsyncRead + Unpin, announce: watch::Send
     }
 }
 
-async fn read_log(name: &str, stderr: impl AsyncRead + Unpin, mut file: LogFile, console: Console) {
+async fn read_log(name: String, stderr: impl AsyncRead + Unpin, mut file: LogFile, console: Console) {
     let mut stderr = BufReader::new(stderr);
     let mut broken = false;
     while let Ok(Some(line)) = next_line(&mut stderr).await {
-        console.show(name, &line);
+        console.show(&name, &line);
         if let (Err(error), false) = (file.write(&line), broken) {
             broken = true;
             console.show("monarch", format!("can't write the log of {name}: {error}").as_bytes());

@@ -82,6 +82,11 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces the credentials of the account that `claim` won. False if there is none such.
     async fn set_credentials(&self, who: &Passport, claim: ClaimId, credentials: Credentials) -> Result<bool>;
 
+    /// Removes the account that `claim` won, with its settings, lists and groups, and what others have written there. What others
+    /// have of it on their own lists stays, and so does history. To be called when nobody is signed in to it. False if
+    /// there is none such.
+    async fn remove_account(&self, who: &Passport, claim: ClaimId) -> Result<bool>;
+
     /// Up to `limit` accounts in the order of their passports, from the one behind `after`.
     async fn accounts(&self, after: Option<&Passport>, limit: usize) -> Result<Vec<AccountSummary>>;
 

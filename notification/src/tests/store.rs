@@ -95,6 +95,7 @@ moody! {
     check() -> ();
     create_account(new: NewAccount) -> Claimed;
     set_credentials(who: &Passport, claim: ClaimId, credentials: Credentials) -> bool;
+    remove_account(who: &Passport, claim: ClaimId) -> bool;
     accounts(after: Option<&Passport>, limit: usize) -> Vec<AccountSummary>;
     touch(seen: Vec<(Passport, u64)>) -> ();
     append(write: HistoryWrite) -> ();

@@ -138,6 +138,9 @@ impl Store for FakeStore {
     async fn set_credentials(&self, _: &Passport, _: ClaimId, _: Credentials) -> Result<bool> {
         unused()
     }
+    async fn remove_account(&self, _: &Passport, _: ClaimId) -> Result<bool> {
+        unused()
+    }
     async fn accounts(&self, _: Option<&Passport>, _: usize) -> Result<Vec<AccountSummary>> {
         unused()
     }

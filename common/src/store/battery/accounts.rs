@@ -2,9 +2,10 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::Source;
-use super::world::{account, credentials, new_account, passport, two};
-use crate::model::{AddPrompt, ClaimId, Passport, Properties, Settings, StrangerPolicy};
-use crate::store::{AccountSummary, Claimed, Credentials, NewAccount};
+use super::world::{account, credentials, list, lists, new_account, passport, roster, two};
+use crate::clock;
+use crate::model::{AddPrompt, ClaimId, Group, GroupId, List, Passport, Properties, Settings, StrangerPolicy};
+use crate::store::{AccountSummary, Claimed, Credentials, Edit, NewAccount};
 
 /// Of many claims at once exactly one wins, and it keeps winning when it is repeated.
 pub async fn claims_have_one_winner(source: &dyn Source) {
@@ -111,6 +112,36 @@ pub async fn accounts_are_listed_in_pages(source: &dyn Source) {
     assert!(listed.is_sorted_by(|a, b| a.passport < b.passport));
     listed.retain(|account| account.passport.as_str().starts_with(&run.to_string()));
     assert_eq!(listed, mine);
+}
+
+/// Only the claim removes an account; who registers the passport anew inherits neither lists nor settings.
+pub async fn an_account_that_is_removed_leaves_nothing_to_the_next(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let new = new_account(&passport("removed"));
+    let who = new.passport.clone();
+    one.create_account(new.clone()).await.unwrap();
+    let friend = account(&one, "friend").await;
+    let group = Group { id: GroupId(Uuid::new_v4()), number: 1, name: "Friends".into() };
+    let member = Edit::Membership { contact: friend.clone(), group: group.id, on: true };
+    let edits =
+        [list(&friend, List::Forward, true), Edit::PutGroup(group), member, Edit::FriendlyName("New".into())];
+    one.edit(&who, edits.into()).await.unwrap();
+    one.edit(&friend, vec![list(&who, List::Forward, true)]).await.unwrap();
+    one.touch(vec![(who.clone(), clock::wall_ms())]).await.unwrap();
+
+    assert!(!other.remove_account(&who, ClaimId(Uuid::new_v4())).await.unwrap());
+    assert!(one.account(&who).await.unwrap().is_some());
+    assert!(other.remove_account(&who, new.claim).await.unwrap());
+    assert!(!other.remove_account(&who, new.claim).await.unwrap());
+    assert!(one.account(&who).await.unwrap().is_none() && one.roster(&who).await.unwrap().is_none());
+    // The other side's lists are its own.
+    assert!(lists(&one, &friend, &who).await.contains(List::Forward));
+
+    let again = NewAccount { claim: ClaimId(Uuid::new_v4()), ..new };
+    assert_eq!(other.create_account(again).await.unwrap(), Claimed::Won);
+    let roster = roster(&one, &who).await;
+    assert!(roster.contacts.is_empty() && roster.groups.is_empty(), "{roster:?}");
+    assert_eq!(roster.settings.friendly_name, "Somebody");
 }
 
 /// A sign-in that is noted late does not hide a later one.

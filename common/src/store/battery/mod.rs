@@ -44,6 +44,7 @@ macro_rules! store_battery {
             an_own_claim_repeated_changes_nothing
             an_account_holds_what_it_was_given
             credentials_change_only_for_the_claim
+            an_account_that_is_removed_leaves_nothing_to_the_next
             accounts_are_listed_in_pages
             the_last_sign_in_stays
 

@@ -166,6 +166,36 @@ pub(super) async fn set_credentials(
     decide(deadline, attempt).await
 }
 
+/// See [`Store::remove_account`](crate::store::Store::remove_account).
+///
+/// The claim goes last: what is cut short leaves an account with less, which can be removed again, and never lists that a later
+/// account of the same passport would inherit.
+pub(super) async fn remove(db: &Db, who: &Passport, claim: ClaimId, turn: &mut Turn, stamp: i64) -> Result<bool> {
+    let deadline = Instant::now() + DECIDED;
+    turn.begins().await;
+    match kept(db, &db.statements.serial_account, who).await? {
+        Some(found) if found.claim == claim => {}
+        _ => return Ok(false),
+    }
+    let all = &db.statements;
+    let tables = [&all.remove_settings, &all.remove_roster, &all.remove_groups];
+    let owned = tables.map(|table| bind(table, &(stamp, who.as_str())));
+    let mut writes = owned.into_iter().collect::<Result<Vec<_>>>()?;
+    // Its timestamps are the times seen, and none is later than now.
+    writes.push(bind(&all.remove_last_active, &(of_ms(crate::clock::wall_ms()), who.as_str()))?);
+    writes.push(Names::removal(db, who, stamp)?);
+    db.write_all(&writes).await?;
+    let attempt = || async {
+        Ok(match db.try_claim(&bind(&all.remove_account, &(who.as_str(), claim.0))?).await? {
+            Attempt::Applied => Outcome::Certain(true),
+            // Found above, and not there any more: an attempt whose answer was lost has removed it.
+            Attempt::NotApplied => Outcome::Certain(true),
+            Attempt::Unknown(error) => Outcome::Unknown(Some(error)),
+        })
+    };
+    decide(deadline, attempt).await
+}
+
 /// See [`Store::accounts`](crate::store::Store::accounts).
 pub(super) async fn list(db: &Db, after: Option<&Passport>, limit: usize) -> Result<Vec<AccountSummary>> {
     let mut names = Names::after(after);

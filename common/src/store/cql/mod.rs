@@ -185,6 +185,13 @@ impl Store for CqlStore {
         self.calls.write(WAITING, work).await
     }
 
+    async fn remove_account(&self, who: &Passport, claim: ClaimId) -> Result<bool> {
+        let (db, mut turn, stamp, who) =
+            (Arc::clone(&self.db), self.turns.take(who), self.db.stamps.next(), who.clone());
+        let work = async move { accounts::remove(&db, &who, claim, &mut turn, stamp).await };
+        self.calls.write(WAITING, work).await
+    }
+
     async fn accounts(&self, after: Option<&Passport>, limit: usize) -> Result<Vec<AccountSummary>> {
         self.calls.read(accounts::list(&self.db, after, limit)).await
     }

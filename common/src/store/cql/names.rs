@@ -39,6 +39,11 @@ impl Names {
         bind(&db.statements.name_account, &(stamp, shard(who), who.as_str()))
     }
 
+    /// The write that lists a name no more.
+    pub(super) fn removal(db: &Db, who: &Passport, stamp: i64) -> Result<BoundStatement> {
+        bind(&db.statements.unname_account, &(stamp, shard(who), who.as_str()))
+    }
+
     /// The next `count` names; fewer only at the end.
     pub(super) async fn next(&mut self, db: &Db, count: usize) -> Result<Vec<Passport>> {
         let mut names = Vec::new();

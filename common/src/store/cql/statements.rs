@@ -56,14 +56,17 @@ statements! {
         created, first_name) VALUES (?, ?, ?, ?, ?, ?, ?) IF NOT EXISTS";
     Claim set_credentials "UPDATE {a}.accounts SET credential_epoch = ?, password_hash = ?, sealed_password = ?
         WHERE passport = ? IF claim = ? AND credential_epoch = ?";
+    Claim remove_account "DELETE FROM {a}.accounts WHERE passport = ? IF claim = ?";
     Serial serial_account "SELECT claim, credential_epoch, password_hash, sealed_password, created, first_name
         FROM {a}.accounts WHERE passport = ?";
     Read account "SELECT claim, credential_epoch, password_hash, sealed_password, created, first_name
         FROM {a}.accounts WHERE passport = ?";
 
     Write name_account "UPDATE {k}.account_names USING TIMESTAMP ? SET listed = true WHERE shard = ? AND passport = ?";
+    Write unname_account "DELETE FROM {k}.account_names USING TIMESTAMP ? WHERE shard = ? AND passport = ?";
     Read account_names "SELECT passport FROM {k}.account_names WHERE shard = ? AND passport > ? LIMIT ?";
     Write touch "UPDATE {k}.last_active USING TIMESTAMP ? SET at = ? WHERE passport = ?";
+    Write remove_last_active "DELETE FROM {k}.last_active USING TIMESTAMP ? WHERE passport = ?";
     Read last_active "SELECT at FROM {k}.last_active WHERE passport = ?";
 
     Read settings "SELECT friendly_name, strangers, add_prompt, list_version, lists_changed, settings_changed,
@@ -75,6 +78,10 @@ statements! {
         settings_changed = ?, reverse_digest = ? WHERE owner = ?";
     Write put_property "UPDATE {k}.settings USING TIMESTAMP ? SET properties[?] = ? WHERE owner = ?";
     Write drop_property "DELETE properties[?] FROM {k}.settings USING TIMESTAMP ? WHERE owner = ?";
+
+    Write remove_settings "DELETE FROM {k}.settings USING TIMESTAMP ? WHERE owner = ?";
+    Write remove_roster "DELETE FROM {k}.roster USING TIMESTAMP ? WHERE owner = ?";
+    Write remove_groups "DELETE FROM {k}.groups USING TIMESTAMP ? WHERE owner = ?";
 
     Read roster "SELECT contact, on_forward, on_allow, on_block, on_reverse, on_pending, label, own_name, groups, properties,
         WRITETIME(on_reverse), WRITETIME(on_pending), WRITETIME(own_name) FROM {k}.roster WHERE owner = ?";

@@ -106,6 +106,27 @@ pub(super) fn set_credentials(
     Ok(changed > 0)
 }
 
+/// See [`Store::remove_account`](crate::store::Store::remove_account).
+pub(super) fn remove(connection: &Connection, who: &Passport, claim: ClaimId) -> Result<bool> {
+    let removed = connection
+        .prepare_cached("DELETE FROM accounts WHERE passport = ? AND claim = ?")?
+        .execute(params![who.as_str(), claim.0.as_bytes()])?;
+    if removed == 0 {
+        return Ok(false);
+    }
+    for sql in [
+        "DELETE FROM properties WHERE passport = ?",
+        "DELETE FROM last_active WHERE passport = ?",
+        "DELETE FROM roster WHERE owner = ?",
+        "DELETE FROM contact_properties WHERE owner = ?",
+        "DELETE FROM groups WHERE owner = ?",
+        "DELETE FROM group_members WHERE owner = ?",
+    ] {
+        connection.prepare_cached(sql)?.execute([who.as_str()])?;
+    }
+    Ok(true)
+}
+
 /// See [`Store::accounts`](crate::store::Store::accounts).
 pub(super) fn list(
     connection: &Connection,

@@ -111,6 +111,11 @@ impl Store for SqliteStore {
         self.accounts.write(SMALL, move |c| accounts::set_credentials(c, &who, claim, &credentials)).await
     }
 
+    async fn remove_account(&self, who: &Passport, claim: ClaimId) -> Result<bool> {
+        let who = who.clone();
+        self.accounts.write(SMALL, move |c| accounts::remove(c, &who, claim)).await
+    }
+
     async fn accounts(&self, after: Option<&Passport>, limit: usize) -> Result<Vec<AccountSummary>> {
         let after = after.cloned();
         self.accounts.read(move |c| accounts::list(c, after.as_ref(), limit)).await

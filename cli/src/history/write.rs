@@ -1,80 +1,17 @@
-//! `monarch history`: conversations as the store keeps them.
+//! How messages are printed.
 
 use std::io::Write;
 
-use clap::{Args, Subcommand};
-use common::model::{ChannelId, ClaimId, MessageId, Passport};
+use common::model::MessageId;
 use common::msnp::mime::Head;
-use common::store::{MessageKind, SharedStore, Store, StoredMessage};
+use common::store::{MessageKind, StoredMessage};
 use serde::Serialize;
 
-use crate::Failure;
-use crate::terminal::{harmless, say};
-use crate::user::unknown;
-
-/// Messages read from the store at once.
-const PAGE: usize = 200;
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum HistoryCommand {
-    /// Print what two people said to each other, oldest first
-    Show(ShowArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ShowArgs {
-    /// One of the two
-    a: Passport,
-    /// The other
-    b: Passport,
-    /// One JSON object a line: id, time, sender, kind, text
-    #[arg(long)]
-    json: bool,
-}
-
-pub(crate) async fn run(
-    command: HistoryCommand,
-    store: &SharedStore,
-    out: &mut impl Write,
-) -> Result<(), Failure> {
-    let HistoryCommand::Show(ShowArgs { a, b, json }) = command;
-    let channel = ChannelId::of_pair(claim(&**store, &a).await?, claim(&**store, &b).await?);
-    let write = if json { write_json } else { write_text };
-    let printed = print(&**store, channel, |message| write(message, out)).await?;
-    if printed == 0 {
-        say(format!("{a} and {b} have said nothing to each other"));
-    }
-    Ok(())
-}
-
-async fn claim(store: &dyn Store, who: &Passport) -> Result<ClaimId, Failure> {
-    let account = store.account(who).await?;
-    account.map(|account| account.claim).ok_or_else(|| unknown(who))
-}
-
-/// Prints a channel page by page, so that a long history needs no more memory than a short one.
-async fn print(
-    store: &dyn Store,
-    channel: ChannelId,
-    mut write: impl FnMut(&StoredMessage) -> std::io::Result<()>,
-) -> Result<usize, Failure> {
-    let (mut cursor, mut printed) = (None, 0);
-    loop {
-        let page = store.read(channel, cursor.as_ref(), PAGE).await?;
-        for message in &page.messages {
-            write(message)?;
-        }
-        printed += page.messages.len();
-        if !page.more {
-            return Ok(printed);
-        }
-        cursor = Some(page.cursor);
-    }
-}
+use crate::terminal::harmless;
 
 /// `2026-11-22T15:04:05.123Z alice@example.com: hello`; further lines of a text are set in, so that no text can pass
 /// for a message of its own.
-fn write_text(message: &StoredMessage, out: &mut impl Write) -> std::io::Result<()> {
+pub(super) fn write_text(message: &StoredMessage, out: &mut impl Write) -> std::io::Result<()> {
     write!(out, "{} {}: ", time(message.id), message.sender)?;
     let text = match message.kind {
         MessageKind::Text => text(message),
@@ -96,7 +33,7 @@ struct JsonMessage<'a> {
     text: Option<String>,
 }
 
-fn write_json(message: &StoredMessage, out: &mut impl Write) -> std::io::Result<()> {
+pub(super) fn write_json(message: &StoredMessage, out: &mut impl Write) -> std::io::Result<()> {
     let kind = match message.kind {
         MessageKind::Text => "text",
         MessageKind::Ink => "ink",
@@ -120,7 +57,7 @@ fn text(message: &StoredMessage) -> String {
 }
 
 /// When a message was said: its id, a UUID v7, begins with the milliseconds since 1970 (RFC 9562 §5.7).
-fn time(id: MessageId) -> String {
+pub(super) fn time(id: MessageId) -> String {
     let ms = i64::try_from(id.0.as_u128() >> 80).ok();
     let time = ms.and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
     time.map_or_else(|| id.to_string(), |time| format!("{time:.3}"))
@@ -129,7 +66,7 @@ fn time(id: MessageId) -> String {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use common::model::ConversationId;
+    use common::model::{ChannelId, ConversationId, Passport};
     use uuid::Uuid;
 
     use super::*;
