@@ -21,6 +21,8 @@ pub(crate) enum Limited {
     Name,
     /// Names given to contacts.
     ContactName,
+    /// Edits of lists, groups, properties and privacy.
+    List,
     /// Conversations opened.
     Chat,
 }
@@ -32,6 +34,7 @@ impl Limited {
             Self::Status => "status",
             Self::Name => "name",
             Self::ContactName => "contact_name",
+            Self::List => "list",
             Self::Chat => "chat",
         }
     }

@@ -158,9 +158,9 @@ pub enum Outcome {
 pub trait Deliver: Send + Sync + 'static {
     /// Hands a notice to the principal's sessions here; only to that of `epoch`, if one is named.
     ///
-    /// Returns [`Outcome::NotHere`] if there is none, [`Outcome::Accepted`] once it is in the session's queue,
-    /// [`Outcome::Unknown`] if that is full: the session ends without having taken it;
-    /// for [`Notice::Invite`] the session's own answer.
+    /// Returns [`Outcome::NotHere`] if there is none, [`Outcome::Accepted`] once it is in the session's queue, or left out of a
+    /// full one: the session then finds out by itself what it has missed; for [`Notice::Invite`] the session's own answer,
+    /// [`Outcome::Unknown`] if its queue is full.
     async fn deliver(&self, to: &Passport, epoch: Option<Epoch>, notice: Notice) -> Outcome;
 
     /// A greater epoch of the same principal and endpoint has registered at another node: tell the sessions here whose

@@ -157,6 +157,8 @@ const RATES: &[Setting] = &[
     setting("rates.name_per_minute", per_minute("changes"), "And then so many a minute"),
     setting("rates.contact_name_burst", burst("changes"), "Names given to contacts at once; 0: no bound"),
     setting("rates.contact_name_per_minute", per_minute("changes"), "And then so many a minute"),
+    setting("rates.list_burst", burst("edits"), "Edits of lists, groups and properties at once; 0: no bound"),
+    setting("rates.list_per_minute", per_minute("edits"), "And then so many a minute"),
     setting("rates.chat_burst", burst("conversations"), "Conversations opened at once; 0: no bound"),
     setting("rates.chat_per_minute", per_minute("conversations"), "And then so many a minute"),
     setting("rates.call_burst", burst("calls"), "Calls of a participant at once; 0: no bound"),

@@ -21,6 +21,11 @@ pub struct Rates {
     pub contact_name_burst: u32,
     /// And then so many a minute.
     pub contact_name_per_minute: u32,
+    /// Edits of lists, groups, properties and privacy at once; 0: no bound. One more is 800. Each name that is tried with
+    /// `ADD` costs one, whether or not an account has it.
+    pub list_burst: u32,
+    /// And then so many a minute.
+    pub list_per_minute: u32,
     /// Conversations opened at once (`XFR SB`); 0: no bound. One more is 713.
     pub chat_burst: u32,
     /// And then so many a minute.
@@ -40,6 +45,8 @@ impl Default for Rates {
             name_per_minute: 30,
             contact_name_burst: 3000,
             contact_name_per_minute: 600,
+            list_burst: 3000,
+            list_per_minute: 300,
             chat_burst: 1500,
             chat_per_minute: 300,
             call_burst: 200,
@@ -72,6 +79,12 @@ impl Rates {
     #[must_use]
     pub fn contact_name(&self) -> Rate {
         Rate { burst: self.contact_name_burst, per_minute: self.contact_name_per_minute }
+    }
+
+    /// Of edits of lists, groups, properties and privacy.
+    #[must_use]
+    pub fn list(&self) -> Rate {
+        Rate { burst: self.list_burst, per_minute: self.list_per_minute }
     }
 
     /// Of conversations.

@@ -15,8 +15,8 @@ struct Shared<T> {
 struct Queue<T> {
     items: VecDeque<(usize, T)>,
     bytes: usize,
-    /// Makes what stands for items that were left out; it comes when the mailbox is empty.
-    instead: Option<fn() -> T>,
+    /// What stands for items that were left out; it comes when the mailbox is empty.
+    instead: Option<T>,
     closed: bool,
 }
 
@@ -36,7 +36,7 @@ pub enum Full {
     /// The task has ended.
     #[error("the mailbox is closed")]
     Closed,
-    /// The budget is used up; the mailbox is now closed, since order with a hole in it would be worse.
+    /// The budget is used up; after [`Sender::send`] the mailbox is closed, since order with a hole in it would be worse.
     #[error("the mailbox is full")]
     Overflow,
 }
@@ -69,17 +69,29 @@ impl<T> Sender<T> {
     }
 
     /// As [`Sender::send`], for an item that the task can ask for again: where there is no room for it, it is left out,
-    /// and `instead` makes an item that stands for all that was left out until the mailbox is empty. An eighth of the
-    /// budget is not for such items: they leave room for those that can't be asked for.
+    /// and `instead` makes an item that stands for all that was left out until the mailbox is empty, of the one that has stood
+    /// for what was left out before. An eighth of the budget is not for such items: they leave room for those that can't be
+    /// asked for.
     ///
     /// # Errors
     /// [`Full::Closed`].
-    pub fn send_or(&self, item: T, bytes: usize, instead: fn() -> T) -> Result<(), Full> {
-        let budget = self.shared.budget - self.shared.budget / 8;
-        self.put(item, bytes, budget, |queue| {
-            queue.instead = Some(instead);
+    pub fn send_or(&self, item: T, bytes: usize, instead: impl FnOnce(Option<T>) -> T) -> Result<(), Full> {
+        self.put(item, bytes, self.most_repeatable(), |queue| {
+            queue.instead = Some(instead(queue.instead.take()));
             Ok(())
         })
+    }
+
+    /// As [`Sender::send_or`], for an item whose sender can be told that there was no room for it.
+    ///
+    /// # Errors
+    /// [`Full`]; on [`Full::Overflow`] the mailbox is as it was.
+    pub fn offer(&self, item: T, bytes: usize) -> Result<(), Full> {
+        self.put(item, bytes, self.most_repeatable(), |_| Err(Full::Overflow))
+    }
+
+    fn most_repeatable(&self) -> usize {
+        self.shared.budget - self.shared.budget / 8
     }
 
     fn put(
@@ -127,7 +139,7 @@ impl<T> Mailbox<T> {
         let mut queue = self.shared.lock();
         let Some((bytes, item)) = queue.items.pop_front() else {
             return match queue.instead.take() {
-                Some(instead) => Ok(instead()),
+                Some(instead) => Ok(instead),
                 None if queue.closed => Err(Empty::Closed),
                 None => Err(Empty::Yet),
             };
@@ -156,7 +168,7 @@ impl<T> Drop for Mailbox<T> {
         let mut queue = self.shared.lock();
         queue.closed = true;
         // What is left is dropped outside the lock: an item may hold senders of its own.
-        let left = std::mem::take(&mut queue.items);
+        let left = (std::mem::take(&mut queue.items), queue.instead.take());
         drop(queue);
         drop(left);
     }
@@ -201,7 +213,7 @@ mod tests {
     #[tokio::test]
     async fn one_item_stands_for_all_that_were_left_out() {
         let (sender, mut mailbox) = mailbox(10);
-        let offer = |item| sender.send_or(item, 4, || '?').unwrap();
+        let offer = |item| sender.send_or(item, 4, |before| before.unwrap_or('?')).unwrap();
         "abc".chars().for_each(offer);
         sender.send('!', 2).unwrap();
         assert_eq!(
@@ -215,8 +227,10 @@ mod tests {
         );
         "ef".chars().for_each(offer);
         assert_eq!((mailbox.now(), mailbox.now(), mailbox.now()), (Some('e'), Some('f'), None));
+        assert_eq!(sender.offer('f', 10), Err(Full::Overflow));
+        assert_eq!((sender.offer('g', 9), mailbox.now(), mailbox.now()), (Ok(()), Some('g'), None));
         assert_eq!(sender.send('g', 11), Err(Full::Overflow));
-        assert_eq!(sender.send_or('h', 1, || '?'), Err(Full::Closed));
+        assert_eq!(sender.send_or('h', 1, |_| '?'), Err(Full::Closed));
     }
 
     #[tokio::test]

@@ -79,7 +79,7 @@ fn cost(bulletin: &Bulletin) -> usize {
 mod tests {
     use std::sync::Arc;
 
-    use common::cluster::{Deliver, Notice, Outcome};
+    use common::cluster::Deliver;
     use common::model::{Endpoint, SignOut};
 
     use super::*;
@@ -142,11 +142,11 @@ mod tests {
     async fn a_session_without_room_is_counted_apart_but_can_always_be_ended() {
         let hub = Arc::new(Hub::new());
         let fill = async |number| {
-            let notice = || Notice::Removed { by: who(0) };
             let (place, mailbox) = hub.enter(&who(number), Endpoint::SOLE);
-            let each = super::super::cost(&notice());
+            let each = cost(&Bulletin::ShutDown { minutes: 5 });
             for _ in 0..super::super::MAILBOX_BUDGET / each {
-                assert_eq!(hub.deliver(&who(number), None, notice()).await, Outcome::Accepted);
+                let to = Audience::Principal(who(number));
+                assert_eq!(hub.carry_out(&to, &shut_down()).await, told(1, 0));
             }
             (place, mailbox)
         };

@@ -55,8 +55,8 @@ fn apply(roster: &mut Roster, claim: ClaimId, edit: &Edit) {
     }
 }
 
-/// What [`super::reverse_added`] (with the name that the other calls itself) and [`super::reverse_removed`] (without)
-/// tell of, applied to memory. The other side has written it to the store.
+/// Somebody has put the owner on its forward list (with the name that it calls itself) or taken it off (without), applied to
+/// memory. The other side has written it to the store.
 pub(crate) fn fold_reverse(roster: &mut Roster, claim: ClaimId, by: &Passport, name: Option<&str>) {
     for list in [List::Reverse, List::Pending] {
         set(roster, claim, by, list, name.is_some());
@@ -66,6 +66,13 @@ pub(crate) fn fold_reverse(roster: &mut Roster, claim: ClaimId, by: &Passport, n
         if contact.name == by.as_str() {
             name.clone_into(&mut contact.name);
         }
+    }
+}
+
+/// The part of somebody's lists that others write is this.
+pub(crate) fn fold_others_part(roster: &mut Roster, claim: ClaimId, who: &Passport, lists: Lists) {
+    for list in [List::Reverse, List::Pending] {
+        set(roster, claim, who, list, lists.contains(list));
     }
 }
 

@@ -11,8 +11,8 @@
 //! Lists may be long: for [`Request::asks_for_lists`], take [`list_lines`] instead of steps 2–4. If it is not known what
 //! the store did, [`restamp`] helps to find out, and [`undo()`] to make it certain.
 //!
-//! What others do to the reverse list arrives as a notice: call [`reverse_added`] or [`reverse_removed`] first, then
-//! [`fold_reverse`], then treat the plan as in step 4. The cells of the reverse entry were written by the other side.
+//! What others do to the reverse list arrives as a notice: call [`fold_reverse`], then treat the plan of [`reverse_changed`] as in
+//! step 4. The cells of the reverse entry were written by the other side.
 //! So is the copy that the owner keeps of a contact's properties, once it is a contact: [`fold_property`] keeps memory
 //! up to it.
 
@@ -43,9 +43,9 @@ use common::msnp::{Command, Dialect, ErrorCode, ParseError, TrId};
 use common::store::Edit;
 use uuid::Uuid;
 
-pub(crate) use fold::{fold, fold_property, fold_reverse};
+pub(crate) use fold::{fold, fold_others_part, fold_property, fold_reverse};
 pub(crate) use properties::copies_at;
-pub(crate) use reverse::{fold_in, reverse_added, reverse_removed};
+pub(crate) use reverse::{Turn, fold_in, others_part, reverse_changed, reverse_noted};
 pub(crate) use undo::undo;
 
 /// A request about the roster.
@@ -149,6 +149,8 @@ pub(crate) struct Owner<'a> {
     pub(crate) keep_populated_groups: bool,
     /// What it has.
     pub(crate) roster: &'a Roster,
+    /// Others have changed something in the roster that its client was not told of, and is to see at its next SYN.
+    pub(crate) untold: bool,
     /// The time, in milliseconds since 1970.
     pub(crate) now_ms: u64,
     /// A fresh random id, for a group.
@@ -274,14 +276,21 @@ impl Owner<'_> {
     /// The last of the edits of one request, which leave the roster as `after`. The times rise even if the clock does
     /// not, so that no client that remembers one is told that nothing has changed.
     fn stamp(&self, touches: Touches, after: &Roster) -> Edit {
+        self.stamp_as(self.next_version(), touches, after)
+    }
+
+    /// As [`Owner::stamp`], with that version.
+    fn stamp_as(&self, version: u64, touches: Touches, after: &Roster) -> Edit {
         let settings = &self.roster.settings;
         let (mut lists_changed, mut settings_changed) = (settings.lists_changed, settings.settings_changed);
         match touches {
             Touches::Lists => lists_changed = self.later(lists_changed),
             Touches::Settings => settings_changed = self.later(settings_changed),
         }
-        let reverse_digest = reverse::digest(after);
-        Edit::Stamp { version: self.next_version(), lists_changed, settings_changed, reverse_digest }
+        let digest = reverse::digest(after);
+        // One that no roster has, so that the next sign-in raises the version.
+        let reverse_digest = if self.untold { !digest } else { digest };
+        Edit::Stamp { version, lists_changed, settings_changed, reverse_digest }
     }
 
     /// Now, or just after `last` if the clock says otherwise.

@@ -1,40 +1,56 @@
 //! What others do to the owner's roster, while it is signed in and while it is away.
 
+use std::sync::Arc;
+
 use common::model::{List, Lists, Passport, Roster};
 use common::msnp::lists;
 use common::store::Edit;
 use md5::{Digest, Md5};
 
-use super::{Owner, Plan, Touches, fold_reverse};
+use super::{Owner, Plan, Touches};
 
-/// Somebody has put the owner on its forward list: the line that says so, and the stamp. An entry that is known,
-/// because the roster was loaded after the other side had written it, says nothing.
+/// What others have changed about one of them, as far as the client does not know it yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Turn {
+    /// The part of the lists that others write, as the client was told.
+    pub(crate) told: Lists,
+    /// What that person calls itself, if it has added the owner.
+    pub(crate) name: Arc<str>,
+}
+
+/// What others write of a principal's lists: the reverse and the pending list.
+pub(crate) fn others_part(lists: Lists) -> Lists {
+    [List::Reverse, List::Pending].into_iter().filter(|list| lists.contains(*list)).collect()
+}
+
+/// The lines that tell the client what others have changed, and one stamp for all. The roster has it already: the pending entry
+/// must be in memory when the client reads the line, since it may answer with `REM PL` at once (`CLIENTS` 25).
 ///
-/// Call it before [`fold_reverse`]; the pending entry must be in memory when the client reads the line, since it may
-/// answer with `REM PL` at once (`CLIENTS` 25).
-pub(crate) fn reverse_added(owner: &Owner<'_>, by: &Passport, name: &str) -> Plan {
-    let before = owner.roster.lists_of(by);
-    if before.contains(List::Reverse) && before.contains(List::Pending) {
+/// Each line has a version of its own. Who is on the list as before is not told of.
+pub(crate) fn reverse_changed(owner: &Owner<'_>, turns: &[(Passport, Turn)]) -> Plan {
+    let (mut version, mut reply) = (owner.version(), Vec::new());
+    for (by, turn) in turns {
+        let (told, now) = (turn.told, owner.roster.lists_of(by));
+        let next = version.saturating_add(1);
+        let asks = now.contains(List::Pending) && !told.contains(List::Pending);
+        let line = match (told.contains(List::Reverse), now.contains(List::Reverse)) {
+            (known, true) if !known || asks => lists::reverse_added(owner.dialect, next, by, &turn.name),
+            (true, false) => lists::reverse_removed(owner.dialect, next, by),
+            _ => continue,
+        };
+        version = next;
+        reply.extend_from_slice(&line);
+    }
+    if reply.is_empty() {
         return Plan::default();
     }
-    let reply = lists::reverse_added(owner.dialect, owner.next_version(), by, name);
-    changed(owner, by, Some(name), reply)
+    let stamp = owner.stamp_as(version, Touches::Lists, owner.roster);
+    Plan { reply: reply.into(), edits: vec![stamp], effects: Vec::new() }
 }
 
-/// Somebody has taken the owner off its forward list: the line that says so, and the stamp.
-pub(crate) fn reverse_removed(owner: &Owner<'_>, by: &Passport) -> Plan {
-    if !owner.roster.is_on(List::Reverse, by) {
-        return Plan::default();
-    }
-    let reply = lists::reverse_removed(owner.dialect, owner.next_version(), by);
-    changed(owner, by, None, reply)
-}
-
-/// With the name that the other calls itself: added; without: removed.
-fn changed(owner: &Owner<'_>, by: &Passport, name: Option<&str>, reply: bytes::Bytes) -> Plan {
-    let mut after = owner.roster.clone();
-    fold_reverse(&mut after, owner.claim, by, name);
-    Plan { reply, edits: vec![owner.stamp(Touches::Lists, &after)], effects: Vec::new() }
+/// What others have changed is noted, and the client not told: it is about to get its lists.
+pub(crate) fn reverse_noted(owner: &Owner<'_>) -> Plan {
+    Plan { edits: vec![owner.stamp(Touches::Lists, owner.roster)], ..Plan::default() }
 }
 
 /// At sign-in, before SYN: what others changed while the owner was away raises the version. Also settles who was left

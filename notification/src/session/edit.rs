@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::model::{List, Passport};
+use common::model::List;
 use common::msnp::{ErrorCode, TrId};
 use common::net::Transport;
 use common::store::{Edit, StoreError};
@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn request<T: Transport>(online: &mut Online<'_, T>, request: &Request, trid: TrId) -> Out {
     let mut out = online.out();
     if request.asks_for_lists() {
+        if request.is_sync() {
+            note_others_edits(online).await;
+        }
         lists(online.session, request, trid, &mut out);
         return out;
     }
@@ -77,44 +80,65 @@ pub(super) async fn catch_up<T: Transport>(online: &mut Online<'_, T>) {
     }
 }
 
-/// Somebody has put the principal on its forward list.
-pub(super) async fn added<T: Transport>(online: &mut Online<'_, T>, by: &Passport, name: &str) -> Out {
+/// Tells the client what others have changed: all at once, with one write however much it is. They have made it durable in their
+/// own transactions; only our version stamp may be lost.
+pub(super) async fn tell_others_edits<T: Transport>(online: &mut Online<'_, T>) -> Out {
     let mut out = online.out();
-    let settled = doubt::clear_up(online, &mut out).await;
-    let session = &mut *online.session;
-    let plan = roster::reverse_added(&owner(session, online.services), by, name);
-    roster::fold_reverse(Arc::make_mut(&mut session.roster), session.claim, by, Some(name));
-    follow(online, settled, plan, &mut out).await;
+    let mut stored = Ok(());
+    if online.session.others.are_untold() {
+        stored = doubt::clear_up(online, &mut out).await;
+    }
+    let turns = online.session.take_turns();
+    let plan = roster::reverse_changed(&owner(online.session, online.services), &turns);
+    note(online, stored, &plan).await;
+    if !plan.reply.is_empty() {
+        // Made already, and yet no burden to what may wait for the client.
+        out.source(Box::new(std::iter::once(plan.reply)));
+    }
+    online.session.tell_late_properties(&mut out);
     out
 }
 
-/// Somebody has taken the principal off its forward list.
-pub(super) async fn removed<T: Transport>(online: &mut Online<'_, T>, by: &Passport) -> Out {
-    let mut out = online.out();
-    let settled = doubt::clear_up(online, &mut out).await;
-    let session = &mut *online.session;
-    let plan = roster::reverse_removed(&owner(session, online.services), by);
-    roster::fold_reverse(Arc::make_mut(&mut session.roster), session.claim, by, None);
-    follow(online, settled, plan, &mut out).await;
-    out
+/// What others have changed and the client was not told is in the answer to its `SYN`, under a version of its own.
+async fn note_others_edits<T: Transport>(online: &mut Online<'_, T>) {
+    if online.session.others.are_untold() {
+        online.session.forget_turns();
+        let plan = roster::reverse_noted(&owner(online.session, online.services));
+        note(online, Ok(()), &plan).await;
+    }
 }
 
-/// What others did is durable already, in their own transaction; only our version stamp may be lost.
-async fn follow<T: Transport>(
-    online: &mut Online<'_, T>,
-    settled: Result<(), StoreError>,
-    plan: Plan,
-    out: &mut Out,
-) {
-    let stored = match settled {
-        Ok(()) => store(online, &plan).await,
+/// Notes the stamp of what others have changed. One that is lost shows at the next sign-in.
+async fn note<T: Transport>(online: &mut Online<'_, T>, before: Result<(), StoreError>, plan: &Plan) {
+    let stored = match before {
+        Ok(()) => store(online, plan).await,
         Err(error) => Err(error),
     };
     if let Err(error) = stored {
         tracing::error!(%error, "can't note a change of the reverse list");
         fold(online.session, &plan.edits);
     }
-    finish(online.session, plan, out);
+}
+
+/// Words of what others have changed were left out of the mailbox: the store has it.
+pub(super) async fn read_again<T: Transport>(online: &mut Online<'_, T>) {
+    let (services, who) = (online.services, online.session.passport.clone());
+    online.session.others.begin_reading(now());
+    let stored = ask(online, services.store.roster(&who)).await;
+    let newer = online.session.others.end_reading(now());
+    match stored {
+        Ok(Some(stored)) => online.session.compare(&stored, &newer),
+        // Erased: its client hears of that in other ways.
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%error, "can't see what others have changed; trying again later");
+            online.session.others.missed(now());
+        }
+    }
+}
+
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 fn finish(session: &mut Session, plan: Plan, out: &mut Out) {
@@ -133,6 +157,7 @@ pub(super) fn owner<'a>(session: &'a Session, services: &'a Services) -> Owner<'
         limits: &services.limits,
         keep_populated_groups: services.config.keep_populated_groups,
         roster: &session.roster,
+        untold: session.others.are_untold(),
         now_ms: common::clock::wall_ms(),
         new_uuid: super::Surroundings::random_uuid(services),
     }

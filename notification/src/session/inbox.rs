@@ -6,7 +6,7 @@ use std::pin::pin;
 use common::cluster::Notice;
 use common::net::Mailbox;
 
-use crate::hub::Item;
+use crate::hub::{Item, Missed};
 
 /// The mailbox, and ahead of it what came while the session could not take it.
 pub(crate) struct Inbox {
@@ -68,7 +68,13 @@ impl Inbox {
                 biased;
                 output = &mut work => return output,
                 item = self.arriving() => match item {
-                    Item::Notice(Notice::Presence { .. } | Notice::Probe { .. }) | Item::Missed => {}
+                    Item::Notice(Notice::Presence { .. } | Notice::Probe { .. }) => {}
+                    Item::Missed(missed) => {
+                        let missed = Missed { looks: false, probes: false, ..missed };
+                        if missed != Missed::default() {
+                            self.put_off(Item::Missed(missed));
+                        }
+                    }
                     item => self.put_off(item),
                 },
             }

@@ -9,6 +9,7 @@
 //! | `state` | the session itself, without I/O: requests, notices |
 //! | `own` | how the principal looks, and who is told |
 //! | `contacts` | what the client was shown of its contacts |
+//! | `others` | what others do to its lists |
 //! | `asking` | contacts are asked how they look, a few at a time |
 //! | `challenge`, `invitation` | `CHL`; `XFR SB` and `RNG` |
 //! | `pickup` | asking for what was kept |
@@ -27,6 +28,7 @@ mod handshake;
 mod inbox;
 mod invitation;
 mod online;
+mod others;
 mod out;
 mod own;
 mod pickup;

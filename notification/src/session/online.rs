@@ -1,13 +1,13 @@
 //! Driving a signed-in session: its client, its mailbox and its deadlines, one thing at a time.
 
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::cluster::Notice;
+use common::cluster::{Notice, Outcome};
 use common::msnp::Command;
 use common::msnp::miscellany::{self, OutReason};
-use common::net::{Connection, Event, Transport};
+use common::net::{Connection, Event, Outbox, Transport};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::inbox::Inbox;
@@ -21,6 +21,8 @@ const BURST: usize = 64;
 /// So many bytes are written at once, so that a burst of notices, or of requests for long lists, is judged by what the
 /// client takes and not by what comes together.
 const LONG: usize = 16 * 1024;
+/// With so many bytes waiting for the client it is not rung any more.
+const CROWDED: usize = Outbox::BUDGET / 2;
 /// A deadline for sessions that wait for nothing.
 const FAR: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -67,15 +69,19 @@ impl<'a, T: Transport> Online<'a, T> {
                     let mut item = Some(item);
                     for _ in 0..BURST {
                         let Some(item) = item.take().or_else(|| self.inbox.now()) else { break };
-                        if let Some(slow) = self.take(item) {
-                            slow.await;
-                        }
+                        self.take(item);
                         // What is still in there comes with the next turn of the loop.
                         if self.closing.is_some() { break }
                     }
                     self.flush();
                 }
                 () = &mut alarm => self.tick().await,
+            }
+            if self.session.others.are_due() && !self.backlogged && self.closing.is_none() {
+                // On the heap while it lasts, as for a command.
+                let out = Box::pin(edit::tell_others_edits(self)).await;
+                self.apply(out);
+                self.flush();
             }
             rearm(alarm.as_mut(), self.deadline());
         }
@@ -143,33 +149,11 @@ impl<'a, T: Transport> Online<'a, T> {
         self.apply(out);
     }
 
-    /// Something from the mailbox. What needs the store is still to be done, by the future that is returned: on the heap,
-    /// as for a command.
-    fn take(&mut self, item: Item) -> Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> {
-        match item {
-            Item::Notice(Notice::Added { by, name }) => Some(Box::pin(async move {
-                self.services.metrics.notices_in.inc();
-                let out = edit::added(self, &by, &name).await;
-                self.apply(out);
-            })),
-            Item::Notice(Notice::Removed { by }) => Some(Box::pin(async move {
-                self.services.metrics.notices_in.inc();
-                let out = edit::removed(self, &by).await;
-                self.apply(out);
-            })),
-            item => {
-                self.take_now(item);
-                None
-            }
-        }
-    }
-
     /// Something from the mailbox, while the session waits.
     fn take_beside(&mut self, item: Item) {
         match item {
-            Item::Notice(Notice::Added { .. } | Notice::Removed { .. }) => self.inbox.put_off(item),
-            Item::Notice(_) | Item::Invite(..) | Item::Missed => self.take_now(item),
-            Item::AskedForKept(_) | Item::SwitchboardLost { .. } | Item::Bulletin(_) => self.take_now(item),
+            Item::Notice(_) | Item::Invite(..) | Item::Missed(_) => self.take(item),
+            Item::AskedForKept(_) | Item::SwitchboardLost { .. } | Item::Bulletin(_) => self.take(item),
             // These end the session or make it say something of itself: better once it knows where it stands.
             Item::Displaced | Item::Reannounce | Item::NodeLost(_) | Item::SignOut(_) | Item::ShutDown => {
                 self.inbox.put_off(item);
@@ -177,8 +161,8 @@ impl<'a, T: Transport> Online<'a, T> {
         }
     }
 
-    /// Something from the mailbox that does not need the store.
-    fn take_now(&mut self, item: Item) {
+    /// Something from the mailbox.
+    fn take(&mut self, item: Item) {
         let mut out = self.out();
         match item {
             Item::Bulletin(bulletin) => {
@@ -195,6 +179,11 @@ impl<'a, T: Transport> Online<'a, T> {
                 self.services.metrics.notices_in.inc();
                 self.session.notice(notice, &mut out);
             }
+            Item::Invite(_, answer) if self.connection.outbox().queued() > CROWDED => {
+                // It would be shown too late, and what others cause must not be more than its client can be sent.
+                let _ = answer.send(Outcome::Unknown);
+                return;
+            }
             Item::Invite(invitation, answer) => {
                 let outcome = self.session.invite(&invitation, &**self.services, &mut out);
                 self.apply(out);
@@ -207,9 +196,9 @@ impl<'a, T: Transport> Online<'a, T> {
                 out.close(Closing::Displaced);
             }
             Item::Reannounce => self.session.announce(&mut out),
-            Item::Missed => {
-                tracing::info!("its contacts said too much at once: they are asked again");
-                self.session.missed(Instant::now().into_std(), &mut out);
+            Item::Missed(missed) => {
+                tracing::info!(?missed, "others said too much at once: it is found out again");
+                self.session.missed(missed, Instant::now().into_std(), &mut out);
             }
             Item::NodeLost(node) => self.session.node_lost(&node, Instant::now().into_std(), &mut out),
             Item::SignOut(order) => {
@@ -232,6 +221,9 @@ impl<'a, T: Transport> Online<'a, T> {
         if self.session.doubt_deadline().is_some_and(|again| again <= now) {
             let out = Box::pin(doubt::look_again(self)).await;
             self.apply(out);
+        }
+        if self.session.others.deadline().is_some_and(|again| again <= now) {
+            Box::pin(edit::read_again(self)).await;
         }
         if self.session.copies_deadline().is_some_and(|due| due <= now) {
             Box::pin(copies::write(self)).await;

@@ -56,7 +56,7 @@ impl Out {
     /// Refuses a request that came too often (§10).
     pub(crate) fn refuse_too_often(&mut self, kind: Limited, trid: TrId) {
         let code = match kind {
-            Limited::Status | Limited::Name | Limited::ContactName => ErrorCode::TooRapid,
+            Limited::Status | Limited::Name | Limited::ContactName | Limited::List => ErrorCode::TooRapid,
             Limited::Chat => ErrorCode::TooActive,
         };
         self.too_often = Some(kind);

@@ -161,7 +161,10 @@ impl Session {
                 self.contacts.ask(who.clone(), trid);
                 self.probe(std::iter::once(who), out);
             }
-            Effect::Unwatch(who) => self.contacts.forget(&who),
+            Effect::Unwatch(who) => {
+                self.contacts.forget(&who);
+                self.others.forget(&who);
+            }
             Effect::PrivacyChanged => self.privacy_changed(out),
             Effect::NameChanged => {
                 let name: Arc<str> = self.roster.settings.friendly_name.as_str().into();

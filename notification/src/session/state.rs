@@ -5,24 +5,24 @@ use std::time::{Duration, Instant};
 
 use common::cluster::{Location, Notice, Stamp};
 use common::config::NotificationConfig;
-use common::model::{Bucket, Bulletin, ClaimId, List, NodeId, Passport, Presence, Property, Roster};
+use common::model::{Bucket, Bulletin, ClaimId, List, NodeId, Passport, Presence, Roster};
 use common::msnp::handshake::{self, Handshake};
 use common::msnp::hotmail::Addressee;
 use common::msnp::presence::Change;
 use common::msnp::verbs::{Phase, gate};
-use common::msnp::{
-    Command, Dialect, ErrorCode, ParseError, Service, hotmail, invitation, miscellany, presence, properties,
-};
+use common::msnp::{Command, Dialect, ErrorCode, ParseError, Service, hotmail, invitation, miscellany, presence};
 
 use super::asking::Asking;
 use super::challenge::Challenges;
 use super::contacts::Contacts;
 use super::copies::Copies;
 use super::doubt::Doubt;
+use super::others::Others;
 use super::out::Out;
 use super::own::Own;
 use super::pickup::PickUp;
 use super::{Closing, Surroundings};
+use crate::hub::Missed;
 use crate::metrics::Limited;
 use crate::roster::{self, Renamed};
 
@@ -44,6 +44,7 @@ pub(crate) struct Session {
     pub(super) takes_invitations: bool,
     pub(super) own: Own,
     pub(super) contacts: Contacts,
+    pub(super) others: Others,
     pub(super) asking: Asking,
     pub(super) copies: Copies,
     pub(super) pick_up: PickUp,
@@ -61,6 +62,7 @@ struct Buckets {
     status: Bucket,
     name: Bucket,
     contact_name: Bucket,
+    list: Bucket,
     chat: Bucket,
 }
 
@@ -85,6 +87,7 @@ impl Session {
             takes_invitations: true,
             own,
             contacts: Contacts::new(dialect),
+            others: Others::default(),
             asking: Asking::default(),
             copies: Copies::default(),
             pick_up: PickUp::default(),
@@ -109,8 +112,24 @@ impl Session {
         self.ask_some(now, out);
     }
 
-    /// Contacts have said more than fitted into the mailbox: all are asked again, and who does not answer has gone.
-    pub(crate) fn missed(&mut self, now: Instant, out: &mut Out) {
+    /// More was said than fitted into the mailbox: it is found out in other ways.
+    pub(crate) fn missed(&mut self, missed: Missed, now: Instant, out: &mut Out) {
+        if missed.looks {
+            self.missed_looks(now, out);
+        }
+        if missed.probes {
+            self.announce(out);
+        }
+        if missed.edits {
+            self.others.missed(now);
+        }
+        if missed.kept {
+            self.pick_up.want(now);
+        }
+    }
+
+    /// All contacts are asked again, and who does not answer has gone.
+    fn missed_looks(&mut self, now: Instant, out: &mut Out) {
         self.contacts.suspect(|_| true);
         self.ask_all(now, out);
         self.contacts.expect_answers(now + self.asking.duration());
@@ -137,7 +156,7 @@ impl Session {
         if let Some(request) = presence::Request::parse(command, env.limits())? {
             self.presence_request(request, now, env, out);
         } else if let Some(request) = roster::parse(command, self.dialect)? {
-            let Some(too_often) = self.renames_too_often(&request, now, env) else { return Ok(Some(request)) };
+            let Some(too_often) = self.edits_too_often(&request, now, env) else { return Ok(Some(request)) };
             out.refuse_too_often(too_often, command.trid()?);
         } else if let Some(request) = invitation::Request::parse(command)? {
             self.invitation_request(request, now, env, out);
@@ -191,18 +210,19 @@ impl Session {
         }
     }
 
-    /// What changes too rapidly, if it is a name that does; other requests always may.
-    fn renames_too_often(
+    /// What changes too rapidly, if something does. To ask for lists costs nothing.
+    fn edits_too_often(
         &mut self,
         request: &roster::Request,
         now: Instant,
         env: &dyn Surroundings,
     ) -> Option<Limited> {
-        let (kind, may) = match request.renames(&self.passport)? {
-            Renamed::Owner => (Limited::Name, self.buckets.name.take(env.rates().name(), now)),
-            Renamed::Contact => {
-                (Limited::ContactName, self.buckets.contact_name.take(env.rates().contact_name(), now))
-            }
+        let (buckets, rates) = (&mut self.buckets, env.rates());
+        let (kind, may) = match request.renames(&self.passport) {
+            Some(Renamed::Owner) => (Limited::Name, buckets.name.take(rates.name(), now)),
+            Some(Renamed::Contact) => (Limited::ContactName, buckets.contact_name.take(rates.contact_name(), now)),
+            None if request.asks_for_lists() => return None,
+            None => (Limited::List, buckets.list.take(rates.list(), now)),
         };
         (!may).then_some(kind)
     }
@@ -244,8 +264,7 @@ impl Session {
         }
     }
 
-    /// Takes what happened to others. [`Notice::Added`], [`Notice::Removed`] and [`Notice::Invite`] are the
-    /// driver's: they need the store or an answer.
+    /// Takes what happened to others. [`Notice::Invite`] is the driver's: it needs an answer.
     pub(crate) fn notice(&mut self, notice: Notice, out: &mut Out) {
         match notice {
             Notice::Presence { from, stamp, presence } => self.hear(&from, stamp, presence, false, out),
@@ -254,7 +273,9 @@ impl Session {
             Notice::Property { of, property, value } => self.hear_property(&of, property, &value, out),
             // At once: that moment has passed.
             Notice::Outstanding { .. } => self.pick_up.want(self.heard),
-            Notice::Added { .. } | Notice::Removed { .. } | Notice::Invite(_) => {}
+            Notice::Added { by, name } => self.turned(&by, Some(&name)),
+            Notice::Removed { by } => self.turned(&by, None),
+            Notice::Invite(_) => {}
             // The driver's as well, and the switchboards'.
             Notice::PickedUp { .. } | Notice::PickUp { .. } => {}
         }
@@ -269,24 +290,6 @@ impl Session {
     /// A number for the account, as clients see it: any that stays the same will do.
     pub(super) fn member_id(&self) -> u64 {
         self.claim.0.as_u64_pair().0
-    }
-
-    /// A property of a contact has changed. Memory follows also before the client is shown anything, so that its SYN
-    /// says it.
-    fn hear_property(&mut self, of: &Passport, property: Property, value: &str, out: &mut Out) {
-        let known = self.roster.contacts.get(of).filter(|contact| contact.lists.contains(List::Forward));
-        let Some(known) = known else { return };
-        // A contact that has unblocked the principal repeats them all.
-        let repeated = known.properties.get(&property).map(String::as_str).unwrap_or_default() == value;
-        if repeated && property.is_kept_by_contacts() {
-            return;
-        }
-        roster::fold_property(Arc::make_mut(&mut self.roster), of, property, value);
-        if self.contacts.are_shown() {
-            let version = self.roster.settings.list_version;
-            let line = properties::changed(self.dialect, version, of, property, value);
-            line.into_iter().for_each(|line| out.line(line));
-        }
     }
 
     fn hear(&mut self, from: &Passport, stamp: Stamp, presence: Option<Presence>, answer: bool, out: &mut Out) {
@@ -321,7 +324,7 @@ impl Session {
         let (challenges, contacts) = (self.challenges.deadline(), self.contacts.deadline());
         let (asking, doubt, copies) = (self.asking.deadline(), self.doubt_deadline(), self.copies_deadline());
         let pick_up = self.pick_up.deadline().filter(|_| self.may_be_rung());
-        let deadlines = [challenges, contacts, asking, doubt, copies, pick_up, silence];
+        let deadlines = [challenges, contacts, asking, doubt, copies, pick_up, self.others.deadline(), silence];
         deadlines.into_iter().flatten().min()
     }
 

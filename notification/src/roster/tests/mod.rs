@@ -113,6 +113,7 @@ impl Desk {
             limits: &self.limits,
             keep_populated_groups: self.keep_populated_groups,
             roster: &self.roster,
+            untold: false,
             now_ms: self.now_ms,
             new_uuid: Uuid::from_u128(self.uuids + 1),
         }
@@ -162,15 +163,20 @@ impl Desk {
 
     #[track_caller]
     fn is_added_by(&mut self, who: &str, name: &str) -> Vec<String> {
-        let plan = reverse_added(&self.owner(), &passport(who), name);
-        fold_reverse(&mut self.roster, self.claim, &passport(who), Some(name));
-        self.carry_out(plan)
+        self.is_turned_by(who, Some(name))
     }
 
     #[track_caller]
     fn is_removed_by(&mut self, who: &str) -> Vec<String> {
-        let plan = reverse_removed(&self.owner(), &passport(who));
-        fold_reverse(&mut self.roster, self.claim, &passport(who), None);
+        self.is_turned_by(who, None)
+    }
+
+    #[track_caller]
+    fn is_turned_by(&mut self, who: &str, name: Option<&str>) -> Vec<String> {
+        let who = passport(who);
+        let turn = Turn { told: self.roster.lists_of(&who), name: name.unwrap_or_default().into() };
+        fold_reverse(&mut self.roster, self.claim, &who, name);
+        let plan = reverse_changed(&self.owner(), &[(who, turn)]);
         self.carry_out(plan)
     }
 

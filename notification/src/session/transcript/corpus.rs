@@ -95,6 +95,7 @@ fn edit_roster(session: &mut Session, request: &roster::Request, world: &World, 
         limits: world.limits(),
         keep_populated_groups: false,
         roster: &session.roster,
+        untold: false,
         now_ms: world.wall_ms(),
         new_uuid: world.random_uuid(),
     };

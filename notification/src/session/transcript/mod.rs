@@ -109,7 +109,7 @@ pub(crate) fn command(bytes: &str) -> Command {
     command
 }
 
-fn who(name: &str) -> Passport {
+pub(super) fn who(name: &str) -> Passport {
     Passport::parse(&format!("{name}@example.com")).unwrap()
 }
 
@@ -120,7 +120,7 @@ fn location(name: &str) -> Location {
 
 /// Alice: bob is a mutual friend, carol has her and is blocked, dave is on her list only, erin has her and is on no
 /// other list.
-fn alice(dialect: &'static Dialect, now: Instant) -> Session {
+pub(super) fn alice(dialect: &'static Dialect, now: Instant) -> Session {
     use List::{Allow, Block, Forward, Reverse};
     let claim = ClaimId(Uuid::from_u128(1));
     let contact = |name: &str, lists: &[List]| {

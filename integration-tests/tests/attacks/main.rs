@@ -1,0 +1,4 @@
+//! What attackers may try, and what their victims notice of it: one module for each attack.
+
+mod edits;
+mod stage;
