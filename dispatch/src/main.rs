@@ -95,7 +95,10 @@ async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -> anyhow::R
     let here = reachable(own.advertise.unwrap_or(listener.addr()?))?;
     let door = http::bind(&own.http, own.connections).await?;
     let secure = match own.https.enabled {
-        true => Some((http::bind_tls(&own.https, &door).await?, Arc::new(Tls::open(own)?))),
+        true => Some((
+            http::bind_tls(&own.https, own.http.connections_per_address, own.connections).await?,
+            Arc::new(Tls::open(own)?),
+        )),
         false => None,
     };
     let sockets = Sockets::bind(own.dns.listen).await?;

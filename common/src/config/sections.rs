@@ -304,7 +304,7 @@ pub struct HttpConfig {
     pub da_login: Option<String>,
     /// How long a sign-in ticket opens a notification server.
     pub ticket_secs: u64,
-    /// Connections at once from one address, those of HTTPS included.
+    /// Connections at once from one address; as many again by HTTPS.
     pub connections_per_address: usize,
 }
 

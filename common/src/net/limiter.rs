@@ -45,7 +45,8 @@ impl AddressLimiter {
 }
 
 /// The address by which a client is counted: one household has an IPv6 /64 to itself.
-pub(crate) fn network_of(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let mut octets = address.octets();

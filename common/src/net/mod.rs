@@ -14,8 +14,7 @@ mod transport;
 
 pub use buffers::BufferPool;
 pub use connection::{Connection, Ended, Event};
-pub(crate) use limiter::network_of;
-pub use limiter::{AddressLimiter, Admission};
+pub use limiter::{AddressLimiter, Admission, network_of};
 pub use listener::{Accepted, Listener};
 pub use mailbox::{Full, Mailbox, Sender, mailbox};
 pub use open_files::raise_open_files;

@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::door::Door;
+use crate::door::{Door, Place};
 
 /// A query must come, and its answer be taken, within so long (RFC 7766 §6.2.3 wants seconds).
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -37,21 +37,28 @@ pub(super) async fn serve<H: RequestHandler>(door: Door, handler: Arc<H>, shutdo
         let (handler, until) = (Arc::clone(&handler), shutdown.clone());
         shutdown.spawn(async move {
             tokio::select! {
-                _ = answer_all(stream, peer, &*handler) => {}
+                _ = answer_all(stream, peer, &*handler, &place) => {}
+                () = place.gone() => {}
                 () = until.begun() => {}
             }
-            drop(place);
         });
     }
 }
 
 /// Answers queries one after the other, until the client closes, sends nonsense, or is too slow.
-async fn answer_all<H: RequestHandler>(mut stream: TcpStream, peer: SocketAddr, handler: &H) -> Option<()> {
+async fn answer_all<H: RequestHandler>(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    handler: &H,
+    place: &Place,
+) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     for _ in 0..MAX_QUERIES {
         let query = timeout(PATIENCE, read(&mut stream)).await.ok()??;
+        place.works();
         let answer = answer(query, peer, handler).await?;
         timeout(PATIENCE, stream.write_all(&answer)).await.ok()?.ok()?;
+        place.waits();
     }
     None
 }

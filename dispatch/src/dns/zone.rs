@@ -83,17 +83,20 @@ impl Zone {
         })
     }
 
-    /// What the zone holds of that type under that name.
-    fn find(&self, queried: &LowerName, kind: RecordType) -> Result<AuthLookup, LookupError> {
+    /// What the zone holds of that type under that name. Answers carry it in the letters in which it was asked: by these
+    /// resolvers tell an answer from a forged one.
+    fn find(&self, asked: &Name, kind: RecordType) -> Result<AuthLookup, LookupError> {
+        let queried = &LowerName::new(asked);
         let is_apex = *queried == self.origin;
         let has_addresses = self.hosts.contains(queried);
+        let named_so = |record: &Record| Record::from_rdata(asked.clone(), record.ttl, record.data.clone());
         match kind {
             // There are no secondaries.
             RecordType::AXFR | RecordType::IXFR => Err(LookupError::from(ResponseCode::Refused)),
             // Of all that there is, one set is enough (RFC 8482 §4.1).
-            RecordType::A | RecordType::ANY if has_addresses => Ok(answer(self.addresses(queried), Vec::new())),
-            RecordType::SOA if is_apex => Ok(answer(vec![self.soa.clone()], Vec::new())),
-            RecordType::NS if is_apex => Ok(answer(self.name_servers.clone(), self.glue())),
+            RecordType::A | RecordType::ANY if has_addresses => Ok(answer(self.addresses(asked), Vec::new())),
+            RecordType::SOA if is_apex => Ok(answer(vec![named_so(&self.soa)], Vec::new())),
+            RecordType::NS if is_apex => Ok(answer(self.name_servers.iter().map(named_so).collect(), self.glue())),
             // A name is also there if something is below it (RFC 8020).
             _ if self.hosts.iter().any(|host| queried.zone_of(host)) => Err(LookupError::for_name_exists()),
             _ => Err(LookupError::from(ResponseCode::NXDomain)),
@@ -103,14 +106,15 @@ impl Zone {
     /// The addresses of the name servers that are within the zone.
     fn glue(&self) -> Vec<Record> {
         let servers = self.name_servers.iter().filter_map(|record| match &record.data {
-            RData::NS(NS(server)) => Some(LowerName::new(server)),
+            RData::NS(NS(server)) => Some(server),
             _ => None,
         });
-        servers.filter(|server| self.origin.zone_of(server)).flat_map(|server| self.addresses(&server)).collect()
+        let within = servers.filter(|server| self.origin.zone_of(&LowerName::new(server)));
+        within.flat_map(|server| self.addresses(server)).collect()
     }
 
     /// The live dispatch nodes, each time beginning with another.
-    fn addresses(&self, of: &LowerName) -> Vec<Record> {
+    fn addresses(&self, of: &Name) -> Vec<Record> {
         let mut addresses = live(&self.view.borrow());
         if let (true, SocketAddr::V4(own)) = (addresses.is_empty(), self.own) {
             addresses.push(*own.ip());
@@ -118,7 +122,7 @@ impl Zone {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let first = turn % addresses.len().max(1);
         addresses.rotate_left(first);
-        let record = |address| Record::from_rdata(Name::from(of.clone()), self.ttl, RData::A(A(address)));
+        let record = |address| Record::from_rdata(of.clone(), self.ttl, RData::A(A(address)));
         addresses.into_iter().map(record).collect()
     }
 }
@@ -172,7 +176,7 @@ impl ZoneHandler for Zone {
         _: Option<&RequestInfo<'_>>,
         _: LookupOptions,
     ) -> LookupControlFlow<AuthLookup> {
-        LookupControlFlow::Break(self.find(name, kind))
+        LookupControlFlow::Break(self.find(&Name::from(name.clone()), kind))
     }
 
     async fn search(
@@ -181,7 +185,7 @@ impl ZoneHandler for Zone {
         _: LookupOptions,
     ) -> (LookupControlFlow<AuthLookup>, Option<TSigResponseContext>) {
         let found = request.request_info().and_then(|info| match info.query.query_class() {
-            DNSClass::IN | DNSClass::ANY => self.find(info.query.name(), info.query.query_type()),
+            DNSClass::IN | DNSClass::ANY => self.find(info.query.original().name(), info.query.query_type()),
             _ => Err(LookupError::from(ResponseCode::Refused)),
         });
         (LookupControlFlow::Break(found), None)

@@ -39,7 +39,7 @@ pub(crate) use routes::Routes;
 pub(crate) use sign_in::SignIn;
 pub(crate) use tls::{Tls, problems as certificate_problems};
 
-use crate::door::Door;
+use crate::door::{Door, Place};
 use routes::Client;
 
 /// Header lines of a request.
@@ -69,16 +69,16 @@ pub(crate) async fn bind(config: &HttpConfig, most: usize) -> anyhow::Result<Doo
     Ok(Door::new(listener, most, config.connections_per_address))
 }
 
-/// Opens the HTTPS address. Its connections are counted together with those of the plain one.
+/// Opens the HTTPS address for up to `most` connections at once: what fills the one address leaves the other alone.
 ///
 /// # Errors
 /// When the address can't be bound; the error names the key.
-pub(crate) async fn bind_tls(config: &HttpsConfig, plain: &Door) -> anyhow::Result<Door> {
+pub(crate) async fn bind_tls(config: &HttpsConfig, per_address: usize, most: usize) -> anyhow::Result<Door> {
     let listen = config.listen;
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| anyhow::anyhow!("dispatch.https.listen: can't listen on {listen}: {error}"))?;
-    Ok(plain.beside(listener))
+    Ok(Door::new(listener, most, per_address))
 }
 
 /// Serves until shutdown, with TLS if there is a certificate.
@@ -91,10 +91,13 @@ pub(crate) async fn serve(door: Door, tls: Option<Arc<Tls>>, routes: Arc<Routes>
         let (tls, routes, until) = (tls.clone(), Arc::clone(&routes), shutdown.clone());
         let span = tracing::info_span!("http", %peer, tls = tls.is_some());
         let serve = async move {
-            if let Err(error) = connection(stream, peer, tls.as_deref(), &routes, &until).await {
+            let ended = tokio::select! {
+                ended = connection(stream, peer, tls.as_deref(), &routes, &place, &until) => ended,
+                () = place.gone() => Err(anyhow::anyhow!("it waited for a request, and another one needed its place")),
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "connection failed");
             }
-            drop(place);
         };
         shutdown.spawn(serve.instrument(span));
     }
@@ -105,19 +108,20 @@ async fn connection(
     peer: SocketAddr,
     tls: Option<&Tls>,
     routes: &Routes,
+    place: &Place,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     stream.set_nodelay(true)?;
     let here = stream.local_addr()?.to_string();
     let client = Client { peer, secure: tls.is_some() };
-    let Some(tls) = tls else { return exchange(stream, client, &here, routes, shutdown).await };
+    let Some(tls) = tls else { return exchange(stream, client, &here, routes, place, shutdown).await };
     let stream = tokio::select! {
         stream = timeout(HANDSHAKE, tls.acceptor().accept(stream)) => stream??,
         () = shutdown.begun() => return Ok(()),
     };
     // The name that the client has looked up, if it says so.
     let named = stream.get_ref().1.server_name().map(str::to_owned);
-    exchange(stream, client, &named.unwrap_or(here), routes, shutdown).await
+    exchange(stream, client, &named.unwrap_or(here), routes, place, shutdown).await
 }
 
 /// Answers the requests of a connection. `host` is whom those are for that do not say.
@@ -126,6 +130,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     client: Client,
     host: &str,
     routes: &Routes,
+    place: &Place,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
     let first = tokio::select! {
@@ -135,7 +140,12 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     let Some(first) = first else { return Ok(()) };
     let (reader, writer) = tokio::io::split(stream);
     let io = tokio::io::join(Cursor::new(first).chain(reader), writer);
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(routes.answer(request, client).await) });
+    let service = service_fn(|request| async move {
+        place.works();
+        let answer = routes.answer(request, client).await;
+        place.waits();
+        Ok::<_, Infallible>(answer)
+    });
     let mut connection = pin!(server().serve_connection(TokioIo::new(io), service));
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),

@@ -91,7 +91,7 @@ async fn world_of(accounts: AccountsConfig, http: HttpConfig, sealer: Arc<dyn Se
     let directory = tempfile::tempdir().unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
     let https = HttpsConfig { listen, development: directory.path().into(), ..HttpsConfig::default() };
-    let secure_door = bind_tls(&https, &door).await.unwrap();
+    let secure_door = bind_tls(&https, config.connections_per_address, 100).await.unwrap();
     let secure = secure_door.addr().unwrap();
     let tls = Tls::open(&DispatchConfig { https, ..DispatchConfig::default() }).unwrap();
     let sign_in = SignIn::new(&costs, &config, memory.clone(), sealer).unwrap();

@@ -202,12 +202,36 @@ async fn nonsense_and_excess_are_bounded() {
         let expected = answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {status} "));
         assert!(expected, "{:?}: {answer}", &request[..request.len().min(30)]);
     }
+    world.shutdown.begin();
+    assert_eq!(world.shutdown.finish(Duration::from_secs(5)).await, 0);
+}
+
+#[tokio::test]
+async fn the_oldest_connection_without_a_request_goes_when_places_run_out() {
     let few = HttpConfig { connections_per_address: 2, ..HttpConfig::default() };
-    let world = world_with(AccountsConfig::default(), few).await;
-    let _held = [TcpStream::connect(world.addr).await.unwrap(), TcpStream::connect(world.addr).await.unwrap()];
-    let mut third = TcpStream::connect(world.addr).await.unwrap();
+    let world = Arc::new(world_with(AccountsConfig::default(), few).await);
+    let [mut oldest, _second] =
+        [TcpStream::connect(world.addr).await.unwrap(), TcpStream::connect(world.addr).await.unwrap()];
+    assert_eq!(world.exchange("GET /rdr/pprdr.asp\r\n\r\n").await, world.nexus());
     let mut rest = Vec::new();
+    assert_eq!(oldest.read_to_end(&mut rest).await.unwrap(), 0, "it waited longest");
+    // Those whose request is being answered stay, and one more is closed.
+    world.account("alice@example.com", "wonderland", 7).await;
+    let gate = world.memory.gate.write().await;
+    let mut answered = Vec::new();
+    for number in 1..=2 {
+        let client = Arc::clone(&world);
+        answered.push(tokio::spawn(async move { client.sign_in("alice@example.com", "wonderland").await }));
+        while world.memory.reads.load(Ordering::Relaxed) < number {
+            tokio::task::yield_now().await;
+        }
+    }
+    let mut third = TcpStream::connect(world.addr).await.unwrap();
     assert_eq!(third.read_to_end(&mut rest).await.unwrap(), 0, "closed at once");
+    drop(gate);
+    for answer in answered {
+        assert_eq!(answer.await.unwrap(), ACCEPTED);
+    }
     world.shutdown.begin();
     assert_eq!(world.shutdown.finish(Duration::from_secs(5)).await, 0);
 }

@@ -136,27 +136,31 @@ async fn clients_soap_4_records_are_short() {
 }
 
 #[tokio::test]
-async fn both_fronts_count_together_and_a_stranger_to_tls_is_closed() {
-    let few = HttpConfig { connections_per_address: 2, ..HttpConfig::default() };
+async fn both_fronts_count_apart_and_a_stranger_to_tls_is_closed() {
+    let few = HttpConfig { connections_per_address: 1, ..HttpConfig::default() };
     let world = world_with(AccountsConfig::default(), few).await;
-    let plain = TcpStream::connect(world.addr).await.unwrap();
-    let secure = world.connect("localhost", &TLS13).await;
-    for addr in [world.addr, world.secure] {
-        let mut third = TcpStream::connect(addr).await.unwrap();
-        let mut rest = Vec::new();
-        assert_eq!(third.read_to_end(&mut rest).await.unwrap(), 0, "closed at once");
+    let gate = world.memory.gate.write().await;
+    // The only place of the address at the plain front works, and stays taken.
+    let mut plain = TcpStream::connect(world.addr).await.unwrap();
+    plain
+        .write_all(b"GET /login2.srf HTTP/1.0\r\nAuthorization: Passport1.4 sign-in=a@b,pwd=x\r\n\r\n")
+        .await
+        .unwrap();
+    while world.memory.reads.load(Ordering::Relaxed) < 1 {
+        tokio::task::yield_now().await;
     }
-    drop((plain, secure));
-    let mut stranger = loop {
-        // Until the places are free again.
-        let mut stream = TcpStream::connect(world.secure).await.unwrap();
-        let _ = stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await;
-        let mut first = [0];
-        if stream.read(&mut first).await.is_ok_and(|length| length > 0) {
-            assert_eq!(first, [21], "an alert");
-            break stream;
-        }
-    };
+    let mut rest = Vec::new();
+    let mut second = TcpStream::connect(world.addr).await.unwrap();
+    assert_eq!(second.read_to_end(&mut rest).await.unwrap(), 0, "closed at once");
+    let secure = world.exchange_by_tls("localhost", "GET /rdr/pprdr.asp\r\n\r\n").await;
+    assert_eq!(secure, nexus("localhost"));
+    drop(gate);
+    assert!(until_closed(&mut plain).await.starts_with("HTTP/1.1 401 "));
+    let mut stranger = TcpStream::connect(world.secure).await.unwrap();
+    stranger.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut first = [0];
+    stranger.read_exact(&mut first).await.unwrap();
+    assert_eq!(first, [21], "an alert");
     let mut rest = Vec::new();
     let _ = stranger.read_to_end(&mut rest).await;
     world.shutdown.begin();
