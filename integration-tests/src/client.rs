@@ -237,9 +237,9 @@ pub async fn open_unread_chat(
     callee: (&mut Client, &str),
 ) -> Result<(Client, Client)> {
     let (mut at_caller, at_callee) = open_chat_by(caller, callee, Client::connect_narrow).await?;
-    // Of a type that is not stored; in all less than the switchboard lets wait for a client.
+    // Of a type that is not stored; in all less than others would wait for: what is said next is taken at once.
     let file = [b"MIME-Version: 1.0\r\nContent-Type: application/x-msnmsgrp2p\r\n\r\n", &[0; 1400][..]].concat();
-    for _ in 0..80 {
+    for _ in 0..36 {
         at_caller.message("D", &file).await?;
     }
     Ok((at_caller, at_callee))

@@ -15,12 +15,17 @@ use common::msnp::switchboard::{self, Spoken};
 use common::msnp::{ErrorCode, TrId};
 use common::net::Sender;
 use common::store::{ChannelMember, HistoryWrite, MessageKind, ParticipationUse, StoredMessage};
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::handing::Handed;
 use crate::history::{Kept, Made};
 use crate::participation::{Participation, Write};
+use crate::pressure::Pressure;
 use crate::push::{Farewell, Heard, Push, Receipt, Ticket, push};
+
+/// How often somebody who waits looks whether it still must, if nothing wakes it.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A live conversation.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub(crate) struct Conversation {
     touched: AtomicBool,
     /// Looks since the last command.
     quiet: AtomicU64,
+    /// Somebody who made others wait does so no more.
+    drained: Notify,
     state: Mutex<State>,
 }
 
@@ -69,6 +76,7 @@ pub(crate) struct Participant {
     pub(crate) wants_capabilities: bool,
     pub(crate) mailbox: Sender<Push>,
     pub(crate) recorded: Recorded,
+    pub(crate) pressure: Pressure,
 }
 
 /// The channels for which rows of a participant are durable: the newest few. A row that was forgotten is written
@@ -132,7 +140,7 @@ pub(crate) struct Place {
 impl Conversation {
     pub(crate) fn new(id: ConversationId, session: u32, own_channel: ChannelId, rules: Rules) -> Self {
         let (touched, quiet, state) = (AtomicBool::new(true), AtomicU64::new(0), Mutex::default());
-        Self { id, session, own_channel, rules, touched, quiet, state }
+        Self { id, session, own_channel, rules, touched, quiet, drained: Notify::new(), state }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -163,6 +171,7 @@ impl Conversation {
             state.participants.push(newcomer);
         }
         state.settle_pair();
+        self.settle_pressure(state);
         Ok(())
     }
 
@@ -178,8 +187,10 @@ impl Conversation {
             push(&other.mailbox, Push::Lines(bye.clone()));
         }
         state.settle_pair();
-        state.ended = state.participants.is_empty();
-        state.ended
+        let ended = state.participants.is_empty();
+        state.ended = ended;
+        self.settle_pressure(state);
+        ended
     }
 
     /// Ends the conversation: each participant sees all others leave and is closed.
@@ -187,7 +198,7 @@ impl Conversation {
         let mut state = self.lock();
         state.ended = true;
         let all = std::mem::take(&mut state.participants);
-        drop(state);
+        self.settle_pressure(state);
         for one in &all {
             for other in all.iter().filter(|other| other.participation.id != one.participation.id) {
                 let bye = switchboard::left(&other.participation.passport, why == Farewell::Idle);
@@ -238,12 +249,14 @@ impl Conversation {
     /// Puts a message that is not kept into everybody else's mailbox. With nobody there, or with somebody whose
     /// mailbox does not take it, `receipt` fails. Returns how many were there.
     pub(crate) fn relay(&self, from: ParticipationId, spoken: &Spoken, receipt: Option<&Arc<Receipt>>) -> usize {
-        let state = self.lock();
-        let heard = state.others(from).map(|other| {
+        let mut state = self.lock();
+        let mut count = 0;
+        for other in state.others(from) {
+            count += 1;
             let heard = receipt.map_or(Heard::Unnoted, |receipt| Heard::Awaited(Ticket::new(receipt)));
             push(&other.mailbox, Push::Message(spoken.clone(), heard));
-        });
-        let count = heard.count();
+        }
+        state.weigh();
         drop(state);
         if count == 0
             && let Some(receipt) = receipt
@@ -263,7 +276,7 @@ impl Conversation {
         clock: &MessageClock,
         place: &Place,
     ) -> Option<Kept> {
-        let state = self.lock();
+        let mut state = self.lock();
         state.others(from).next()?;
         // Made under the lock: ids rise in the order in which everybody hears the messages.
         let id = clock.tick();
@@ -296,6 +309,7 @@ impl Conversation {
             }
             push(&one.mailbox, Push::Message(spoken.clone(), Heard::Kept(id)));
         }
+        state.weigh();
         drop(state);
         let message = StoredMessage {
             channel,
@@ -322,9 +336,55 @@ impl Conversation {
     /// before.
     pub(crate) fn hand(&self, to: ParticipationId, spoken: &Spoken, handed: Handed) {
         self.touch();
-        if let Some(listener) = self.lock().participants.iter().find(|p| p.participation.id == to) {
+        let mut state = self.lock();
+        if let Some(listener) = state.participants.iter().find(|p| p.participation.id == to) {
             push(&listener.mailbox, Push::Message(spoken.clone(), Heard::Handed(handed)));
         }
+        state.weigh();
+    }
+
+    /// Waits until a participant may say the next thing: nobody else is behind, or it is behind itself. Whoever makes it wait
+    /// for too long is given up meanwhile. Safe to cancel: it still counts as waiting, until it has been told that it may.
+    pub(crate) async fn may_speak(&self, who: ParticipationId) {
+        loop {
+            let mut drained = std::pin::pin!(self.drained.notified());
+            // Registered before the look, so that a change in between is not missed.
+            drained.as_mut().enable();
+            let Some(deadline) = self.wait(who) else { return };
+            let _ = timeout_at(deadline, drained).await;
+        }
+    }
+
+    /// Whether a participant must wait before it says the next thing, and until when to look once more.
+    pub(crate) fn wait(&self, who: ParticipationId) -> Option<Instant> {
+        let mut state = self.lock();
+        match state.wait(who) {
+            Turn::Later(deadline) => return Some(deadline),
+            Turn::AtLast => self.settle_pressure(state),
+            Turn::AtOnce => {}
+        }
+        None
+    }
+
+    /// A participant's session says what waits in its queue and in the kernel, and how much was confirmed of all. Returns
+    /// whether the others wait for it.
+    pub(crate) fn report(&self, who: ParticipationId, queued: usize, taken: u64) -> bool {
+        let mut state = self.lock();
+        let Some(one) = state.participants.iter_mut().find(|p| p.participation.id == who) else { return false };
+        one.pressure.report(queued, taken);
+        let changed = one.pressure.weigh(one.mailbox.queued());
+        let is_behind = one.pressure.is_behind();
+        if changed {
+            self.settle_pressure(state);
+        }
+        is_behind
+    }
+
+    /// Something has changed for those who wait.
+    fn settle_pressure(&self, mut state: MutexGuard<'_, State>) {
+        state.settle(Instant::now());
+        drop(state);
+        self.drained.notify_waiters();
     }
 
     /// The store has these rows of a channel: they need not be written again.
@@ -341,11 +401,75 @@ impl Conversation {
     }
 }
 
+/// Whether somebody may speak.
+enum Turn {
+    AtOnce,
+    /// It has waited, and needs to no more.
+    AtLast,
+    /// It waits, and is to look again by then.
+    Later(Instant),
+}
+
 impl State {
     /// Everybody but `from`; nobody if `from` is not there (any more).
     fn others(&self, from: ParticipationId) -> impl Iterator<Item = &Participant> {
         let there = self.participants.iter().any(|p| p.participation.id == from);
         self.participants.iter().filter(move |p| there && p.participation.id != from)
+    }
+
+    /// Looks who has become behind by what was just put into mailboxes.
+    fn weigh(&mut self) {
+        let mut changed = false;
+        for one in &mut self.participants {
+            changed |= one.pressure.weigh(one.mailbox.queued());
+        }
+        if changed {
+            self.settle(Instant::now());
+        }
+    }
+
+    /// See [`Conversation::wait`]. Gives up those who have made others wait for too long.
+    fn wait(&mut self, who: ParticipationId) -> Turn {
+        loop {
+            let must = self.others(who).any(|other| other.pressure.is_behind());
+            let Some(me) = self.participants.iter_mut().find(|p| p.participation.id == who) else {
+                return Turn::AtOnce;
+            };
+            let must = must && !me.pressure.is_behind();
+            let has_waited = me.pressure.set_waiting(must);
+            if !must {
+                return if has_waited { Turn::AtLast } else { Turn::AtOnce };
+            }
+            let now = Instant::now();
+            self.settle(now);
+            let present = self.participants.len();
+            let mut next: Option<Instant> = None;
+            let mut given_up = false;
+            for one in &mut self.participants {
+                let Some(deadline) = one.pressure.deadline(present, now) else { continue };
+                if deadline > now {
+                    next = Some(next.map_or(deadline, |next| next.min(deadline)));
+                    continue;
+                }
+                tracing::debug!(passport = %one.participation.passport, "has made others wait for too long");
+                one.pressure.give_up();
+                // Its session ends as that of anybody who can't keep up; the rest comes by its cursor.
+                one.mailbox.close();
+                given_up = true;
+            }
+            if !given_up {
+                // Whoever is behind has a deadline while somebody waits; without one there would be no other look.
+                return Turn::Later(next.unwrap_or(now + LOOK));
+            }
+        }
+    }
+
+    /// Notes who makes others wait from now on, or no more.
+    fn settle(&mut self, now: Instant) {
+        let somebody_waits = self.participants.iter().any(|one| one.pressure.is_held_up());
+        for one in &mut self.participants {
+            one.pressure.settle(somebody_waits, now);
+        }
     }
 
     fn announce(&self, newcomer: &Participant) {

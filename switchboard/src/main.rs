@@ -6,6 +6,7 @@
 //! | `board` | what all connections share; the traits behind which cookies and the cluster are |
 //! | `session/` | one task a connection: `join` (USR, ANS), `call` (CAL), `relay` (MSG), `close` |
 //! | `conversations`, `conversation` | who is in which conversation, and the order of what is said |
+//! | `pressure` | who makes others wait, and for how long it may |
 //! | `push` | what is put into a participant's mailbox, and what a message's sender hears of it |
 //! | `kind` | which messages are kept |
 //! | `history` | what is kept, on its bounded way into the store |
@@ -26,6 +27,7 @@ mod kind;
 mod metrics;
 mod participation;
 mod pickup;
+mod pressure;
 mod push;
 mod server;
 mod session;

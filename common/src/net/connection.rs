@@ -4,13 +4,14 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
 use super::buffers::BufferPool;
 use super::outbox::{Outbox, Overflow};
-use super::transport::{Ready, Transport};
+use super::transport::{HangUp, Ready, Transport};
 use crate::msnp::verbs::Phase;
 use crate::msnp::{Command, Decoder, Dialect, FrameError};
 
@@ -27,6 +28,8 @@ pub struct Connection<T> {
     outbox: Outbox,
     /// A write has failed: nothing more can be written, whatever ended the input.
     unwritable: bool,
+    /// The other side is known to have closed its side behind input that is not read yet.
+    hung_up: bool,
     bytes_in: u64,
 }
 
@@ -39,6 +42,17 @@ pub enum Event {
     Written,
     /// The connection is over; nothing more comes.
     Ended(Ended),
+}
+
+/// What [`Connection::event_unread`] reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// Bytes have been written: [`Connection::written`] has risen.
+    Written,
+    /// The other side has closed its side in order. Said once; what it sent before can still be read.
+    HungUp,
+    /// The connection was reset, has timed out or failed otherwise.
+    Broken,
 }
 
 /// How a connection ended.
@@ -56,7 +70,17 @@ impl<T: Transport> Connection<T> {
     /// A connection over `transport` whose input `decoder` reads.
     pub fn new(transport: T, decoder: Decoder, pool: Arc<BufferPool>) -> Self {
         let outbox = Outbox::default();
-        Self { transport, decoder, pool, input: None, ended: None, outbox, unwritable: false, bytes_in: 0 }
+        Self {
+            transport,
+            decoder,
+            pool,
+            input: None,
+            ended: None,
+            outbox,
+            unwritable: false,
+            hung_up: false,
+            bytes_in: 0,
+        }
     }
 
     /// Waits for the next thing to happen: a command, progress of what is being written, or the end. Safe to
@@ -76,6 +100,37 @@ impl<T: Transport> Connection<T> {
             }
             if ready.writable && self.flush() {
                 return Event::Written;
+            }
+        }
+    }
+
+    /// As [`Connection::event`], while the next command is not wanted: writes what is queued, and reads nothing, so that the
+    /// other side waits as it does for any slow reader. Safe to cancel.
+    pub async fn event_unread(&mut self) -> Unread {
+        loop {
+            if self.is_broken() {
+                return Unread::Broken;
+            }
+            let write = !self.outbox.is_empty();
+            let listen = !self.hung_up;
+            let transport = &mut self.transport;
+            let hang_up = poll_fn(|cx| {
+                if write && transport.poll_writable(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                if listen { transport.poll_hang_up(cx).map(Some) } else { Poll::Pending }
+            });
+            match hang_up.await {
+                None if self.flush() => return Unread::Written,
+                None => {}
+                Some(HangUp::Closed) => {
+                    self.hung_up = true;
+                    return Unread::HungUp;
+                }
+                Some(HangUp::Broken) => {
+                    self.end(Ended::Broken(io::ErrorKind::ConnectionReset));
+                    return Unread::Broken;
+                }
             }
         }
     }
@@ -125,6 +180,12 @@ impl<T: Transport> Connection<T> {
     /// What waits to be written.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
+    }
+
+    /// Whether the socket has taken all that was queued.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.outbox.is_empty()
     }
 
     /// Writes what the socket takes without waiting. Call it once after a burst of [`Connection::send`], so that
@@ -263,7 +324,7 @@ mod tests {
     use super::*;
     use crate::msnp::Service;
     use std::sync::Mutex;
-    use std::task::{Context, Poll};
+    use std::task::Context;
 
     use super::super::transport::Ready;
 
@@ -273,6 +334,12 @@ mod tests {
     impl Transport for Gone {
         fn poll_ready(&mut self, _: &mut Context<'_>, write: bool) -> Poll<io::Result<Ready>> {
             Poll::Ready(Ok(Ready { readable: true, writable: write }))
+        }
+        fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_hang_up(&mut self, _: &mut Context<'_>) -> Poll<HangUp> {
+            Poll::Ready(HangUp::Closed)
         }
         fn try_read(&mut self, _: &mut BytesMut) -> io::Result<usize> {
             Ok(0)
@@ -298,6 +365,12 @@ mod tests {
     impl Transport for Noting {
         fn poll_ready(&mut self, _: &mut Context<'_>, write: bool) -> Poll<io::Result<Ready>> {
             Poll::Ready(Ok(Ready { readable: false, writable: write }))
+        }
+        fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+        fn poll_hang_up(&mut self, _: &mut Context<'_>) -> Poll<HangUp> {
+            Poll::Pending
         }
         fn try_read(&mut self, _: &mut BytesMut) -> io::Result<usize> {
             Err(io::ErrorKind::WouldBlock.into())

@@ -68,6 +68,24 @@ impl<T> Sender<T> {
         })
     }
 
+    /// Bytes that wait in the mailbox.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.shared.lock().bytes
+    }
+
+    /// Closes the mailbox, as an overflow would.
+    pub fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.arrived.notify_one();
+    }
+
+    /// Whether the task has ended, or will since its mailbox is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.lock().closed
+    }
+
     /// As [`Sender::send`], for an item that the task can ask for again: where there is no room for it, it is left out,
     /// and `instead` makes an item that stands for all that was left out until the mailbox is empty, of the one that has stood
     /// for what was left out before. An eighth of the budget is not for such items: they leave room for those that can't be

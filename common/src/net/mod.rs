@@ -13,7 +13,7 @@ mod tcp;
 mod transport;
 
 pub use buffers::BufferPool;
-pub use connection::{Connection, Ended, Event};
+pub use connection::{Connection, Ended, Event, Unread};
 pub use limiter::{AddressLimiter, Admission, network_of};
 pub use listener::{Accepted, Listener};
 pub use mailbox::{Full, Mailbox, Sender, mailbox};
@@ -21,4 +21,4 @@ pub use open_files::raise_open_files;
 pub use outbox::{Outbox, Overflow};
 pub use shutdown::Shutdown;
 pub use tcp::TcpTransport;
-pub use transport::{Ready, Transport};
+pub use transport::{HangUp, Ready, Transport};

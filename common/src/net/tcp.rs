@@ -1,6 +1,6 @@
 //! TCP as a [`Transport`].
 
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Read as _};
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::task::{Context, Poll};
@@ -11,7 +11,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use super::transport::{Ready, Transport};
+use super::transport::{HangUp, Ready, Transport};
 
 /// At most this much of what was written waits unsent in the kernel: the rest stays where it can be counted.
 const NOT_SENT_LOW_WATER: u32 = 16 * 1024;
@@ -27,6 +27,8 @@ const MAX_PIECES: usize = 32;
 pub struct TcpTransport {
     stream: TcpStream,
     peer: SocketAddr,
+    /// tokio was told that there is nothing to read, so that it says when something more comes: there may be.
+    passed_over: bool,
 }
 
 impl TcpTransport {
@@ -42,14 +44,16 @@ impl TcpTransport {
         let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 3).with_retries(3);
         socket.set_tcp_keepalive(&keep_alive)?;
         set_not_sent_low_water(&stream)?;
-        Ok(Self { stream, peer })
+        Ok(Self { stream, peer, passed_over: false })
     }
 }
 
 impl Transport for TcpTransport {
     fn poll_ready(&mut self, cx: &mut Context<'_>, write: bool) -> Poll<io::Result<Ready>> {
-        let mut ready = Ready::default();
-        if let Poll::Ready(outcome) = self.stream.poll_read_ready(cx) {
+        let mut ready = Ready { readable: self.passed_over, writable: false };
+        if !ready.readable
+            && let Poll::Ready(outcome) = self.stream.poll_read_ready(cx)
+        {
             outcome?;
             ready.readable = true;
         }
@@ -60,8 +64,43 @@ impl Transport for TcpTransport {
         if ready == Ready::default() { Poll::Pending } else { Poll::Ready(Ok(ready)) }
     }
 
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_write_ready(cx)
+    }
+
+    fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<HangUp> {
+        loop {
+            match self.stream.poll_read_ready(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_)) => return Poll::Ready(HangUp::Broken),
+                Poll::Ready(Ok(())) => {}
+            }
+            match TcpInfo::of(&self.stream).map(|info| info.state) {
+                Ok(TcpInfo::CLOSE_WAIT) => return Poll::Ready(HangUp::Closed),
+                Ok(state) if state != TcpInfo::CLOSED => {}
+                _ => return Poll::Ready(HangUp::Broken),
+            }
+            // There are bytes, and no end yet. Whoever waits is to be told of the next thing that happens.
+            self.passed_over = true;
+            let _ =
+                self.stream.try_io(Interest::READABLE, || io::Result::<()>::Err(io::ErrorKind::WouldBlock.into()));
+        }
+    }
+
     fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
-        self.stream.try_read_buf(buffer)
+        if !self.passed_over {
+            return self.stream.try_read_buf(buffer);
+        }
+        // tokio does not know that there is something, so the socket itself is asked, until nothing is left.
+        let (len, all) = (buffer.len(), buffer.capacity());
+        buffer.resize(all, 0);
+        let socket = SockRef::from(&self.stream);
+        let outcome = (&*socket).read(&mut buffer[len..]);
+        buffer.truncate(len + outcome.as_ref().copied().unwrap_or_default());
+        if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            self.passed_over = false;
+        }
+        outcome
     }
 
     fn try_write(&mut self, pieces: &mut dyn Iterator<Item = &Bytes>) -> io::Result<usize> {
@@ -76,7 +115,7 @@ impl Transport for TcpTransport {
 
     fn confirmed(&self) -> u64 {
         // A socket that can't be asked has confirmed nothing: the message comes again, and is not lost.
-        bytes_acked(&self.stream).unwrap_or(0)
+        TcpInfo::of(&self.stream).map_or(0, |info| info.bytes_acked)
     }
 
     fn unread(&self) -> u64 {
@@ -109,33 +148,47 @@ fn set_not_sent_low_water(stream: &TcpStream) -> io::Result<()> {
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `tcpi_bytes_acked` of Linux' `struct tcp_info` (`include/uapi/linux/tcp.h`, since 4.1). libc's own structure
-/// ends before it.
-fn bytes_acked(stream: &TcpStream) -> io::Result<u64> {
-    const OFFSET: usize = 120;
-    const LEN: usize = OFFSET + size_of::<u64>();
-    let mut info = [0u8; LEN];
-    let mut len = LEN as libc::socklen_t;
-    // SAFETY: the descriptor is open for as long as `stream` is borrowed; the kernel writes at most `len` bytes
-    // into `info`, which is `LEN` bytes long, and says in `len` how many it wrote.
-    let outcome = unsafe {
-        libc::getsockopt(
-            stream.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &raw mut len,
-        )
-    };
-    if outcome != 0 {
-        return Err(io::Error::last_os_error());
+/// What is needed of Linux' `struct tcp_info` (`include/uapi/linux/tcp.h`; all of it since 4.1). libc's own structure ends
+/// before `tcpi_bytes_acked`.
+struct TcpInfo {
+    /// `tcpi_state`.
+    state: u8,
+    /// `tcpi_bytes_acked`.
+    bytes_acked: u64,
+}
+
+impl TcpInfo {
+    /// The connection is over (`TCP_CLOSE`).
+    const CLOSED: u8 = 7;
+    /// The other side has closed its side, this one has not (`TCP_CLOSE_WAIT`).
+    const CLOSE_WAIT: u8 = 8;
+
+    fn of(stream: &TcpStream) -> io::Result<Self> {
+        const ACKED: usize = 120;
+        const LEN: usize = ACKED + size_of::<u64>();
+        let mut info = [0u8; LEN];
+        let mut len = LEN as libc::socklen_t;
+        // SAFETY: the descriptor is open for as long as `stream` is borrowed; the kernel writes at most `len` bytes
+        // into `info`, which is `LEN` bytes long, and says in `len` how many it wrote.
+        let outcome = unsafe {
+            libc::getsockopt(
+                stream.as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        if outcome != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if (len as usize) < LEN {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel does not count confirmed bytes"));
+        }
+        let mut acked = [0; 8];
+        acked.copy_from_slice(&info[ACKED..]);
+        Ok(Self { state: info[0], bytes_acked: u64::from_ne_bytes(acked) })
     }
-    if (len as usize) < LEN {
-        return Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel does not count confirmed bytes"));
-    }
-    let mut acked = [0; 8];
-    acked.copy_from_slice(&info[OFFSET..]);
-    Ok(u64::from_ne_bytes(acked))
 }
 
 #[cfg(test)]
@@ -180,5 +233,50 @@ mod tests {
         assert_eq!(transport.unread(), 10);
         assert_eq!(transport.try_read(&mut BytesMut::with_capacity(4)).unwrap(), 4);
         assert_eq!(transport.unread(), 6);
+    }
+    /// What was passed over while nobody wanted to read is read afterwards, and what comes behind it; the end of the other
+    /// side is seen without reading.
+    #[tokio::test]
+    async fn hangs_up_behind_what_is_not_read() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let mut transport = TcpTransport::new(stream, peer).unwrap();
+        client.write_all(b"01234").await.unwrap();
+        std::future::poll_fn(|cx| transport.poll_ready(cx, false)).await.unwrap();
+        let waits = std::future::poll_fn(|cx| transport.poll_hang_up(cx));
+        tokio::time::timeout(std::time::Duration::from_millis(20), waits).await.unwrap_err();
+        let mut read = BytesMut::with_capacity(32);
+        for expected in [4, 1] {
+            assert!(std::future::poll_fn(|cx| transport.poll_ready(cx, false)).await.unwrap().readable);
+            let mut part = BytesMut::with_capacity(4);
+            assert_eq!(transport.try_read(&mut part).unwrap(), expected);
+            read.extend_from_slice(&part);
+        }
+        let kind = transport.try_read(&mut BytesMut::with_capacity(4)).unwrap_err().kind();
+        assert_eq!(kind, io::ErrorKind::WouldBlock);
+        client.write_all(b"56789").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(std::future::poll_fn(|cx| transport.poll_hang_up(cx)).await, HangUp::Closed);
+        while read.len() < 10 {
+            std::future::poll_fn(|cx| transport.poll_ready(cx, false)).await.unwrap();
+            read.reserve(8);
+            transport.try_read(&mut read).unwrap();
+        }
+        assert_eq!(&read[..], b"0123456789");
+        assert_eq!(transport.try_read(&mut read).unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn hangs_up_when_it_is_reset() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let mut transport = TcpTransport::new(stream, peer).unwrap();
+        client.write_all(b"01234").await.unwrap();
+        std::future::poll_fn(|cx| transport.poll_ready(cx, false)).await.unwrap();
+        SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(client);
+        assert_eq!(std::future::poll_fn(|cx| transport.poll_hang_up(cx)).await, HangUp::Broken);
     }
 }

@@ -15,6 +15,15 @@ pub struct Ready {
     pub writable: bool,
 }
 
+/// How the other side has ended a connection of which nothing is read at present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HangUp {
+    /// It has closed its side in order. What it had sent before may still be unread.
+    Closed,
+    /// The connection was reset, or has timed out.
+    Broken,
+}
+
 /// Bytes in, bytes out, and how many bytes the other side has confirmed.
 ///
 /// TCP today; an HTTP gateway or a WebSocket later. Like a socket, it does nothing by itself: a connection waits
@@ -22,6 +31,13 @@ pub struct Ready {
 pub trait Transport: Send + 'static {
     /// Waits until it is readable, or, if `write` is set, writable. May be ready in error.
     fn poll_ready(&mut self, cx: &mut Context<'_>, write: bool) -> Poll<io::Result<Ready>>;
+
+    /// Waits until it is writable, whatever there is to read. May be ready in error.
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Waits, without reading, until the other side has hung up. Not to be asked again after [`HangUp::Closed`]: it would be
+    /// said for ever.
+    fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<HangUp>;
 
     /// Reads into the spare room of `buffer`. 0 is the end; [`io::ErrorKind::WouldBlock`] means wait.
     ///

@@ -1,4 +1,5 @@
 //! What attackers may try, and what their victims notice of it: one module for each attack.
 
+mod crowd;
 mod edits;
 mod stage;

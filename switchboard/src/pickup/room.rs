@@ -20,6 +20,7 @@ use crate::conversation::{Conversation, Greeting, Participant, Recorded};
 use crate::departure;
 use crate::handing::{Handed, Progress};
 use crate::participation::Participation;
+use crate::pressure::Pressure;
 use crate::push::{MAILBOX, Push};
 
 /// How long the recipient's session has to take the invitation.
@@ -139,6 +140,7 @@ impl Ghost {
             wants_capabilities: false,
             mailbox: reply,
             recorded: Recorded::default(),
+            pressure: Pressure::exempt(),
         };
         let (id, channel) = (ConversationId(board.clock.uuid()), ChannelId(board.clock.uuid()));
         let greeting = Greeting::Opened(Bytes::new());

@@ -9,7 +9,7 @@ use crate::testing::{Asked, Client, Mood, World, passport, payload};
 const TEXT: &str = "text/plain; charset=UTF-8";
 
 #[tokio::test(start_paused = true)]
-async fn who_cannot_keep_up_is_disconnected_and_gets_it_later() {
+async fn who_holds_up_two_others_is_disconnected_and_gets_it_later() {
     let world = World::new();
     let clients = world.chat(&["alice", "bob", "carol"]).await;
     let (alice, bob, carol) = (&clients[0], &clients[1], &clients[2]);
@@ -32,7 +32,7 @@ async fn who_cannot_keep_up_is_disconnected_and_gets_it_later() {
         carol.hears(&payload.replace("\r\n", "\n")).await;
         assert!(said < 1000);
     }
-    assert!(said > 256 * 1024 / 1500);
+    assert!(said > 64 * 1024 / 1500);
     world.peers.has_told(&passport("bob")).await;
     let closed = world.store.was_asked(|asked| matches!(asked, Asked::Close(..))).await;
     assert_eq!(closed, Asked::Close(passport("bob"), None));

@@ -15,6 +15,7 @@ use crate::board::Board;
 use crate::conversation::{Conversation, Greeting, NotJoined, Participant, Recorded};
 use crate::conversations::NotOpened;
 use crate::participation::Participation;
+use crate::pressure::Pressure;
 use crate::push::{MAILBOX, Push};
 
 /// How long joining waits for the store to tell a friendly name.
@@ -38,6 +39,13 @@ impl Seat {
         if !std::mem::replace(&mut self.left, true) {
             self.board.conversations.leave(&self.conversation, self.participation.id);
         }
+    }
+}
+
+impl Seat {
+    /// See [`Conversation::may_speak`]. Boxed, since most never wait, and a session has room for it all its life.
+    pub(super) async fn may_speak(&self) {
+        Box::pin(self.conversation.may_speak(self.participation.id)).await;
     }
 }
 
@@ -164,6 +172,7 @@ fn participant(
         wants_capabilities: dialect.is_some_and(|dialect| dialect.network_ids),
         mailbox,
         recorded: Recorded::default(),
+        pressure: Pressure::default(),
     }
 }
 

@@ -7,6 +7,9 @@ mod corpus_tests;
 #[cfg(test)]
 mod delivery_tests;
 mod join;
+mod paced;
+#[cfg(test)]
+mod pressure_tests;
 mod relay;
 #[cfg(test)]
 mod socket_tests;
@@ -32,6 +35,7 @@ use crate::kind::Kinds;
 use crate::push::{Farewell, Heard, Push};
 use call::Calls;
 use join::Seat;
+use paced::{Next, Pace};
 
 /// How often a connection with something unconfirmed looks how far its client has got.
 const LOOK: Duration = Duration::from_secs(1);
@@ -62,8 +66,7 @@ struct Session<T> {
     speaker: Speaker,
     kinds: Kinds,
     calls: Calls,
-    /// A command that came while a `CAL` waits for its answer: commands are handled strictly in order.
-    held: Option<Command>,
+    pace: Pace,
     cursor: LiveCursor<MessageId>,
     awaited: Awaited,
     handing: Handing,
@@ -110,7 +113,7 @@ impl<T: Transport> Session<T> {
             speaker,
             kinds: Kinds::default(),
             calls: Calls::default(),
-            held: None,
+            pace: Pace::default(),
             cursor: LiveCursor::default(),
             awaited: Awaited::default(),
             handing: Handing::default(),
@@ -140,38 +143,60 @@ impl<T: Transport> Session<T> {
             self.deliver(greeting)?;
         }
         let mut look = std::pin::pin!(tokio::time::sleep(LOOK));
-        let mut armed = false;
+        let mut armed: Option<Instant> = None;
         loop {
-            if !armed && self.is_watching() {
-                look.as_mut().reset(Instant::now() + LOOK);
-                armed = true;
+            if let Some(next) = self.next_look(armed) {
+                look.as_mut().reset(next);
+                armed = Some(next);
             }
+            let waits = self.pace.waits_for_others() && !self.calls.is_waiting();
             tokio::select! {
                 item = self.mailbox.recv() => self.deliver(item.ok_or(End::Overflow)?)?,
-                event = self.connection.event(), if self.held.is_none() => self.happened(event)?,
+                next = self.pace.next(&mut self.connection) => match next {
+                    Next::Event(event) => self.happened(event)?,
+                    Next::Written => self.written(),
+                    Next::Ended(end) => return Err(end),
+                },
                 reply = self.calls.answered() => {
                     self.send(reply)?;
-                    if let Some(command) = self.held.take() {
-                        self.command(&command)?;
-                    }
+                    self.go_on()?;
                 }
-                () = &mut look, if armed => {
-                    armed = false;
+                () = self.seat.may_speak(), if waits => self.go_on()?,
+                () = &mut look, if armed.is_some() => {
+                    armed = None;
                     self.look();
                 }
             }
         }
     }
 
+    /// When to look, if that is earlier than planned.
+    fn next_look(&self, planned: Option<Instant>) -> Option<Instant> {
+        let after = if self.pace.is_watched(&self.connection) {
+            paced::WATCH
+        } else if planned.is_none() && (self.is_watching() || self.pace.is_behind()) {
+            LOOK
+        } else {
+            return None;
+        };
+        let next = Instant::now() + after;
+        planned.is_none_or(|planned| planned > next).then_some(next)
+    }
+
     fn happened(&mut self, event: Event) -> Result<(), End> {
         match event {
-            Event::Command(command) if self.calls.is_waiting() => {
-                self.held = Some(command);
-                Ok(())
+            Event::Command(command) => {
+                self.seat.conversation.touch();
+                self.cursor.command(self.connection.consumed());
+                self.handing.command(self.connection.consumed());
+                if self.calls.is_waiting() {
+                    self.pace.hold(command);
+                    return Ok(());
+                }
+                self.command(command)
             }
-            Event::Command(command) => self.command(&command),
             Event::Written => {
-                self.awaited.written(self.connection.written());
+                self.written();
                 Ok(())
             }
             Event::Ended(Ended::Closed) => Err(End::Closed),
@@ -183,14 +208,15 @@ impl<T: Transport> Session<T> {
         }
     }
 
-    fn command(&mut self, command: &Command) -> Result<(), End> {
-        self.seat.conversation.touch();
-        self.cursor.command(self.connection.consumed());
-        self.handing.command(self.connection.consumed());
-        gate(Service::Switchboard, None, Phase::SignedIn, command)?;
-        match Request::parse(command)? {
+    fn command(&mut self, command: Command) -> Result<(), End> {
+        gate(Service::Switchboard, None, Phase::SignedIn, &command)?;
+        match Request::parse(&command)? {
             Request::Message { trid, ack, payload } => {
-                self.relay(trid, ack, &payload);
+                if self.seat.conversation.wait(self.seat.participation.id).is_some() {
+                    self.pace.hold_for_others(command);
+                } else {
+                    self.relay(trid, ack, &payload);
+                }
                 Ok(())
             }
             Request::Call { trid, callee } => self.call(trid, callee),
@@ -198,6 +224,24 @@ impl<T: Transport> Session<T> {
             // The gate lets neither through; if it did, they would be out of order.
             Request::Open(_) | Request::Answer { .. } => Err(ParseError::OutOfOrder.into()),
         }
+    }
+
+    /// Takes up a command that had to wait.
+    fn go_on(&mut self) -> Result<(), End> {
+        self.pace.take().map_or(Ok(()), |command| self.command(command))
+    }
+
+    /// Bytes have been written.
+    fn written(&mut self) {
+        self.awaited.written(self.connection.written());
+        self.weigh();
+    }
+
+    /// Says how much is unread, so that others wait while it is too much.
+    fn weigh(&mut self) {
+        let (queued, taken) = self.pace.unread(&mut self.connection);
+        let is_behind = self.seat.conversation.report(self.seat.participation.id, queued, taken);
+        self.pace.set_behind(is_behind);
     }
 
     /// Queues a reply. It is written once the input is used up, or with what is delivered next.
@@ -220,7 +264,7 @@ impl<T: Transport> Session<T> {
             next = self.mailbox.now();
         }
         self.connection.flush();
-        self.awaited.written(self.connection.written());
+        self.written();
         Ok(())
     }
 
@@ -268,5 +312,8 @@ impl<T: Transport> Session<T> {
             self.board.cursors.moved(&participation.passport, participation.id, message);
         }
         self.awaited.expire(Instant::now(), LOOK);
+        if self.pace.is_behind() {
+            self.weigh();
+        }
     }
 }

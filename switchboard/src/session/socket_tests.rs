@@ -123,6 +123,68 @@ async fn a_frozen_client_that_is_killed_gets_it_later() {
     timeout(SOON, world.peers.has_told(&passport("bob"))).await.unwrap();
 }
 
+/// What is too fast for its listener waits in the sender's own socket, and arrives whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_waits_in_its_own_socket() {
+    const SAID: u32 = 3000;
+    let world = World::new();
+    let (mut alice, mut bob) = chat(&world).await;
+    let body = |trid: u32| format!("{trid:01500}");
+    let heard: String = (0..SAID).map(|trid| msg(trid, "A", &body(trid)).1).collect();
+    let (mut from_server, mut to_server) = alice.split();
+    let speaking = async {
+        for trid in 0..SAID {
+            // Behind what bob has not read: it would not be taken at once.
+            to_server.write_all(msg(trid, "D", &body(trid)).0.as_bytes()).await.unwrap();
+        }
+        to_server.shutdown().await.unwrap();
+    };
+    let listening = async {
+        let mut left = heard.as_bytes();
+        let mut part = vec![0; 64 * 1024];
+        while !left.is_empty() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            let count = timeout(SOON, bob.read(&mut part)).await.unwrap().unwrap();
+            assert!(count > 0, "closed with {} bytes to come", left.len());
+            assert!(left.starts_with(&part[..count]) || left.len() < count, "other bytes");
+            left = &left[count.min(left.len())..];
+        }
+    };
+    let acknowledged = async {
+        let mut text = String::new();
+        timeout(Duration::from_secs(60), from_server.read_to_string(&mut text)).await.unwrap().unwrap();
+        text
+    };
+    let ((), (), acknowledged) = tokio::join!(speaking, listening, acknowledged);
+    let naks = acknowledged.lines().filter(|line| line.starts_with("NAK")).count();
+    assert_eq!(naks, 0);
+}
+
+/// The client is killed while its messages wait for the other one to read.
+#[tokio::test]
+async fn a_sender_that_waits_is_missed_when_it_is_gone() {
+    let world = World::new();
+    let (mut alice, mut bob) = chat(&world).await;
+    let burst: String = (0..3000).map(|trid| msg(trid, "U", &"x".repeat(1500)).0).collect();
+    // Everything is full: bob's kernel, bob's queue, and alice's own way there.
+    assert!(timeout(Duration::from_secs(1), alice.write_all(burst.as_bytes())).await.is_err());
+    let begun = std::time::Instant::now();
+    alice.set_zero_linger().unwrap();
+    drop(alice);
+    timeout(SOON, async {
+        while world.board.metrics.participants.get() > 1 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("still there");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let mut rest = Vec::new();
+    while !rest.ends_with(b"BYE alice@example.com\r\n") {
+        assert!(timeout(SOON, bob.read_buf(&mut rest)).await.unwrap().unwrap() > 0);
+    }
+}
+
 /// A client that closes its side may still read; one that then goes away altogether must not keep its task busy.
 #[tokio::test]
 async fn a_half_closed_client_is_served_to_the_end() {

@@ -11,6 +11,7 @@ use common::store::MessageKind;
 
 use crate::conversation::{Greeting, Participant, Recorded};
 use crate::participation::Participation;
+use crate::pressure::Pressure;
 use crate::push::{MAILBOX, Push};
 use crate::testing::{Asked, Mood, World, claim, passport, payload, wire};
 
@@ -232,6 +233,7 @@ async fn capability_numbers_go_to_those_who_read_them() {
             wants_capabilities,
             mailbox,
             recorded: Recorded::default(),
+            pressure: Pressure::default(),
         };
         conversation.join(newcomer, Greeting::Answered(TrId(1))).unwrap();
         heard

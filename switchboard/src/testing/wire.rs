@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use common::net::{Ready, Transport};
+use common::net::{HangUp, Ready, Transport};
 use tokio::sync::Notify;
 
 use super::{lock, passport, payload};
@@ -51,6 +51,27 @@ impl Transport for MemoryTransport {
         let writable = write && (state.to_client.len() < state.room || state.reset);
         if readable || writable {
             return Poll::Ready(Ok(Ready { readable, writable }));
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = lock(&self.0.state);
+        if state.to_client.len() < state.room || state.reset {
+            return Poll::Ready(Ok(()));
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn poll_hang_up(&mut self, cx: &mut Context<'_>) -> Poll<HangUp> {
+        let mut state = lock(&self.0.state);
+        if state.reset {
+            return Poll::Ready(HangUp::Broken);
+        }
+        if state.client_closed {
+            return Poll::Ready(HangUp::Closed);
         }
         state.waker = Some(cx.waker().clone());
         Poll::Pending
@@ -231,6 +252,16 @@ impl Client {
             }
         };
         tokio::time::timeout(Duration::from_secs(500), closed).await.expect("still open");
+    }
+
+    /// Bytes that it has sent and nobody has read.
+    pub(crate) fn unread(&self) -> usize {
+        lock(&self.wire.state).to_server.len()
+    }
+
+    /// Whether the server has closed.
+    pub(crate) fn is_over(&self) -> bool {
+        lock(&self.wire.state).server_closed
     }
 
     /// FIN.

@@ -1,0 +1,74 @@
+//! One participant of a room says more at once than queues hold: the others must not be thrown out for it.
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::World;
+use integration_tests::accounts::PASSWORD;
+use integration_tests::client::{self, Client};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, Instant, timeout};
+
+use crate::stage::{people, play};
+
+const VICTIMS: [&str; 4] = ["bob", "carol", "dave", "erin"];
+const BURST: usize = 300;
+/// How long a whole room may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The attacker's side of a room, and those of its victims.
+async fn gather(world: &World, everybody: &[String; 5]) -> Result<(Vec<Client>, Client, Vec<Client>)> {
+    let addr = world.process("notification-1")?.address("clients")?;
+    let mut signed_in = Vec::new();
+    for passport in everybody {
+        signed_in.push(Client::sign_in(addr, passport, PASSWORD).await?);
+    }
+    let (mallory, others) = signed_in.split_first_mut().context("somebody")?;
+    let (mut attacker, first) =
+        client::open_chat((mallory, &everybody[0]), (&mut others[0], &everybody[1])).await?;
+    let mut victims = vec![first];
+    for (other, passport) in others.iter_mut().zip(&everybody[1..]).skip(1) {
+        attacker.request("CAL", passport).await?;
+        let ring = other.expect("RNG").await?;
+        victims.push(client::answer(&ring, passport).await?);
+        attacker.expect("JOI").await?;
+    }
+    Ok((signed_in, attacker, victims))
+}
+
+/// What one victim hears of the burst before its connection ends.
+async fn hears(mut victim: Client) -> usize {
+    let mut heard = 0;
+    while heard < BURST
+        && let Ok(received) = victim.receive().await
+    {
+        heard += usize::from(received.verb() == "MSG");
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_throws_nobody_out_of_a_room() -> Result<()> {
+    play(&[], async |world| {
+        let names = ["mallory", VICTIMS[0], VICTIMS[1], VICTIMS[2], VICTIMS[3]];
+        let everybody = people(world, names, &[]).await?;
+        for room in 1..=5 {
+            let (_signed_in, mut attacker, victims) = gather(world, &everybody).await?;
+            let begun = Instant::now();
+            let mut hearing = JoinSet::new();
+            for victim in victims {
+                hearing.spawn(hears(victim));
+            }
+            let payload = client::text(&"x".repeat(1550));
+            let mut burst = Vec::new();
+            for trid in 0..BURST {
+                burst.extend_from_slice(format!("MSG {trid} U {}\r\n", payload.len()).as_bytes());
+                burst.extend_from_slice(&payload);
+            }
+            attacker.raw(&burst).await?;
+            let heard = timeout(PATIENCE, hearing.join_all()).await.context("the room stands")?;
+            eprintln!("room {room}: of {BURST} messages the victims heard {heard:?} in {:?}", begun.elapsed());
+            ensure!(heard.iter().all(|heard| *heard == BURST), "room {room}: thrown out after {heard:?}");
+        }
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,285 @@
+//! Back pressure: a sender waits while somebody has not read what was said before, and nobody makes others wait for long.
+//! No I/O, no locks: part of what a conversation keeps behind its own.
+//!
+//! A participant is *behind* while more than [`UNREAD`] waits for it: in its mailbox, in its queue, and in the kernel without
+//! the other side's confirmation. A sender *waits* while somebody else is behind, unless it is behind itself: two who both
+//! only send would otherwise stand for ever, and the bounds of mailbox and queue hold for them. Whoever is behind while
+//! another waits *holds up*. That may last [`PATIENCE`] unless [`UNREAD`] is taken within it, and among three or more
+//! [`SHARE`] in ten seconds; then the conversation goes on without it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// More unread bytes than this make the others wait; so many must be taken within [`PATIENCE`].
+pub(crate) const UNREAD: usize = 64 * 1024;
+/// So long a participant may hold up without taking [`UNREAD`].
+const PATIENCE: Duration = Duration::from_secs(10);
+/// So long it may hold up in [`SLOTS`] seconds where three or more are.
+const SHARE: Duration = Duration::from_secs(2);
+/// Seconds over which [`SHARE`] is counted.
+const SLOTS: usize = 10;
+/// So many make a crowd: one of them holds up the rest.
+const CROWD: usize = 3;
+
+/// Where one participant stands.
+#[derive(Debug, Default)]
+pub(crate) struct Pressure {
+    /// Bytes in its queue and in the kernel, as its session has last said.
+    queued: usize,
+    /// Bytes that the other side has confirmed, as its session has last said.
+    taken: u64,
+    state: State,
+    /// Its session has a message at hand that waits for others.
+    waits: bool,
+    held_up: Option<Box<HeldUp>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    UpToDate,
+    Behind,
+    /// Nobody waits for it: it is being thrown out, or nobody but the switchboard reads what it gets.
+    Exempt,
+}
+
+impl Pressure {
+    /// Of a place from which everything is read at once.
+    pub(crate) fn exempt() -> Self {
+        Self { state: State::Exempt, ..Self::default() }
+    }
+
+    pub(crate) fn is_behind(&self) -> bool {
+        self.state == State::Behind
+    }
+
+    /// Its session says what is in its queue and in the kernel, and how much was confirmed.
+    pub(crate) fn report(&mut self, queued: usize, taken: u64) {
+        (self.queued, self.taken) = (queued, taken);
+    }
+
+    /// Looks whether it is behind, with so much in its mailbox. Returns whether that has changed.
+    pub(crate) fn weigh(&mut self, mailbox: usize) -> bool {
+        if self.state == State::Exempt {
+            return false;
+        }
+        let is = if self.queued + mailbox > UNREAD { State::Behind } else { State::UpToDate };
+        std::mem::replace(&mut self.state, is) != is
+    }
+
+    /// Its session has a message at hand that waits for others, or has none any more. Returns what was said before.
+    pub(crate) fn set_waiting(&mut self, waits: bool) -> bool {
+        std::mem::replace(&mut self.waits, waits)
+    }
+
+    /// Whether others make it wait.
+    pub(crate) fn is_held_up(&self) -> bool {
+        self.waits && !self.is_behind()
+    }
+
+    /// Takes note of whether somebody is held up: by this one too, if it is behind.
+    pub(crate) fn settle(&mut self, somebody_waits: bool, now: Instant) {
+        if self.is_behind() && somebody_waits {
+            self.held_up.get_or_insert_with(|| Box::new(HeldUp::new(now))).begin(self.taken, now);
+        } else if let Some(held_up) = &mut self.held_up {
+            held_up.end(now);
+            if !held_up.is_recent(now) {
+                self.held_up = None;
+            }
+        }
+    }
+
+    /// Until when it may go on like that; nothing if it holds nobody up.
+    pub(crate) fn deadline(&mut self, present: usize, now: Instant) -> Option<Instant> {
+        let taken = self.taken;
+        self.held_up.as_mut().and_then(|held_up| held_up.deadline(taken, present >= CROWD, now))
+    }
+
+    /// Nobody waits for it any more.
+    pub(crate) fn give_up(&mut self) {
+        (self.state, self.held_up) = (State::Exempt, None);
+    }
+}
+
+/// For how long somebody has held others up.
+#[derive(Debug)]
+struct HeldUp {
+    /// It does so since then.
+    since: Option<Instant>,
+    /// Time since `taken_before` was confirmed, of that which lies before `since`.
+    without_taking: Duration,
+    taken_before: u64,
+    /// Time within each of the last seconds, counted from `epoch`; of that which lies before `since`.
+    slots: [Duration; SLOTS],
+    epoch: Instant,
+    newest: u64,
+}
+
+impl HeldUp {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: None,
+            without_taking: Duration::ZERO,
+            taken_before: 0,
+            slots: [Duration::ZERO; SLOTS],
+            epoch: now,
+            newest: 0,
+        }
+    }
+
+    fn begin(&mut self, taken: u64, now: Instant) {
+        if self.since.is_some() {
+            return;
+        }
+        self.since = Some(now);
+        if self.without_taking.is_zero() {
+            self.taken_before = taken;
+        }
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.fold(now);
+        self.since = None;
+    }
+
+    /// Counts what lies between `since` and now.
+    fn fold(&mut self, now: Instant) {
+        self.turn(now);
+        let Some(since) = self.since.replace(now) else { return };
+        self.without_taking += now - since;
+        let mut from = since;
+        while from < now {
+            let second = (from - self.epoch).as_secs();
+            let to = (self.epoch + Duration::from_secs(second + 1)).min(now);
+            if second + SLOTS as u64 > self.newest {
+                self.slots[second as usize % SLOTS] += to - from;
+            }
+            from = to;
+        }
+    }
+
+    /// Empties the slots of seconds that are over and whose place is needed.
+    fn turn(&mut self, now: Instant) {
+        let second = (now - self.epoch).as_secs();
+        for over in (self.newest + 1..=second).take(SLOTS) {
+            self.slots[over as usize % SLOTS] = Duration::ZERO;
+        }
+        self.newest = second;
+    }
+
+    fn is_recent(&mut self, now: Instant) -> bool {
+        self.turn(now);
+        self.slots.iter().any(|slot| !slot.is_zero())
+    }
+
+    fn deadline(&mut self, taken: u64, is_crowd: bool, now: Instant) -> Option<Instant> {
+        self.since?;
+        self.fold(now);
+        if taken.saturating_sub(self.taken_before) >= UNREAD as u64 {
+            (self.taken_before, self.without_taking) = (taken, Duration::ZERO);
+        }
+        let mut left = PATIENCE.saturating_sub(self.without_taking);
+        if is_crowd {
+            left = left.min(SHARE.saturating_sub(self.slots.iter().sum()));
+        }
+        Some(now + left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// One who is behind while somebody waits; confirms `rate` bytes a second, and lets the others go on for a moment at
+    /// each confirmation. Returns after how many seconds it is given up.
+    fn given_up(rate: u64, present: usize) -> Option<u64> {
+        let begun = Instant::now();
+        let mut pressure = Pressure::default();
+        for step in 0..1000 {
+            let now = begun + SECOND * step / 10;
+            pressure.report(UNREAD + 1, rate * u64::from(step) / 10);
+            pressure.weigh(0);
+            pressure.settle(true, now);
+            if pressure.deadline(present, now).is_some_and(|deadline| deadline <= now) {
+                return Some(u64::from(step / 10));
+            }
+            if rate > 0 {
+                pressure.report(0, rate * u64::from(step) / 10);
+                assert!(pressure.weigh(0));
+                pressure.settle(true, now);
+            }
+        }
+        None
+    }
+
+    #[test]
+    fn two_wait_for_whoever_takes_enough() {
+        assert_eq!((given_up(0, 2), given_up(1000, 2)), (Some(10), None));
+        let begun = Instant::now();
+        // The same without ever being up to date: it is what counts that is taken.
+        for (rate, expected) in [(0, Some(10)), (6_000, Some(10)), (7_000, None)] {
+            let mut pressure = Pressure::default();
+            let given_up = (0..1000u32).find(|step| {
+                let now = begun + SECOND * *step / 10;
+                pressure.report(UNREAD + 1, rate * u64::from(*step) / 10);
+                pressure.weigh(0);
+                pressure.settle(true, now);
+                pressure.deadline(2, now).is_some_and(|deadline| deadline <= now)
+            });
+            assert_eq!(given_up.map(|step| step / 10), expected, "{rate} bytes a second");
+        }
+    }
+
+    #[test]
+    fn among_three_a_fifth_of_the_time_is_for_waiting() {
+        assert_eq!(given_up(0, 3), Some(2));
+        let begun = Instant::now();
+        for (held_ms, expected) in [(150, None), (500, Some(3))] {
+            let mut pressure = Pressure::default();
+            let given_up = (0..60).find(|second| {
+                let from = begun + SECOND * *second;
+                pressure.report(UNREAD + 1, 1_000_000 * u64::from(*second));
+                pressure.weigh(0);
+                pressure.settle(true, from);
+                let to = from + Duration::from_millis(held_ms);
+                if pressure.deadline(3, to).is_some_and(|deadline| deadline <= to) {
+                    return true;
+                }
+                pressure.report(0, 0);
+                pressure.weigh(0);
+                pressure.settle(true, to);
+                false
+            });
+            assert_eq!(given_up, expected, "{held_ms} ms a second");
+        }
+    }
+
+    #[test]
+    fn only_who_makes_others_wait_is_given_up() {
+        let (mut pressure, begun) = (Pressure::default(), Instant::now());
+        pressure.report(UNREAD, 0);
+        assert!(!pressure.weigh(0) && pressure.weigh(1) && pressure.is_behind());
+        pressure.settle(false, begun);
+        assert_eq!(pressure.deadline(5, begun + 100 * SECOND), None);
+        pressure.settle(true, begun + 100 * SECOND);
+        assert_eq!(pressure.deadline(5, begun + 100 * SECOND), Some(begun + 102 * SECOND));
+        pressure.give_up();
+        assert!(!pressure.weigh(UNREAD) && !pressure.is_behind());
+    }
+
+    #[test]
+    fn old_waiting_is_forgotten() {
+        let (mut pressure, begun) = (Pressure::default(), Instant::now());
+        pressure.report(UNREAD + 1, 0);
+        pressure.weigh(0);
+        pressure.settle(true, begun);
+        pressure.settle(false, begun + SECOND * 19 / 10);
+        pressure.settle(false, begun + SECOND * 13);
+        assert!(pressure.held_up.is_none());
+        pressure.settle(true, begun + SECOND * 14);
+        assert_eq!(pressure.deadline(3, begun + SECOND * 14), Some(begun + SECOND * 16));
+    }
+}

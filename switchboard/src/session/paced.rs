@@ -1,0 +1,110 @@
+//! A session whose next command has to wait: nothing more is read meanwhile, all else goes on.
+
+use std::time::Duration;
+
+use common::msnp::Command;
+use common::net::{Connection, Event, Transport, Unread};
+use tokio::time::{Instant, sleep_until};
+
+use super::End;
+use crate::pressure::UNREAD;
+
+/// How often it is looked what the other side has confirmed while others wait for that and nothing else would tell: the kernel
+/// has taken all, and does not announce confirmations.
+pub(super) const WATCH: Duration = Duration::from_millis(20);
+/// A client that has closed its side while it had to wait is served so long, so that what it said before is still said.
+const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// The pace of one connection: whether its next command waits, and whether others wait for its client to read.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// A command that waits: commands are handled strictly in order.
+    held: Option<Command>,
+    /// It waits for others to read, not for the answer to a call.
+    for_others: bool,
+    /// The client has closed its side behind what is not read yet, and is served until then.
+    until: Option<Instant>,
+    /// Others wait for this client.
+    behind: bool,
+    /// Bytes that the client was last known to have confirmed.
+    confirmed: u64,
+}
+
+/// What has happened on a connection.
+pub(super) enum Next {
+    /// What happens on one that is read.
+    Event(Event),
+    /// Bytes have been written.
+    Written,
+    /// It is over, whatever may be unread.
+    Ended(End),
+}
+
+impl Pace {
+    /// Keeps a command back.
+    pub(super) fn hold(&mut self, command: Command) {
+        (self.held, self.for_others) = (Some(command), false);
+    }
+
+    /// Keeps a message back until the others have read.
+    pub(super) fn hold_for_others(&mut self, command: Command) {
+        (self.held, self.for_others) = (Some(command), true);
+    }
+
+    /// The command that was kept back.
+    pub(super) fn take(&mut self) -> Option<Command> {
+        self.for_others = false;
+        self.held.take()
+    }
+
+    pub(super) fn waits_for_others(&self) -> bool {
+        self.for_others
+    }
+
+    /// Waits for the next thing to happen on the connection. Nothing is read while a command is kept back; the end of the
+    /// client is noticed all the same. Safe to cancel.
+    pub(super) async fn next<T: Transport>(&mut self, connection: &mut Connection<T>) -> Next {
+        if self.held.is_none() {
+            return Next::Event(connection.event().await);
+        }
+        loop {
+            let unread = match self.until {
+                None => connection.event_unread().await,
+                Some(until) => tokio::select! {
+                    unread = connection.event_unread() => unread,
+                    // Boxed, as a session has room for it all its life.
+                    () = Box::pin(sleep_until(until)) => return Next::Ended(End::Closed),
+                },
+            };
+            match unread {
+                Unread::Written => return Next::Written,
+                Unread::HungUp => self.until = Some(Instant::now() + LAST_WORDS),
+                Unread::Broken => return Next::Ended(End::Broken),
+            }
+        }
+    }
+
+    /// What waits in the queue and in the kernel, and what was confirmed. The kernel is asked only if that may matter.
+    pub(super) fn unread<T: Transport>(&mut self, connection: &mut Connection<T>) -> (usize, u64) {
+        let (queued, written) = (connection.outbox().queued(), connection.written());
+        let in_kernel = |confirmed| usize::try_from(written.saturating_sub(confirmed)).unwrap_or(usize::MAX);
+        if self.behind || queued.saturating_add(in_kernel(self.confirmed)) > UNREAD {
+            self.confirmed = connection.confirmed();
+        }
+        (queued.saturating_add(in_kernel(self.confirmed)), self.confirmed)
+    }
+
+    pub(super) fn set_behind(&mut self, behind: bool) {
+        self.behind = behind;
+    }
+
+    /// Whether others wait for this client.
+    pub(super) fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    /// Whether they wait for what only the kernel knows.
+    pub(super) fn is_watched<T: Transport>(&self, connection: &Connection<T>) -> bool {
+        self.behind && connection.is_written()
+    }
+}

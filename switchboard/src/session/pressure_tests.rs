@@ -1,0 +1,253 @@
+//! Back pressure: a sender waits for whoever reads more slowly, and nobody waits for long.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::testing::{Asked, Client, World, passport};
+
+const TEXT: &str = "text/plain; charset=UTF-8";
+const P2P: &str = "application/x-msnmsgrp2p";
+/// The longest message.
+const PAYLOAD: usize = 1664;
+/// What one message of [`send`] is at its recipient: `MSG alice@example.com Alice 1664` goes before it.
+const HEARD: usize = PAYLOAD + 34;
+const UNREAD: usize = 64 * 1024;
+
+/// Sends so many messages of the longest kind at once.
+fn send(client: &Client, trids: std::ops::Range<u32>, ack: &str, content_type: &str) {
+    let head = crate::testing::payload(content_type, "").len();
+    for trid in trids {
+        client.msg(trid, ack, content_type, &"x".repeat(PAYLOAD - head));
+    }
+}
+
+/// Takes so many bytes at a pace, some each tenth of a second.
+async fn reads(client: &Client, per_second: usize, all: usize) {
+    let mut taken = 0;
+    while taken < all {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let step = (per_second / 10).min(all - taken);
+        client.bytes(step).await;
+        taken += step;
+    }
+}
+
+/// Takes so many bytes as fast as they come.
+async fn drinks(client: &Client, all: usize) {
+    let mut left = all;
+    while left > 0 {
+        left -= client.bytes(left.min(8192)).await.len();
+    }
+}
+
+/// Passes over what comes until a line ends so.
+async fn hears_at_last(client: &Client, end: &str) {
+    while !client.line().await.ends_with(end) {}
+}
+
+async fn acks(client: &Client, trids: std::ops::Range<u32>) {
+    let mut wanted: Vec<String> = trids.map(|trid| format!("ACK {trid}")).collect();
+    while !wanted.is_empty() {
+        let line = client.line().await;
+        let place = wanted.iter().position(|ack| *ack == line).unwrap_or_else(|| panic!("{line}"));
+        wanted.swap_remove(place);
+    }
+}
+
+/// Lets everything happen that needs no time.
+async fn settles() {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_as_fast_as_the_slowest_reader() {
+    for ack in ["D", "A"] {
+        let content_type = if ack == "A" { TEXT } else { P2P };
+        let world = World::new();
+        let clients = world.chat(&["alice", "bob"]).await;
+        let (alice, bob) = (&clients[0], &clients[1]);
+        send(alice, 0..600, ack, content_type);
+        settles().await;
+        // What bob's line takes, what may be unread, and the message that was too much.
+        let read = 600 * PAYLOAD - alice.unread();
+        assert!(read < 16 * 1024 + UNREAD + 8 * 1024, "{read} bytes were read from the sender");
+        let begun = Instant::now();
+        tokio::join!(reads(bob, 125_000, 600 * HEARD), acks(alice, 0..600));
+        assert!(begun.elapsed() > Duration::from_secs(7), "{:?}", begun.elapsed());
+        alice.hears_nothing().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_rooms_never_wait() {
+    let world = World::new();
+    let (clients, others) = (world.chat(&["alice", "bob"]).await, world.chat(&["carol", "dave"]).await);
+    clients[1].reads_at_most(0);
+    send(&clients[0], 0..100, "D", P2P);
+    settles().await;
+    assert!(clients[0].unread() > 0);
+    let begun = Instant::now();
+    for trid in 0..200 {
+        let said = others[0].msg(trid, "A", TEXT, "quick");
+        others[1].hears_msg("carol", "Carol", &said).await;
+        others[0].hears(&format!("ACK {trid}\n")).await;
+    }
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    assert!(clients[0].unread() > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_nothing_for_ten_seconds_is_cut() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    let begun = Instant::now();
+    send(&clients[0], 0..100, "A", TEXT);
+    let mut lines = Vec::new();
+    while lines.last().is_none_or(|line: &String| !line.starts_with("BYE")) {
+        lines.push(clients[0].line().await);
+    }
+    let cut = begun.elapsed();
+    assert!((10..12).contains(&cut.as_secs()), "{cut:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("NAK")), "{lines:?}");
+    let closed = world.store.was_asked(|asked| matches!(asked, Asked::Close(..))).await;
+    assert_eq!(closed, Asked::Close(passport("bob"), None));
+    world.peers.has_told(&passport("bob")).await;
+    // What waited is kept for bob, or found nobody: each has its answer.
+    for _ in lines.len()..101 {
+        let line = clients[0].line().await;
+        assert!(line.starts_with("NAK") || line.starts_with("ACK"), "{line}");
+    }
+    clients[0].hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trickle_is_enough_or_not() {
+    for (rate, stays) in [(8_000, true), (5_000, false)] {
+        let world = World::new();
+        let clients = world.chat(&["alice", "bob"]).await;
+        let (alice, bob) = (&clients[0], &clients[1]);
+        send(alice, 0..400, "D", P2P);
+        let reading = tokio::time::timeout(Duration::from_secs(40), async {
+            loop {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                if bob.is_over() {
+                    return;
+                }
+                bob.bytes(rate / 10).await;
+            }
+        });
+        assert_eq!(reading.await.is_err(), stays, "{rate} bytes a second");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn among_three_nobody_holds_up_the_others_for_long() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob", "carol"]).await;
+    let (alice, bob, carol) = (&clients[0], &clients[1], &clients[2]);
+    bob.reads_at_most(1000);
+    let begun = Instant::now();
+    send(alice, 0..300, "A", TEXT);
+    let read = async {
+        drinks(carol, 300 * HEARD).await;
+        begun.elapsed()
+    };
+    let said = async {
+        let mut lines = Vec::new();
+        while lines.len() < 301 {
+            lines.push(alice.line().await);
+        }
+        lines
+    };
+    let (elapsed, lines) = tokio::join!(read, said);
+    assert!((2..4).contains(&elapsed.as_secs()), "{elapsed:?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("ACK")).count(), 300);
+    assert_eq!(lines.iter().filter(|line| *line == "BYE bob@example.com").count(), 1);
+    world.peers.has_told(&passport("bob")).await;
+    assert_eq!(world.written().first().unwrap().message.meant_for.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_throws_nobody_out() {
+    let world = World::new();
+    let names = ["alice", "bob", "carol", "dave", "erin"];
+    let clients = world.chat(&names).await;
+    send(&clients[0], 0..300, "D", P2P);
+    let all = 300 * HEARD;
+    tokio::join!(
+        drinks(&clients[1], all),
+        drinks(&clients[2], all),
+        drinks(&clients[3], all),
+        drinks(&clients[4], all),
+        acks(&clients[0], 0..300)
+    );
+    clients[0].hears_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_who_only_send_go_on_to_the_bound() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    for client in &clients {
+        client.reads_at_most(0);
+    }
+    send(&clients[0], 0..400, "U", P2P);
+    send(&clients[1], 0..400, "U", P2P);
+    let begun = Instant::now();
+    // Both are behind: neither waits, and one of them meets the bound.
+    while !clients.iter().any(Client::is_over) {
+        settles().await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "they stand");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_hears_and_leaves() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    send(alice, 0..100, "D", P2P);
+    settles().await;
+    assert!(alice.unread() > 0);
+    bob.msg(1, "A", TEXT, "slower, please");
+    hears_at_last(alice, "charset=UTF-8").await;
+    assert_eq!(alice.line().await, "");
+    assert_eq!(alice.bytes(14).await, "slower, please");
+    let begun = Instant::now();
+    alice.reset();
+    hears_at_last(bob, "BYE alice@example.com").await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn last_words_are_said() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    send(alice, 0..100, "U", P2P);
+    alice.msg(1, "N", TEXT, "the last");
+    settles().await;
+    alice.close();
+    settles().await;
+    assert!(alice.unread() > 0);
+    hears_at_last(bob, "the lastBYE alice@example.com").await;
+}
+
+/// What the kernel holds counts although nobody announces that it is confirmed.
+#[tokio::test(start_paused = true)]
+async fn what_is_written_and_not_confirmed_is_unread() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    bob.reads_at_most(1 << 20);
+    bob.confirms(0);
+    send(alice, 0..100, "D", P2P);
+    settles().await;
+    let read = 100 * PAYLOAD - alice.unread();
+    assert!((UNREAD - 8192..UNREAD + 8192).contains(&read), "{read} bytes were read from the sender");
+    let begun = Instant::now();
+    bob.confirms(1 << 20);
+    acks(alice, 0..100).await;
+    assert!(begun.elapsed() <= Duration::from_millis(50), "{:?}", begun.elapsed());
+}
