@@ -203,7 +203,8 @@ impl Hub {
         let there = shard.get(to).into_iter().flatten().filter(|entry| entry.is(epoch));
         let newest = there.max_by_key(|entry| entry.id).ok_or(Outcome::NotHere)?;
         let (sender, receiver) = oneshot::channel();
-        match newest.sender.offer(Item::Invite(invitation, sender), size_of::<Item>()) {
+        let listed = invitation.kept.as_ref().map_or(0, |kept| size_of_val(&*kept.messages));
+        match newest.sender.offer(Item::Invite(invitation, sender), size_of::<Item>() + listed) {
             Ok(()) => Ok(receiver),
             Err(Full::Overflow) => Err(Outcome::Unknown),
             Err(Full::Closed) => Err(Outcome::NotHere),
@@ -353,7 +354,8 @@ mod tests {
             addr: ([127, 0, 0, 1], 1865).into(),
             caller: Passport::parse("bob@example.com").unwrap(),
             caller_name: "Bob".into(),
-            kept_for: None,
+            again: false,
+            kept: None,
         })
     }
 

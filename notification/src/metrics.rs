@@ -25,6 +25,8 @@ pub(crate) enum Limited {
     List,
     /// Conversations opened.
     Chat,
+    /// Rings of one caller.
+    Ring,
 }
 
 impl Limited {
@@ -36,6 +38,7 @@ impl Limited {
             Self::ContactName => "contact_name",
             Self::List => "list",
             Self::Chat => "chat",
+            Self::Ring => "ring",
         }
     }
 }

@@ -57,11 +57,28 @@ pub(crate) struct Rules {
 #[derive(Debug, Default)]
 struct State {
     participants: Vec<Participant>,
-    /// Who is rung, and since when.
-    rung: Vec<(Passport, Instant)>,
+    rung: Vec<Rung>,
     /// The channel of the two, while exactly two are there.
     pair: Option<ChannelId>,
     ended: bool,
+}
+
+/// Somebody who is rung.
+#[derive(Debug)]
+struct Rung {
+    who: Passport,
+    since: Instant,
+    /// A session has taken the ring. It ends with that session, of whose end nobody tells: who calls again asks.
+    taken: bool,
+}
+
+/// Whether somebody was rung before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ringing {
+    /// Not in this conversation, or not lately.
+    First,
+    /// A session has taken the ring; it may be gone.
+    Again,
 }
 
 /// Somebody in a conversation.
@@ -161,7 +178,7 @@ impl Conversation {
         if own_place.is_none() && state.participants.len() >= self.rules.participants {
             return Err(NotJoined::Full);
         }
-        state.rung.retain(|(rung, _)| rung != who);
+        state.rung.retain(|rung| rung.who != *who);
         push(&newcomer.mailbox, Push::Lines(greeting.lines(&newcomer, &state.participants)));
         if let Some(place) = own_place {
             let old = std::mem::replace(&mut state.participants[place], newcomer);
@@ -224,26 +241,36 @@ impl Conversation {
         self.quiet.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Notes that somebody is rung, or says why it can't be (§9): it is there or rung already (215), which also
-    /// answers a call of oneself, or there is no room (712).
-    pub(crate) fn ring(&self, callee: &Passport) -> Result<(), ErrorCode> {
+    /// Notes that somebody is rung, or says why it can't be (§9): it is there or being rung at this moment (215), which also
+    /// answers a call of oneself, or there is no room (712). Who was rung before may be rung again: its session decides.
+    pub(crate) fn ring(&self, callee: &Passport) -> Result<Ringing, ErrorCode> {
         let mut state = self.lock();
         let now = Instant::now();
-        state.rung.retain(|(_, since)| now.duration_since(*since) < self.rules.ring);
-        let there = state.participants.iter().any(|p| p.participation.passport == *callee);
-        if there || state.rung.iter().any(|(rung, _)| rung == callee) {
+        state.rung.retain(|rung| now.duration_since(rung.since) < self.rules.ring);
+        if state.participants.iter().any(|p| p.participation.passport == *callee) {
             return Err(ErrorCode::AlreadyThere);
+        }
+        if let Some(rung) = state.rung.iter().find(|rung| rung.who == *callee) {
+            return if rung.taken { Ok(Ringing::Again) } else { Err(ErrorCode::AlreadyThere) };
         }
         if state.participants.len() + state.rung.len() >= self.rules.participants {
             return Err(ErrorCode::SessionOverload);
         }
-        state.rung.push((callee.clone(), now));
-        Ok(())
+        state.rung.push(Rung { who: callee.clone(), since: now, taken: false });
+        Ok(Ringing::First)
+    }
+
+    /// A session has taken the ring: from now on it may come.
+    pub(crate) fn ring_taken(&self, callee: &Passport) {
+        let now = Instant::now();
+        if let Some(rung) = self.lock().rung.iter_mut().find(|rung| rung.who == *callee) {
+            (rung.since, rung.taken) = (now, true);
+        }
     }
 
     /// Forgets that somebody is rung.
     pub(crate) fn unring(&self, callee: &Passport) {
-        self.lock().rung.retain(|(rung, _)| rung != callee);
+        self.lock().rung.retain(|rung| rung.who != *callee);
     }
 
     /// Puts a message that is not kept into everybody else's mailbox. With nobody there, or with somebody whose

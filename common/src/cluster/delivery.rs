@@ -99,7 +99,9 @@ pub(super) fn better(one: Outcome, other: Outcome) -> Outcome {
         Outcome::NotHere => 0,
         Outcome::Unknown => 1,
         Outcome::Refused => 2,
-        Outcome::Accepted => 3,
+        Outcome::TooOften => 3,
+        Outcome::AlreadyRung => 4,
+        Outcome::Accepted => 5,
     };
     if rank(other) > rank(one) { other } else { one }
 }

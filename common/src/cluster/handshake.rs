@@ -23,7 +23,7 @@ use crate::model::NodeId;
 
 const MAGIC: [u8; 7] = *b"MNRLINK";
 /// The version of the links' messages.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// The most bytes of a frame before the other side is known.
 const MAX_STRANGER_FRAME: usize = 4096;
 
@@ -318,7 +318,7 @@ mod tests {
         far.write_all(b"MNRLINK\x01").await.unwrap();
         let a = identity("a", &[1], 5);
         let told = error(dial(&mut near, &a, &identity("b", &[1], 5).me).await);
-        assert!(told.contains("version 2") && told.contains("version 1"), "{told}");
+        assert!(told.contains(&format!("version {VERSION}")) && told.contains("version 1"), "{told}");
         let (mut near, mut far) = tokio::io::duplex(1024);
         far.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         assert!(matches!(accept(&mut near, &a).await, Err(HandshakeError::Stranger)));

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use crate::model::{Epoch, Generation, NodeId};
+use super::ring;
+use crate::model::{Epoch, Generation, NodeId, Passport};
 
 /// Which tier a node belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +92,14 @@ impl View {
     /// The nodes of a tier that take clients: those ready and not draining.
     pub fn open(&self, role: Role) -> impl Iterator<Item = &Node> {
         self.of(role).filter(|node| node.ready && !node.load.draining)
+    }
+
+    /// Of the nodes of a tier that take clients the one that ranks first for a passport: the same wherever and whenever it is asked,
+    /// as long as that node takes clients.
+    #[must_use]
+    pub fn first_for(&self, role: Role, who: &Passport) -> Option<&Node> {
+        let who = ring::hash(who.as_str());
+        self.open(role).max_by_key(|node| ring::mix(who ^ ring::hash(node.id.as_str())))
     }
 
     /// All nodes, in the order of their names.

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::carrying_out::Told;
 use super::order::{Audience, Instruction};
@@ -57,9 +58,19 @@ pub struct Invitation {
     pub caller: Passport,
     /// The caller's friendly name, decoded.
     pub caller_name: Arc<str>,
-    /// The caller is away, and the switchboard speaks in its name: it has messages kept for the session of this epoch,
-    /// which alone is rung.
-    pub kept_for: Option<Epoch>,
+    /// The switchboard believes that the invited one is rung already: a session that is says so, and is not rung twice.
+    pub again: bool,
+    /// The caller is away, and the switchboard speaks in its name.
+    pub kept: Option<Kept>,
+}
+
+/// What a switchboard brings in the name of somebody who is away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The session that has asked for it, which alone is rung.
+    pub session: Epoch,
+    /// The messages, each by its own number: the session counts how often each was brought.
+    pub messages: Arc<[Uuid]>,
 }
 
 /// What happened.
@@ -104,7 +115,7 @@ pub enum Notice {
         value: Arc<str>,
     },
     /// The recipient is invited to a conversation. Answered: [`Outcome::Refused`] if it is hidden, takes no
-    /// invitations, or does not allow the caller.
+    /// invitations, or does not allow the caller; [`Outcome::AlreadyRung`], [`Outcome::TooOften`].
     Invite(Invitation),
     /// A participation of the recipient has been closed with something outstanding.
     Outstanding {
@@ -146,6 +157,10 @@ pub enum Outcome {
     Accepted,
     /// A session has declined it.
     Refused,
+    /// A session that is rung is invited to the same conversation again.
+    AlreadyRung,
+    /// A session has declined it, since its sender sends too many.
+    TooOften,
     /// The principal is signed in nowhere.
     NotHere,
     /// Nobody could say in time.

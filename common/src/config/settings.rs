@@ -163,6 +163,8 @@ const RATES: &[Setting] = &[
     setting("rates.chat_per_minute", per_minute("conversations"), "And then so many a minute"),
     setting("rates.call_burst", burst("calls"), "Calls of a participant at once; 0: no bound"),
     setting("rates.call_per_minute", per_minute("calls"), "And then so many a minute"),
+    setting("rates.ring_burst", burst("rings"), "Rings of one caller to one who is called at once; 0: no bound"),
+    setting("rates.ring_per_minute", per_minute("rings"), "And then so many a minute"),
 ];
 
 const DISPATCH: &[Setting] = &[

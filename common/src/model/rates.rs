@@ -34,6 +34,10 @@ pub struct Rates {
     pub call_burst: u32,
     /// And then so many a minute.
     pub call_per_minute: u32,
+    /// Rings at once by one caller to one who is called, from all conversations; 0: no bound. One more is 713.
+    pub ring_burst: u32,
+    /// And then so many a minute.
+    pub ring_per_minute: u32,
 }
 
 impl Default for Rates {
@@ -51,6 +55,8 @@ impl Default for Rates {
             chat_per_minute: 300,
             call_burst: 200,
             call_per_minute: 120,
+            ring_burst: 60,
+            ring_per_minute: 30,
         }
     }
 }
@@ -60,6 +66,19 @@ impl Default for Rates {
 pub struct Rate {
     burst: u32,
     per_minute: u32,
+}
+
+impl Rate {
+    /// So many at once, and then so many a minute. 0 at once: no bound.
+    #[must_use]
+    pub fn new(burst: u32, per_minute: u32) -> Self {
+        Self { burst, per_minute }
+    }
+
+    /// The time in which one comes back.
+    fn token(self) -> Duration {
+        Duration::from_secs(60) / self.per_minute.max(1)
+    }
 }
 
 impl Rates {
@@ -98,6 +117,12 @@ impl Rates {
     pub fn call(&self) -> Rate {
         Rate { burst: self.call_burst, per_minute: self.call_per_minute }
     }
+
+    /// Of one caller to one who is called.
+    #[must_use]
+    pub fn ring(&self) -> Rate {
+        Rate { burst: self.ring_burst, per_minute: self.ring_per_minute }
+    }
 }
 
 /// A token bucket in one number: when it will be full again. The rate is told at each look, so that a session keeps nothing
@@ -113,14 +138,25 @@ impl Bucket {
         if rate.burst == 0 {
             return true;
         }
-        let token = Duration::from_secs(60) / rate.per_minute.max(1);
-        let full = self.full.map_or(now, |full| full.max(now));
-        // What is missing of a full bucket, in time; one token of it must be there.
-        if full.duration_since(now) > token.saturating_mul(rate.burst - 1) {
+        if !self.has(rate, now) {
             return false;
         }
-        self.full = full.checked_add(token);
+        let full = self.full.map_or(now, |full| full.max(now));
+        self.full = full.checked_add(rate.token());
         true
+    }
+
+    /// Whether there is a token at `now`.
+    #[must_use]
+    pub fn has(&self, rate: Rate, now: Instant) -> bool {
+        // What is missing of a full bucket, in time; one token of it must be there.
+        rate.burst == 0 || self.full_in(now) <= rate.token().saturating_mul(rate.burst - 1)
+    }
+
+    /// How long it takes until nothing is missing in it: then it is as good as a new one.
+    #[must_use]
+    pub fn full_in(&self, now: Instant) -> Duration {
+        self.full.map_or(Duration::ZERO, |full| full.saturating_duration_since(now))
     }
 }
 

@@ -2,4 +2,5 @@
 
 mod crowd;
 mod edits;
+mod rings;
 mod stage;

@@ -186,21 +186,68 @@ async fn a_switchboard_behind_a_partition_keeps_what_it_has_until_it_dies() -> R
     .await
 }
 
+/// Leaves a text, as operators do.
+async fn leave(world: &World, from: &str, to: &str, text: &str) -> Result<()> {
+    let mut monarch = Command::new(program("monarch")?);
+    // What tests are told is no setting.
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MONARCH_")) {
+        monarch.env_remove(name);
+    }
+    monarch.arg("--config").arg(world.directory().join("monarch.toml"));
+    let done = monarch.args(["message", "send", from, to, text]).output().await?;
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    ensure!(said == format!("sent; {to} gets it at the next sign-in\n"), "{said}");
+    Ok(())
+}
+
+/// The next session may be at another node: what its client was brought before, over a connection that is still open, is not
+/// brought again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_does_not_come_again_while_its_connection_is_open() -> Result<()> {
+    play(Plan { notification: 2, switchboard: 3, ..one_of_each(&[]) }, async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        leave(world, &alice, &bob, "read at once").await?;
+        let mut at_bob = sign_in(world, &bob).await?;
+        let mut chat = answered(&mut at_bob, &bob, &alice).await?;
+        hears(&mut chat, &["read at once"]).await?;
+        for turn in 1..=6 {
+            at_bob.raw(b"OUT\r\n").await?;
+            soon(at_bob.rest()).await?;
+            at_bob = sign_in_at(world, ["notification-1", "notification-2"][turn % 2], &bob).await?;
+            ensure!(!is_rung(&mut at_bob, QUIET).await, "rung again at sign-in {turn}");
+        }
+        is_delivered(world, &bob, at_bob, chat).await
+    })
+    .await
+}
+
+/// A client that never shows that it has read what it was brought is rung three times; the next session begins anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_is_brought_three_times_in_a_session() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        leave(world, &alice, &bob, "again and again").await?;
+        for session in 1..=2 {
+            let mut at_bob = sign_in(world, &bob).await?;
+            for time in 1..=3 {
+                let mut chat = answered(&mut at_bob, &bob, &alice).await.context(format!("{session}, {time}"))?;
+                soon(chat.expect("MSG")).await?;
+                chat.reset()?;
+            }
+            ensure!(!is_rung(&mut at_bob, 2 * QUIET).await, "rung once more in session {session}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_leave_messages_to_those_who_are_away() -> Result<()> {
     play(one_of_each(&[]), async |world| {
         let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
         for text in ["one", "two"] {
-            let mut monarch = Command::new(program("monarch")?);
-            // What tests are told is no setting.
-            for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("MONARCH_")) {
-                monarch.env_remove(name);
-            }
-            monarch.arg("--config").arg(world.directory().join("monarch.toml"));
-            let done = monarch.args(["message", "send", &alice, &bob, text]).output().await?;
-            let said = String::from_utf8_lossy(&done.stdout).into_owned();
-            ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-            ensure!(said == format!("sent; {bob} gets it at the next sign-in\n"), "{said}");
+            leave(world, &alice, &bob, text).await?;
         }
         let mut at_bob = sign_in(world, &bob).await?;
         let mut chat = answered(&mut at_bob, &bob, &alice).await.context("the first time")?;

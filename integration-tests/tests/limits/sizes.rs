@@ -52,7 +52,7 @@ async fn each_limit_has_its_error() -> Result<()> {
         ensure!(full.verb() == "210", "{:?}", full.tokens);
 
         let (mut from, mut to) = open_chat((&mut at_alice, &alice), (&mut at_bob, &bob)).await?;
-        for (callee, answer) in [(&dave, "712"), (&bob, "215"), (&dave, "713"), (&bob, "713")] {
+        for (callee, answer) in [(&dave, "712"), (&bob, "215"), (&dave, "712"), (&dave, "713"), (&bob, "713")] {
             let answered = from.request("CAL", callee).await?;
             ensure!(answered.verb() == answer, "{callee}: {:?}", answered.tokens);
         }

@@ -1,6 +1,6 @@
 //! Opening chats: `XFR SB` for the one who calls, `RNG` for the one who is called (protocol reference §6.15).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::cluster::{Admittance, Cookie, CookieRole, Invitation, Node, Outcome, Role, View};
 use common::model::ConversationId;
@@ -8,6 +8,7 @@ use common::msnp::{ErrorCode, TrId, invitation};
 
 use super::out::Out;
 use super::{Session, Surroundings};
+use crate::metrics::Limited;
 
 /// The longest that a cookie may live, in seconds, whatever is configured.
 const LONGEST_LIFE: u64 = 120;
@@ -30,13 +31,41 @@ impl Session {
         out.line(invitation::switchboard(trid, node.client_addr, &cookie));
     }
 
-    /// Somebody calls. Rung only by those who are allowed, and only while others can see the principal. Messages that were
-    /// kept ring the session that has asked for them.
-    pub(crate) fn invite(&self, call: &Invitation, env: &dyn Surroundings, out: &mut Out) -> Outcome {
-        let asked_for = call.kept_for.is_none_or(|epoch| epoch == self.here.epoch);
-        if !self.may_be_rung() || !self.roster.allows(&call.caller) || !asked_for {
+    /// Somebody calls. Rung only by those who are allowed, and only while others can see the principal.
+    pub(crate) fn invite(
+        &mut self,
+        call: &Invitation,
+        now: Instant,
+        env: &dyn Surroundings,
+        out: &mut Out,
+    ) -> Outcome {
+        let outcome = self.may_ring(call, now, env);
+        match outcome {
+            Outcome::Accepted => self.ring(call, now, env, out),
+            Outcome::TooOften => out.too_often = Some(Limited::Ring),
+            _ => {}
+        }
+        outcome
+    }
+
+    /// Messages that were kept ring the session that has asked for them, each so many times.
+    fn may_ring(&mut self, call: &Invitation, now: Instant, env: &dyn Surroundings) -> Outcome {
+        if !self.may_be_rung() || !self.roster.allows(&call.caller) {
             return Outcome::Refused;
         }
+        if let Some(kept) = &call.kept {
+            let may = kept.session == self.here.epoch && self.pick_up.may_bring(&call.caller, &kept.messages);
+            return if may { Outcome::Accepted } else { Outcome::Refused };
+        }
+        // It is this session that was rung, if it knows of it.
+        if call.again && self.rings.has(call.conversation, now) {
+            return Outcome::AlreadyRung;
+        }
+        let may = self.rings.may_ring(&call.caller, env.rates().ring(), now);
+        if may { Outcome::Accepted } else { Outcome::TooOften }
+    }
+
+    fn ring(&mut self, call: &Invitation, now: Instant, env: &dyn Surroundings, out: &mut Out) {
         let bound_to = Admittance {
             principal: self.passport.clone(),
             switchboard: call.switchboard.clone(),
@@ -44,12 +73,11 @@ impl Session {
         };
         let cookie = env.seal(&self.cookie(CookieRole::Callee, call.conversation, env), &bound_to);
         out.line(invitation::ring(call.session, call.addr, &cookie, &call.caller, &call.caller_name));
-        Outcome::Accepted
+        self.rings.rung(call.conversation, now, cookie_life(env));
     }
 
     fn cookie(&self, role: CookieRole, conversation: ConversationId, env: &dyn Surroundings) -> Cookie {
-        let life = Duration::from_secs(env.config().cookie_secs.min(LONGEST_LIFE));
-        let expires = env.wall_ms() / 1000 + life.as_secs();
+        let expires = env.wall_ms() / 1000 + cookie_life(env).as_secs();
         Cookie {
             role,
             conversation,
@@ -62,8 +90,12 @@ impl Session {
     }
 }
 
+fn cookie_life(env: &dyn Surroundings) -> Duration {
+    Duration::from_secs(env.config().cookie_secs.min(LONGEST_LIFE))
+}
+
 /// The switchboard that is least loaded for its size, among those that take conversations; ties at random.
-pub(super) fn least_loaded(view: &View, random: u64) -> Option<&Node> {
+fn least_loaded(view: &View, random: u64) -> Option<&Node> {
     // load / capacity, compared without division.
     let lighter = |a: &Node, b: &Node| {
         let share = |of: &Node, other: &Node| u128::from(of.load.load) * u128::from(other.load.capacity.max(1));

@@ -12,12 +12,14 @@
 //! | `others` | what others do to its lists |
 //! | `asking` | contacts are asked how they look, a few at a time |
 //! | `challenge`, `invitation` | `CHL`; `XFR SB` and `RNG` |
-//! | `pickup` | asking for what was kept |
+//! | `rings` | who has rung, and how often |
+//! | `pickup`, `brought` | asking for what was kept; how often each message was brought |
 //! | `copies` | what contacts keep of the principal's name, written behind |
 //! | `edit` | edits of the roster: planned, made durable, applied, answered |
 //! | `doubt` | edits that the store did not confirm |
 
 mod asking;
+mod brought;
 mod challenge;
 mod closing;
 mod contacts;
@@ -32,6 +34,7 @@ mod others;
 mod out;
 mod own;
 mod pickup;
+mod rings;
 mod sign_in;
 mod state;
 mod surroundings;

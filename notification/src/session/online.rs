@@ -185,7 +185,8 @@ impl<'a, T: Transport> Online<'a, T> {
                 return;
             }
             Item::Invite(invitation, answer) => {
-                let outcome = self.session.invite(&invitation, &**self.services, &mut out);
+                let now = Instant::now().into_std();
+                let outcome = self.session.invite(&invitation, now, &**self.services, &mut out);
                 self.apply(out);
                 // Whoever asked may have given up.
                 let _ = answer.send(outcome);

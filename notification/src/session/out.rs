@@ -57,7 +57,7 @@ impl Out {
     pub(crate) fn refuse_too_often(&mut self, kind: Limited, trid: TrId) {
         let code = match kind {
             Limited::Status | Limited::Name | Limited::ContactName | Limited::List => ErrorCode::TooRapid,
-            Limited::Chat => ErrorCode::TooActive,
+            Limited::Chat | Limited::Ring => ErrorCode::TooActive,
         };
         self.too_often = Some(kind);
         self.refuse(code, trid);

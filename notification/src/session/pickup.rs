@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use common::cluster::{Node, Notice, Outcome, Role, View};
 use common::model::{Epoch, Generation, NodeId, Passport};
 use common::store::{Participation, StoreError};
+use uuid::Uuid;
 
-use super::{Session, Surroundings, invitation};
+use super::brought::Brought;
+use super::{Session, Surroundings};
 use crate::hub::Item;
 use crate::services::Services;
 
@@ -37,9 +39,10 @@ pub(crate) struct PickUp {
     overtaken: bool,
     /// The switchboard that served last.
     known: Option<Life>,
-    /// Senders in whose names the client was rung in vain: what they have sent waits for the next sign-in, whatever is heard
-    /// of meanwhile.
+    /// Senders in whose names the client was rung in vain, or too often: what they have sent waits for the next sign-in,
+    /// whatever is heard of meanwhile.
     unanswered: Vec<Passport>,
+    brought: Brought,
     failures: u32,
 }
 
@@ -122,13 +125,26 @@ impl PickUp {
         }
     }
 
+    /// Whether these messages of a sender may be brought once more in this session. If not, all that is of it waits for the next
+    /// one: what comes later would come before the rest.
+    pub(super) fn may_bring(&mut self, sender: &Passport, messages: &[Uuid]) -> bool {
+        let may = self.brought.once_more(messages);
+        if !may {
+            tracing::info!(%sender, "brought three times and not read: its messages wait for the next sign-in");
+            self.waits_for_the_next(sender.clone());
+        }
+        may
+    }
+
+    fn waits_for_the_next(&mut self, sender: Passport) {
+        if self.unanswered.len() < MOST_UNANSWERED && !self.unanswered.contains(&sender) {
+            self.unanswered.push(sender);
+        }
+    }
+
     /// The switchboard has ended, or something is left after all.
     pub(super) fn served(&mut self, complete: bool, unanswered: Vec<Passport>, now: Instant) {
-        for sender in unanswered {
-            if self.unanswered.len() < MOST_UNANSWERED && !self.unanswered.contains(&sender) {
-                self.unanswered.push(sender);
-            }
-        }
+        unanswered.into_iter().for_each(|sender| self.waits_for_the_next(sender));
         match self.state {
             State::Served => self.end(complete, now),
             State::Asking => self.overtaken |= !complete,
@@ -214,18 +230,19 @@ async fn is_kept(services: &Services, who: &Passport) -> Result<bool, StoreError
 
 async fn find(services: &Services, who: &Passport, pick_up: Notice, known: Option<Life>) -> Asked {
     let view = services.view();
-    let Some(node) = choose(&view, known.as_ref(), services.random_u64()) else { return Asked::Failed };
+    let Some(node) = choose(&view, known.as_ref(), who) else { return Asked::Failed };
     match services.cluster.hand(node, who, pick_up, PATIENCE).await {
         Outcome::Accepted => Asked::Of(node.id.clone(), node.generation),
         Outcome::Unknown => Asked::Perhaps(node.id.clone(), node.generation),
-        Outcome::Refused | Outcome::NotHere => Asked::Failed,
+        _ => Asked::Failed,
     }
 }
 
-/// The one that served last, or the least loaded.
-fn choose<'a>(view: &'a View, known: Option<&Life>, random: u64) -> Option<&'a Node> {
+/// The one that served last, or the one that served the session before, whichever node that was at: it knows what it has handed
+/// to a client whose connection is still open, and does not bring that again.
+fn choose<'a>(view: &'a View, known: Option<&Life>, who: &Passport) -> Option<&'a Node> {
     let is_known = |node: &&Node| known.is_some_and(|(id, life)| node.id == *id && node.generation == *life);
-    view.open(Role::Switchboard).find(is_known).or_else(|| invitation::least_loaded(view, random))
+    view.open(Role::Switchboard).find(is_known).or_else(|| view.first_for(Role::Switchboard, who))
 }
 
 #[cfg(test)]
@@ -238,6 +255,30 @@ mod tests {
 
     fn of(life: Life) -> Asked {
         Asked::Of(life.0, life.1)
+    }
+
+    /// Load must not decide: the switchboard that the client is still connected to would be the other one's.
+    #[test]
+    fn the_next_session_asks_the_same_switchboard() {
+        use super::super::transcript::switchboard;
+        let nodes = |loads: [u64; 3]| {
+            let all = ["sb-1", "sb-2", "sb-3"].into_iter().zip(loads);
+            View::new(all.map(|(id, load)| switchboard(id, load, 100)))
+        };
+        let who = |number: usize| Passport::parse(&format!("{number}@example.com")).unwrap();
+        let chosen = |view: &View, number| choose(view, None, &who(number)).unwrap().id.clone();
+        let mut served = std::collections::BTreeMap::<NodeId, usize>::new();
+        for number in 0..300 {
+            let node = chosen(&nodes([0, 0, 0]), number);
+            assert_eq!(chosen(&nodes([90, 1, 50]), number), node);
+            *served.entry(node).or_default() += 1;
+        }
+        assert!(served.len() == 3 && served.values().all(|count| *count > 60), "{served:?}");
+        let known = (NodeId::parse("sb-3").unwrap(), Generation(7));
+        for number in 0..10 {
+            assert_eq!(choose(&nodes([0, 0, 9]), Some(&known), &who(number)).unwrap().id, known.0);
+        }
+        assert!(choose(&View::default(), Some(&known), &who(1)).is_none());
     }
 
     #[test]

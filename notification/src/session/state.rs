@@ -21,6 +21,7 @@ use super::others::Others;
 use super::out::Out;
 use super::own::Own;
 use super::pickup::PickUp;
+use super::rings::Rings;
 use super::{Closing, Surroundings};
 use crate::hub::Missed;
 use crate::metrics::Limited;
@@ -48,6 +49,7 @@ pub(crate) struct Session {
     pub(super) asking: Asking,
     pub(super) copies: Copies,
     pub(super) pick_up: PickUp,
+    pub(super) rings: Rings,
     /// Whether the last edit has happened is not known.
     pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
@@ -91,6 +93,7 @@ impl Session {
             asking: Asking::default(),
             copies: Copies::default(),
             pick_up: PickUp::default(),
+            rings: Rings::default(),
             doubt: None,
             challenges: Challenges::default(),
             buckets: Buckets::default(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::cluster::{Invitation, Outcome};
+use common::cluster::{Invitation, Kept, Outcome};
 use common::model::{ChannelId, ClaimId, ConversationId, Epoch, MessageId, ParticipationId, Passport};
 use common::msnp::switchboard::{Speaker, Spoken};
 use common::net::{Mailbox, mailbox};
@@ -61,7 +61,8 @@ pub(super) async fn bring(
         addr: board.addr,
         caller: sender.clone(),
         caller_name: Arc::clone(&name),
-        kept_for: Some(epoch),
+        again: false,
+        kept: Some(Kept { session: epoch, messages: letters.iter().map(|letter| letter.id).collect() }),
     };
     let invited = timeout(INVITATION, board.peers.invite(&pickup.who, invitation, INVITATION)).await;
     if invited != Ok(Outcome::Accepted) {

@@ -106,7 +106,7 @@ async fn ring(world: &World, number: usize) -> (Passport, Invitation) {
 async fn answer(world: &World, number: usize, who: &str, sender: &str) -> Client {
     let (callee, invitation) = ring(world, number).await;
     assert_eq!((&callee, &invitation.caller), (&passport(who), &passport(sender)));
-    assert_eq!(invitation.kept_for, Some(EPOCH));
+    assert_eq!(invitation.kept.map(|kept| kept.session), Some(EPOCH));
     let client = world.connect();
     client.say(&world.answer(who, invitation.conversation));
     client.skip(&format!("IRO 1 1 1 {} {}", passport(sender), invitation.caller_name)).await;
@@ -238,7 +238,7 @@ async fn another_session_need_not_wait_for_the_ring_of_the_first() {
     let pick_up = Notice::PickUp { epoch: Epoch(8), unanswered: Vec::new() };
     world.desk.deliver(&passport("bob"), None, pick_up).await;
     let (_, invitation) = ring(&world, 1).await;
-    assert_eq!(invitation.kept_for, Some(Epoch(8)));
+    assert_eq!(invitation.kept.map(|kept| kept.session), Some(Epoch(8)));
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
 

@@ -157,7 +157,7 @@ impl<T: Transport> Session<T> {
                     Next::Written => self.written(),
                     Next::Ended(end) => return Err(end),
                 },
-                reply = self.calls.answered() => {
+                reply = self.calls.answered(&self.board) => {
                     self.send(reply)?;
                     self.go_on()?;
                 }

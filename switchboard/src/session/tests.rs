@@ -1,6 +1,7 @@
 //! Sessions driven through a transport in memory, on a clock that stands still while anything can happen.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::cluster::CookieRole;
@@ -347,6 +348,49 @@ async fn calls() {
     // Five have room: alice, bob and carol who are rung, and two more.
     alice.say("CAL 18 dave@example.com\nCAL 19 erin@example.com\nCAL 20 frank@example.com\n");
     alice.hears(&format!("CAL 18 RINGING {session}\nCAL 19 RINGING {session}\n712 20\n")).await;
+}
+
+/// Nobody tells when the session that was rung ends: whoever calls again finds out.
+#[tokio::test(start_paused = true)]
+async fn a_ring_ends_with_the_session_that_was_rung() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let session = world.board.conversations.find(id).unwrap().session;
+    let rings = || world.peers.invited.lock().unwrap().len();
+    for trid in 1..10 {
+        alice.say(&format!("CAL {trid} bob@example.com\n"));
+        alice.hears(&if trid == 1 { format!("CAL 1 RINGING {session}\n") } else { format!("215 {trid}\n") }).await;
+    }
+    assert_eq!(rings(), 9, "its session says that it is rung");
+    world.peers.are_new.store(true, Ordering::Relaxed);
+    alice.say("CAL 10 bob@example.com\n");
+    alice.hears(&format!("CAL 10 RINGING {session}\n")).await;
+    let again: Vec<_> = world.peers.invited.lock().unwrap().iter().map(|(_, ring)| ring.again).collect();
+    assert_eq!(again, [&[false][..], &[true; 9]].concat());
+    // Two at once in one conversation are one ring.
+    let bob = world.join("bob", id).await;
+    alice.skip("JOI").await;
+    alice.say("CAL 11 slow@example.com\n");
+    while rings() < 11 {
+        tokio::task::yield_now().await;
+    }
+    bob.say("CAL 1 slow@example.com\n");
+    bob.hears("215 1\n").await;
+    alice.hears("217 11\n").await;
+}
+
+/// Who asks once a second whether somebody has come never meets 713, and hears of it at once.
+#[tokio::test(start_paused = true)]
+async fn polling_is_not_too_active() {
+    let world = World::new();
+    let (_, alice) = world.open("alice").await;
+    for trid in 0..120 {
+        alice.say(&format!("CAL {trid} offline@example.com\n"));
+        alice.hears(&format!("217 {trid}\n")).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    alice.say("CAL 121 fed-up@example.com\n");
+    alice.hears("713 121\n").await;
 }
 
 #[tokio::test(start_paused = true)]

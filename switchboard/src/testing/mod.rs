@@ -4,6 +4,7 @@ mod store;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,7 +77,8 @@ impl Doorman for Arc<FakeDoorman> {
     }
 }
 
-/// Sessions that answer invitations: `offline…` is not there, `hidden…` refuses, `slow…` never answers, the rest ring.
+/// Sessions that answer invitations: `offline…` is not there, `hidden…` refuses, `slow…` never answers, `fed-up…` has been rung too
+/// often, the rest ring, once in each conversation unless they are new.
 #[derive(Default)]
 pub(crate) struct FakePeers {
     pub(crate) invited: Mutex<Vec<(Passport, Invitation)>>,
@@ -86,11 +88,14 @@ pub(crate) struct FakePeers {
     pub(crate) unanswered: Mutex<Vec<Passport>>,
     /// Of switchboards, by generation; those that are not here are alive.
     pub(crate) lives: Mutex<HashMap<Generation, Life>>,
+    /// Sessions know of no rings before.
+    pub(crate) are_new: AtomicBool,
     pub(crate) telling: Notify,
 }
 
 impl Peers for Arc<FakePeers> {
     fn invite(&self, callee: &Passport, invitation: Invitation, _: Duration) -> Answer<Outcome> {
+        let again = invitation.again && !self.are_new.load(Ordering::Relaxed);
         lock(&self.invited).push((callee.clone(), invitation));
         let name = callee.as_str().to_owned();
         Box::pin(async move {
@@ -100,6 +105,8 @@ impl Peers for Arc<FakePeers> {
             match &name {
                 name if name.starts_with("offline") => Outcome::NotHere,
                 name if name.starts_with("hidden") => Outcome::Refused,
+                name if name.starts_with("fed-up") => Outcome::TooOften,
+                _ if again => Outcome::AlreadyRung,
                 _ => Outcome::Accepted,
             }
         })

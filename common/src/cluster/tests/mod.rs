@@ -22,7 +22,8 @@ fn invitation() -> Notice {
         addr: ([127, 0, 0, 1], 1865).into(),
         caller: passport("caller"),
         caller_name: "Caller".into(),
-        kept_for: None,
+        again: false,
+        kept: None,
     })
 }
 

@@ -33,6 +33,76 @@ fn chats_open_with_cookies_bound_to_the_switchboard() {
     );
 }
 
+/// A session knows by which conversations it was rung; and a caller has one bucket, whatever conversations it rings from.
+#[test]
+fn a_session_is_rung_once_and_by_each_caller_so_often() {
+    let ring = "S: RNG 11752013 192.0.2.21:1864 CKI Callee.7.120.alice@example.com.sb-2.3 bob@example.com Bob%20B
+                S: (Accepted)";
+    let dave = ring.replace("bob@", "dave@");
+    let mut world = World::default();
+    (world.rates.ring_burst, world.rates.ring_per_minute) = (3, 60);
+    let script = format!(
+        "C: CHG 9 NLN
+         S: CHG 9 NLN
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ bob calls again
+         {ring}
+         @ bob calls again
+         S: (AlreadyRung)
+         @ dave calls again
+         S: (AlreadyRung)
+         @ bob calls
+         {ring}
+         @ wait 120
+         @ bob calls again
+         {ring}
+         @ bob calls
+         {ring}
+         @ bob calls
+         {ring}
+         @ bob calls
+         S: (TooOften)
+         ! too often: ring
+         @ dave calls
+         {dave}
+         @ carol calls
+         S: (Refused)
+         @ wait 1
+         @ bob calls
+         {ring}
+         @ bob calls
+         S: (TooOften)
+         ! too often: ring"
+    );
+    check_in(&world, MSNP7, &script);
+}
+
+#[test]
+fn a_kept_message_is_brought_three_times_in_a_session() {
+    let ring = "S: RNG 11752013 192.0.2.21:1864 CKI Callee.7.120.alice@example.com.sb-2.3 bob@example.com Bob%20B
+                S: (Accepted)";
+    let script = format!(
+        "C: CHG 9 NLN
+         S: CHG 9 NLN
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ bob kept 1
+         {ring}
+         @ bob kept 1
+         {ring}
+         @ bob kept 2
+         S: (Refused)
+         @ bob kept 1
+         {ring}
+         @ bob kept 1
+         S: (Refused)"
+    );
+    check(MSNP7, &script);
+}
+
 #[test]
 fn what_was_kept_is_asked_for_while_the_client_may_be_rung() {
     check(

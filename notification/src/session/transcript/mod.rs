@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use common::cluster::{Admittance, Cookie, Invitation, Load, Location, Node, Notice, Role, Stamp, View};
+use common::cluster::{Admittance, Cookie, Invitation, Kept, Load, Location, Node, Notice, Role, Stamp, View};
 use common::config::NotificationConfig;
 use common::model::{
     Bulletin, BulletinText, ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits,
@@ -188,7 +188,7 @@ fn check_in(world: &World, dialect: &'static Dialect, script: &str) {
     assert_eq!(played.lines().collect::<Vec<_>>(), wanted, "{dialect:?}");
 }
 
-/// `bob looks STATUS message`, `bob answers STATUS`, `bob gone`, `bob asks`, `bob calls`, `bob phones VALUE`,
+/// `bob looks STATUS message`, `bob answers STATUS`, `bob gone`, `bob asks`, `bob calls [again]`, `bob phones VALUE`,
 /// `bob kept EPOCH`, `operators say TEXT`, `operators stop MINUTES`, `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`,
 /// `outstanding`, `serves`, `brought EPOCH all|part`.
 fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world: &World, out: &mut Out) {
@@ -251,9 +251,13 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
                 addr: ([192, 0, 2, 21], 1864).into(),
                 caller: from(),
                 caller_name: "Bob B".into(),
-                kept_for: rest.parse().ok().map(Epoch),
+                again: rest == "again",
+                kept: rest
+                    .parse()
+                    .ok()
+                    .map(|epoch| Kept { session: Epoch(epoch), messages: [Uuid::from_u128(3)].into() }),
             };
-            let outcome = session.invite(&invitation, world, out);
+            let outcome = session.invite(&invitation, *now, world, out);
             out.line(format!("({outcome:?})").into());
         }
         _ => panic!("no such event: {line}"),

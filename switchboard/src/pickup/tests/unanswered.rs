@@ -58,7 +58,7 @@ async fn who_was_not_answered_waits_for_the_next_session() {
     let pick_up = Notice::PickUp { epoch: Epoch(8), unanswered: Vec::new() };
     world.desk.deliver(&passport("bob"), None, pick_up).await;
     let (_, invitation) = ring(&world, 2).await;
-    assert_eq!((invitation.caller, invitation.kept_for), (passport("alice"), Some(Epoch(8))));
+    assert_eq!((invitation.caller, invitation.kept.unwrap().session), (passport("alice"), Epoch(8)));
 }
 
 /// What is heard of while it is being rung changes nothing for those who were not answered before.
