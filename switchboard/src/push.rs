@@ -12,8 +12,9 @@ use common::net::Sender;
 use common::store::MessageKind;
 use tokio::time::Instant;
 
+use crate::board::Board;
 use crate::handing::Handed;
-use crate::metrics::{Fate, Metrics};
+use crate::metrics::Fate;
 
 /// Bytes that may wait in a participant's mailbox; its outbox has a bound of its own. One that overflows is
 /// disconnected; nobody waits for it.
@@ -78,19 +79,55 @@ pub(crate) fn push(mailbox: &Sender<Push>, item: Push) {
     let _ = mailbox.send(item, weight);
 }
 
+/// The promise that a message's sender hears what became of it, as its ack type wants it: within [`PATIENCE`], or its
+/// connection closes. It is kept by [`Verdict::give`], or by dropping: what was not decided has failed.
+pub(crate) struct Verdict(Option<Owed>);
+
 /// Whom to tell what became of a message, and how.
-pub(crate) struct Verdict {
-    pub(crate) reply: Sender<Push>,
-    pub(crate) trid: TrId,
-    pub(crate) ack: AckType,
-    pub(crate) kind: Option<MessageKind>,
-    pub(crate) metrics: Arc<Metrics>,
+struct Owed {
+    board: Arc<Board>,
+    reply: Sender<Push>,
+    trid: TrId,
+    ack: AckType,
+    kind: Option<MessageKind>,
 }
 
 impl Verdict {
+    /// What is owed for a message that was read.
+    pub(crate) fn owed(
+        board: &Arc<Board>,
+        reply: &Sender<Push>,
+        trid: TrId,
+        ack: AckType,
+        kind: Option<MessageKind>,
+    ) -> Self {
+        Self(Some(Owed { board: Arc::clone(board), reply: reply.clone(), trid, ack, kind }))
+    }
+
     /// Tells the sender, as its ack type wants it.
-    pub(crate) fn give(&self, fate: Fate) {
-        self.metrics.message(self.kind, self.ack, fate);
+    pub(crate) fn give(mut self, fate: Fate) {
+        if let Some(owed) = self.0.take() {
+            owed.settle(fate);
+        }
+    }
+}
+
+impl Drop for Verdict {
+    fn drop(&mut self) {
+        let Some(owed) = self.0.take() else { return };
+        let excused = std::thread::panicking() || owed.reply.is_closed() || owed.board.shutdown.has_begun();
+        tracing::error!(
+            ack = owed.ack.code(),
+            "nobody has said what became of a message; its sender is told that it failed"
+        );
+        owed.settle(Fate::Failed);
+        debug_assert!(excused, "a message was given up without a verdict");
+    }
+}
+
+impl Owed {
+    fn settle(&self, fate: Fate) {
+        self.board.metrics.message(self.kind, self.ack, fate);
         match fate {
             Fate::Succeeded if self.ack.tells_success() => self.tell(switchboard::ack(self.trid)),
             Fate::Failed if self.ack.tells_failure() => self.tell(switchboard::nak(self.trid)),
@@ -99,6 +136,7 @@ impl Verdict {
     }
 
     fn tell(&self, line: Bytes) {
+        // A sender that does not take it is being disconnected: that is its answer.
         push(&self.reply, Push::Lines(line));
     }
 }
@@ -106,15 +144,20 @@ impl Verdict {
 /// The fate of a message that is not stored: shared by the tickets of all who are to get it, and decided when the
 /// last of them is gone.
 pub(crate) struct Receipt {
-    verdict: Verdict,
-    made: Instant,
+    verdict: Option<Verdict>,
+    /// When its sender must know.
+    deadline: Option<Instant>,
     failed: AtomicBool,
 }
 
 impl Receipt {
     /// A receipt that succeeds unless somebody fails it.
     pub(crate) fn new(verdict: Verdict) -> Arc<Self> {
-        Arc::new(Self { verdict, made: Instant::now(), failed: AtomicBool::new(false) })
+        let ack = verdict.0.as_ref().map(|owed| owed.ack);
+        // Never for `D` and `S`, since a file goes to a slow line as fast as that is.
+        let bounded = matches!(ack, Some(AckType::Always | AckType::Failure));
+        let deadline = bounded.then(|| Instant::now() + PATIENCE);
+        Arc::new(Self { verdict: Some(verdict), deadline, failed: AtomicBool::new(false) })
     }
 
     /// It has not reached everybody.
@@ -126,7 +169,9 @@ impl Receipt {
 impl Drop for Receipt {
     fn drop(&mut self) {
         let fate = if *self.failed.get_mut() { Fate::Failed } else { Fate::Succeeded };
-        self.verdict.give(fate);
+        if let Some(verdict) = self.verdict.take() {
+            verdict.give(fate);
+        }
     }
 }
 
@@ -143,11 +188,9 @@ impl Ticket {
         self.0 = None;
     }
 
-    /// When its sender must know: never for `D` and `S`, since a file goes to a slow line as fast as that is.
+    /// When its sender must know.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let receipt = self.0.as_ref()?;
-        let bounded = matches!(receipt.verdict.ack, AckType::Always | AckType::Failure);
-        bounded.then(|| receipt.made + PATIENCE)
+        self.0.as_ref().and_then(|receipt| receipt.deadline)
     }
 }
 
@@ -168,13 +211,12 @@ impl std::fmt::Debug for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::World;
     use common::net::mailbox;
-    use common::telemetry::Registry;
 
-    fn receipt(ack: AckType) -> (Arc<Receipt>, common::net::Mailbox<Push>) {
+    fn receipt(world: &World, ack: AckType) -> (Arc<Receipt>, common::net::Mailbox<Push>) {
         let (reply, mailbox) = mailbox(MAILBOX);
-        let metrics = Arc::new(Metrics::new(&mut Registry::default()));
-        (Receipt::new(Verdict { reply, trid: TrId(7), ack, kind: None, metrics }), mailbox)
+        (Receipt::new(Verdict::owed(&world.board, &reply, TrId(7), ack, None)), mailbox)
     }
 
     #[track_caller]
@@ -187,6 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_last_listener_decides() {
+        let world = World::new();
         for (ack, success, failure) in [
             (AckType::Never, "", ""),
             (AckType::Failure, "", "NAK 7\r\n"),
@@ -194,7 +237,7 @@ mod tests {
             (AckType::Data, "ACK 7\r\n", "NAK 7\r\n"),
             (AckType::Success, "ACK 7\r\n", ""),
         ] {
-            let (shared, mut mailbox) = receipt(ack);
+            let (shared, mut mailbox) = receipt(&world, ack);
             let (one, two) = (Ticket::new(&shared), Ticket::new(&shared));
             drop(shared);
             one.written();
@@ -202,12 +245,27 @@ mod tests {
             two.written();
             assert_eq!(told(&mut mailbox), success, "{ack:?}");
 
-            let (shared, mut mailbox) = receipt(ack);
+            let (shared, mut mailbox) = receipt(&world, ack);
             let (one, two) = (Ticket::new(&shared), Ticket::new(&shared));
             drop(shared);
             drop(one);
             two.written();
             assert_eq!(told(&mut mailbox), failure, "{ack:?}");
         }
+    }
+
+    /// What nobody decides has failed, and a debug build stops there.
+    #[tokio::test]
+    #[should_panic(expected = "without a verdict")]
+    async fn nothing_is_forgotten() {
+        let world = World::new();
+        let (reply, mut mailbox) = mailbox(MAILBOX);
+        let verdict = Verdict::owed(&world.board, &reply, TrId(7), AckType::Always, None);
+        let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(verdict)));
+        assert_eq!(told(&mut mailbox), "NAK 7\r\n");
+        // Nobody is there to be told.
+        drop(mailbox);
+        drop(Verdict::owed(&world.board, &reply, TrId(8), AckType::Always, None));
+        std::panic::resume_unwind(dropped.unwrap_err());
     }
 }

@@ -34,6 +34,8 @@ impl<T: Transport> Session<T> {
             self.handing.confirm(self.connection.confirmed());
             self.handing.closed();
         }
+        // Their senders are not kept waiting for a connection that ends.
+        self.awaited.expire(Instant::now(), PATIENCE);
         let needed = self.cursor.end().max(self.handing.end());
         let in_order = linger(&mut self.connection, closed, needed).await;
         self.awaited.written(self.connection.written());

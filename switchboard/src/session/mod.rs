@@ -15,6 +15,8 @@ mod relay;
 mod socket_tests;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::sync::Arc;
 use std::time::Duration;

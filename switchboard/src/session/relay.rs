@@ -1,7 +1,5 @@
 //! `MSG`: to everybody else, and into history (protocol reference §9; what a sender may believe: ARCHITECTURE.md).
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use common::msnp::TrId;
 use common::msnp::switchboard::AckType;
@@ -16,8 +14,7 @@ impl<T: Transport> Session<T> {
     pub(super) fn relay(&mut self, trid: TrId, ack: AckType, payload: &Bytes) {
         let stored = matches!(ack, AckType::Never | AckType::Failure | AckType::Always);
         let kind = if stored { self.kinds.of(payload) } else { None };
-        let (reply, metrics) = (self.seat.reply.clone(), Arc::clone(&self.board.metrics));
-        let verdict = Verdict { reply, trid, ack, kind, metrics };
+        let verdict = Verdict::owed(&self.board, &self.seat.reply, trid, ack, kind);
         if payload.is_empty() {
             // A relayed empty message ends bitlbee's session (CLIENTS 16).
             return verdict.give(Fate::Failed);

@@ -162,6 +162,13 @@ pub(crate) struct World {
     pub(crate) desk: Desk,
 }
 
+impl Drop for World {
+    /// What is under way when a test ends is owed to nobody.
+    fn drop(&mut self) {
+        self.board.shutdown.begin();
+    }
+}
+
 impl World {
     pub(crate) fn new() -> Self {
         Self::with_rates(&Rates { call_burst: 100, call_per_minute: 60, ..Rates::default() })

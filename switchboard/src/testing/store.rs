@@ -25,6 +25,7 @@ pub(crate) enum Mood {
     Well,
     Failing,
     Slow(Duration),
+    Panicking,
 }
 
 /// What the store was asked for, in order.
@@ -70,6 +71,7 @@ impl FakeStore {
         match mood {
             Mood::Well => Ok(()),
             Mood::Failing => Err(StoreError::Unavailable("a test wants it so".into())),
+            Mood::Panicking => panic!("a test wants it so"),
             Mood::Slow(time) => {
                 tokio::time::sleep(time).await;
                 Ok(())

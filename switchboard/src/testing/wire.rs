@@ -195,6 +195,24 @@ impl Client {
         String::from_utf8(self.take(end).await).unwrap().trim_end().to_owned()
     }
 
+    /// The next line, without its end; nothing once the server has closed and no whole line is left.
+    pub(crate) async fn line_or_end(&self) -> Option<String> {
+        loop {
+            let changed = self.wire.changed.notified();
+            let (has_line, closed) = {
+                let state = lock(&self.wire.state);
+                (state.to_client.contains(&b'\n'), state.server_closed)
+            };
+            if has_line {
+                return Some(self.line().await);
+            }
+            if closed {
+                return None;
+            }
+            changed.await;
+        }
+    }
+
     /// So many bytes, as text.
     pub(crate) async fn bytes(&self, count: usize) -> String {
         let next = self.take(|bytes| (bytes.len() >= count).then_some(count)).await;
