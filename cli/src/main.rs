@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    common::process::keep_to_itself();
     cli::run()
 }

@@ -29,6 +29,20 @@ pub(crate) fn harmless(text: &str) -> String {
     clean
 }
 
+/// JSON text with the same escaped as JSON has it: readers get what was there, terminals don't obey it.
+pub(crate) fn harmless_json(json: &str) -> String {
+    let mut clean = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_dangerous(c) {
+            // Only within texts: what stands around them is ASCII. All of these are in the first plane.
+            let _ = write!(clean, "\\u{:04x}", u32::from(c));
+        } else {
+            clean.push(c);
+        }
+    }
+    clean
+}
+
 fn is_dangerous(c: char) -> bool {
     c.is_control()
         || matches!(c,

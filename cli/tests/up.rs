@@ -32,7 +32,7 @@ impl World {
         let condition = readiness.require("gossip", "no neighbour");
         let loopback = ([127, 0, 0, 1], 0).into();
         let shutdown = Shutdown::default();
-        let admin = Admin::serve(loopback, readiness, &shutdown);
+        let admin = Admin::serve(loopback, &[], readiness, &shutdown);
         let admin = runtime.block_on(admin).unwrap().addr();
         let world = Self { dir, _runtime: runtime, condition };
         TIERS.iter().for_each(|name| world.stand_in(name, admin, "while :; do sleep 0.05; done"));

@@ -9,7 +9,7 @@
 //! | [`store`] | durable data: accounts, rosters, history, participations | `model` |
 //! | [`cluster`] | who is alive, who is where, tickets, peer links | `model` |
 //! | [`net`] | sockets, queues, shutdown | `msnp` frames |
-//! | [`config`], [`telemetry`], [`reload`], [`clock`], [`credentials`] | what every process needs at start | `model` |
+//! | [`config`], [`telemetry`], [`reload`], [`process`], [`files`], [`clock`], [`credentials`] | what every process needs at start | `model` |
 
 #![warn(missing_docs)]
 
@@ -25,7 +25,11 @@ pub mod config;
 #[cfg(feature = "full")]
 pub mod credentials;
 #[cfg(feature = "full")]
+pub mod files;
+#[cfg(feature = "full")]
 pub mod net;
+#[cfg(feature = "full")]
+pub mod process;
 #[cfg(feature = "full")]
 pub mod reload;
 #[cfg(feature = "full")]

@@ -48,8 +48,12 @@ const QUIET: &str = "hickory_server=error,hickory_net=error,";
 /// Connections that are still open after so long are cut.
 const DRAIN: Duration = Duration::from_secs(15);
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    common::process::keep_to_itself();
+    tokio::runtime::Runtime::new()?.block_on(serve())
+}
+
+async fn serve() -> anyhow::Result<()> {
     let loaded = from_command_line_with(Program::Dispatch, http::certificate_problems);
     let config = loaded.config.clone();
     let logs = init_logs(&config.log, QUIET)?;
@@ -84,7 +88,7 @@ async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -> anyhow::R
     let store_answers = readiness.require("store", "not asked yet");
     let notification = readiness.require("notification", "not looked yet");
     let joined = readiness.require("cluster", "not yet part of the cluster");
-    let admin = Admin::serve(own.node.admin, readiness.clone(), shutdown).await?;
+    let admin = Admin::of(&own.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, &store_answers, shutdown).await? else {
         return Ok(None);

@@ -37,8 +37,12 @@ use services::{KEPT_READS, Services};
 /// How long sessions may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    common::process::keep_to_itself();
+    tokio::runtime::Runtime::new()?.block_on(serve())
+}
+
+async fn serve() -> anyhow::Result<()> {
     let loaded = config::from_command_line(Program::Notification);
     let config = loaded.config.clone();
     let logs = telemetry::init_logs(&config.log, "")?;
@@ -68,7 +72,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let md5 = Arc::new(Passwords::load(&config.accounts.md5_key)?);
     let passwords = Arc::clone(&md5);
     reload.add("MD5 key", &["accounts.md5_key"], move |config| passwords.read_again(&config.accounts.md5_key));
-    let admin = Admin::serve(own.node.admin, readiness.clone(), &shutdown).await?;
+    let admin = Admin::of(&own.node, readiness.clone(), &shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let store = common::store::open_when_there(&config.store, &clock, &store_answers, &shutdown).await?;
     let Some(store) = store else { return Ok(()) };

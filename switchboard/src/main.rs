@@ -39,8 +39,12 @@ use common::net::{Shutdown, raise_open_files};
 use common::reload::Reload;
 use common::telemetry;
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<()> {
+    common::process::keep_to_itself();
+    tokio::runtime::Runtime::new()?.block_on(serve())
+}
+
+async fn serve() -> anyhow::Result<()> {
     let loaded = config::from_command_line(Program::Switchboard);
     let config = loaded.config.clone();
     let logs = telemetry::init_logs(&config.log, "")?;

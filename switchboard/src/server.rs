@@ -42,7 +42,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let joined = readiness.require("cluster", "not yet part of the cluster");
     // Conversations that have begun go on without.
     let notification = readiness.want("notification", "not looked yet");
-    let admin = Admin::serve(part.node.admin, readiness.clone(), shutdown).await?;
+    let admin = Admin::of(&part.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, &answers, shutdown).await? else {
         return Ok(());

@@ -7,7 +7,7 @@ use common::msnp::mime::Head;
 use common::store::{MessageKind, StoredMessage};
 use serde::Serialize;
 
-use crate::terminal::harmless;
+use crate::terminal::{harmless, harmless_json};
 
 /// `2026-11-22T15:04:05.123Z alice@example.com: hello`; further lines of a text are set in, so that no text can pass
 /// for a message of its own.
@@ -46,8 +46,7 @@ pub(super) fn write_json(message: &StoredMessage, out: &mut impl Write) -> std::
         kind,
         text: (message.kind == MessageKind::Text).then(|| text(message)),
     };
-    serde_json::to_writer(&mut *out, &json)?;
-    writeln!(out)
+    writeln!(out, "{}", harmless_json(&serde_json::to_string(&json)?))
 }
 
 /// What was typed: the body of the payload.
@@ -118,5 +117,13 @@ mod tests {
             line.ends_with("\"sender\":\"alice@example.com\",\"kind\":\"text\",\"text\":\"\\\"a\\\"\\nb\"}\n")
         );
         assert_eq!(line.lines().count(), 1);
+        let mut out = Vec::new();
+        let text = "\x1b[2J\u{9b}1m\u{7f}\u{202e}gnp.exe \u{2066}\u{feff}Grüße \u{1f44b}";
+        let payload = Box::leak(format!("A: b\r\n\r\n{text}").into_boxed_str());
+        write_json(&message(MessageKind::Text, payload), &mut out).unwrap();
+        let line = String::from_utf8(out).unwrap();
+        assert!(line.contains("\\u001b[2J\\u009b1m\\u007f\\u202egnp.exe \\u2066\\ufeffGrüße \u{1f44b}"), "{line}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["text"], text, "and nothing is lost");
     }
 }

@@ -1,13 +1,13 @@
 //! The data directory: whose it is at this moment, and what a first start puts there.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use common::cluster::Keyring;
 use common::config::{Config, StoreKind};
 use common::credentials::SealingKey;
+use common::files;
 use common::store::{self, Store};
 use rustix::fs::{FlockOperation, flock};
 
@@ -30,14 +30,8 @@ impl DataDir {
     pub(super) fn take(path: &Path) -> Result<Self, Failure> {
         let unusable = |error| Failure::failed(format!("the data directory {}: {error}", path.display()));
         // Secrets and conversations will be in it.
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(unusable)?;
-        let mut lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path.join(LOCK))
-            .map_err(unusable)?;
+        files::create_directory(path).map_err(unusable)?;
+        let mut lock = files::open_own(&path.join(LOCK)).map_err(unusable)?;
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut holder = String::new();
             let _ = (&mut lock).take(20).read_to_string(&mut holder);
@@ -91,7 +85,7 @@ impl DataDir {
     async fn is_first_start(&self, store: &dyn Store) -> Result<bool, Failure> {
         let first = self.marker().exists() || store.accounts(None, 1).await?.is_empty();
         if first {
-            File::create(self.marker())?;
+            files::open_own(&self.marker())?;
         }
         Ok(first)
     }
@@ -108,7 +102,7 @@ impl DataDir {
 
 fn make_parent(file: &Path) -> Result<(), Failure> {
     match file.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => Ok(DirBuilder::new().recursive(true).mode(0o700).create(parent)?),
+        Some(parent) => Ok(files::create_directory(parent)?),
         None => Ok(()),
     }
 }

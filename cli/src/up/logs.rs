@@ -1,10 +1,11 @@
 //! The output of the children: into files, and readable to the console.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use common::files;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::sync::oneshot;
 
@@ -50,7 +51,7 @@ impl LogFile {
         if path.exists() {
             fs::rename(path, aside(path))?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        let file = files::create_log(path)?;
         Ok(Self { path: path.to_path_buf(), file, len: 0 })
     }
 

@@ -61,7 +61,7 @@ mod tests {
         let store = conditions.require("store", "opening it");
         let gossip = conditions.want("gossip", "no neighbour");
         let loopback = ([127, 0, 0, 1], 0).into();
-        let admin = Admin::serve(loopback, conditions, &shutdown).await.unwrap();
+        let admin = Admin::serve(loopback, &[], conditions, &shutdown).await.unwrap();
         let waiting = Readiness::Waiting("gossip: no neighbour; store: opening it".into());
         assert_eq!(readiness(admin.addr()).await, waiting);
         store.met();

@@ -68,7 +68,7 @@ impl Suite {
         config: &Config,
         find_seeds: bool,
     ) -> Result<(), Failure> {
-        std::fs::create_dir_all(&launch.logs)?;
+        common::files::create_directory(&launch.logs)?;
         let (console, shown) = Console::open();
         self.console = Some(shown);
         let node = &config.dispatch.node;

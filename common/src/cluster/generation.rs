@@ -3,11 +3,11 @@
 //! The others drop whatever an earlier life says. A node that came back with a lower number than it had would be
 //! invisible until its clock has caught up.
 
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use crate::files;
 use crate::model::{Generation, NodeId};
 
 /// The longest content of a file: 20 digits and a line end.
@@ -18,10 +18,10 @@ const MAX_LEN: u64 = 32;
 /// none. Where no files can be kept, the clock alone decides.
 pub(super) fn begin(directory: &Path, node: &NodeId, wall_ms: u64) -> Generation {
     let path = directory.join(format!("{node}.generation"));
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let made = files::create_directory(directory);
     let begun = made.and_then(|()| last(&path)).and_then(|last| {
         let next = last.map_or(wall_ms, |last| wall_ms.max(last.saturating_add(1)));
-        keep(&path, next)?;
+        files::replace(&path, files::PRIVATE, format!("{next}\n").as_bytes())?;
         Ok(next)
     });
     let generation = begun.unwrap_or_else(|error| {
@@ -43,17 +43,6 @@ fn last(path: &Path) -> io::Result<Option<u64>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// Whole or not at all: a crash leaves the old number or the new one.
-fn keep(path: &Path, generation: u64) -> io::Result<()> {
-    let fresh = path.with_extension("generation.new");
-    let mut file = File::create(&fresh)?;
-    writeln!(file, "{generation}")?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    // The new name, too, must outlast a power cut.
-    path.parent().map_or(Ok(()), |directory| File::open(directory)?.sync_all())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,6 +11,7 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::files;
 use crate::reload::Reload;
 
 /// HMAC-SHA256, ready to be fed.
@@ -177,8 +178,7 @@ impl Keyring {
         let unwritable = |error| SecretsError::Unwritable(path.into(), error);
         let mut secret = [0; Self::MIN_LEN];
         getrandom::fill(&mut secret).map_err(|error| unwritable(std::io::Error::other(error)))?;
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(unwritable)?;
+        let mut file = files::create_new(path, files::PRIVATE).map_err(unwritable)?;
         let text = format!(
             "# The cluster secrets, one a line: the first signs, all verify. The same on every node; keep it private.\n\
              {}\n",

@@ -173,6 +173,13 @@ impl Checker<'_> {
         let key = |key: &str| format!("{name}.node.{key}");
         self.advertised(&key("gossip"), gossip, &key("gossip_advertise"), gossip_advertise);
         self.advertised(&key("peer"), peer, &key("peer_advertise"), peer_advertise);
+        for host in &tier.node.admin_names {
+            self.require(
+                is_domain(host),
+                &key("admin_names"),
+                format!("expected names without a port, found {host:?}"),
+            );
+        }
     }
 
     /// An address that others are told must be one that they can reach.

@@ -245,6 +245,9 @@ pub struct NodeConfig {
     pub peer_advertise: Option<SocketAddr>,
     /// `/healthz`, `/readyz`, `/metrics`, and orders of operators who have the cluster secrets.
     pub admin: SocketAddr,
+    /// The names by which `admin` may be asked, besides IP addresses and `localhost`.
+    #[serde(default)]
+    pub admin_names: Vec<String>,
 }
 
 /// `[dispatch]`
@@ -281,6 +284,7 @@ impl Default for DispatchConfig {
                 peer: ([127, 0, 0, 1], 1883).into(),
                 peer_advertise: None,
                 admin: ([127, 0, 0, 1], 1893).into(),
+                admin_names: Vec::new(),
             },
             http: HttpConfig::default(),
             https: HttpsConfig::default(),
@@ -435,6 +439,7 @@ impl Default for NotificationConfig {
                 peer: ([127, 0, 0, 1], 1884).into(),
                 peer_advertise: None,
                 admin: ([127, 0, 0, 1], 1894).into(),
+                admin_names: Vec::new(),
             },
             capacity: 15_000,
             sign_ins_per_second: 0,
@@ -492,6 +497,7 @@ impl Default for SwitchboardConfig {
                 peer: ([127, 0, 0, 1], 1885).into(),
                 peer_advertise: None,
                 admin: ([127, 0, 0, 1], 1895).into(),
+                admin_names: Vec::new(),
             },
             capacity: 15_000,
             connections_per_address: 256,

@@ -66,6 +66,11 @@ macro_rules! tier {
                 Kind::Address,
                 "/healthz, /readyz and /metrics, operators' orders; HTTP",
             ),
+            setting(
+                concat!($tier, ".node.admin_names"),
+                Kind::Texts,
+                "The names by which admin may be asked, besides IP addresses and localhost",
+            ),
         ]
     };
 }

@@ -4,15 +4,16 @@
 //! hexadecimal digits. The first seals, all open, so that a new key is put first and old ones stay as long as
 //! something is sealed with them. Empty lines and lines that begin with `#` are passed over.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
 
+use crate::files;
 use crate::model::{ClaimId, Passport};
 
 /// The form of what is sealed: version, length of the key's id, id, nonce, ciphertext with its tag.
@@ -80,7 +81,7 @@ impl SealingKey {
         let (mut id, mut key) = ([0; 4], [0; KEY_LEN]);
         getrandom::fill(&mut id).and_then(|()| getrandom::fill(&mut key)).map_err(|e| in_file(e.into()))?;
         let text = format!("{} {}\n", to_hex(&id), to_hex(&key));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(in_file)?;
+        let mut file = files::create_new(path, files::PRIVATE).map_err(in_file)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(in_file)?;
         // A key that a power cut takes away would take every sealed password with it.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

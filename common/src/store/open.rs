@@ -8,6 +8,7 @@ use super::sqlite::SqliteStore;
 use super::{Result, SharedStore, StoreError};
 use crate::clock::HybridClock;
 use crate::config::{StoreConfig, StoreKind};
+use crate::files;
 use crate::net::Shutdown;
 use crate::telemetry::Condition;
 
@@ -51,6 +52,10 @@ pub async fn open_when_there(
         StoreKind::Scylla => format!("the store at {}", config.scylla.contact_points.join(", ")),
     };
     answers.missing(place.clone());
+    // Secrets, keys and the nodes' lives are in it whatever the kind.
+    if let Some(warning) = files::exposure(&config.path) {
+        tracing::warn!("{warning}");
+    }
     loop {
         let opened = tokio::select! {
             opened = open_by(config, Arc::clone(clock)) => opened,

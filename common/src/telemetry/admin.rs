@@ -4,14 +4,14 @@
 //! connections, each with a deadline: nothing here can grow, whoever connects.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 use super::Readiness;
 use super::desk::{self, Desk};
 use super::process::process_registry;
+use crate::config::NodeConfig;
 use crate::net::Shutdown;
 
 /// Connections served at once; one more is closed.
@@ -51,6 +52,8 @@ struct State {
     registry: OnceLock<Registry>,
     process: Registry,
     readiness: Readiness,
+    /// The names by which it may be asked, besides IP addresses and `localhost`.
+    names: Vec<String>,
     /// Where operators' orders go, once the process can carry them out.
     desk: OnceLock<Box<dyn Desk>>,
 }
@@ -62,17 +65,31 @@ impl std::fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// Binds the address and serves on it until shutdown: at once, so that a process can say what it waits for.
+    /// Binds the admin address of a node and serves on it until shutdown: at once, so that a process can say what it waits for.
     ///
     /// # Errors
     /// When the address can't be bound.
-    pub async fn serve(listen: SocketAddr, readiness: Readiness, shutdown: &Shutdown) -> anyhow::Result<Self> {
+    pub async fn of(node: &NodeConfig, readiness: Readiness, shutdown: &Shutdown) -> anyhow::Result<Self> {
+        Self::serve(node.admin, &node.admin_names, readiness, shutdown).await
+    }
+
+    /// The same for an address that is asked by its IP address, by `localhost` or by one of these names.
+    ///
+    /// # Errors
+    /// When the address can't be bound.
+    pub async fn serve(
+        listen: SocketAddr,
+        names: &[String],
+        readiness: Readiness,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|error| anyhow::anyhow!("can't listen on the admin address {listen}: {error}"))?;
         let addr = listener.local_addr()?;
         let (registry, desk) = (OnceLock::new(), OnceLock::new());
-        let state = Arc::new(State { registry, process: process_registry(), readiness, desk });
+        let state =
+            Arc::new(State { registry, process: process_registry(), readiness, names: names.to_vec(), desk });
         let (until, served) = (shutdown.clone(), Arc::clone(&state));
         shutdown.spawn(async move {
             tokio::select! {
@@ -145,6 +162,10 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>) -> hyper::Result
 }
 
 async fn answer(request: Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
+    if !is_for_us(&request, &state.names) {
+        // A web page whose name its owner lets point here would read all of it in an operator's browser.
+        return response(StatusCode::MISDIRECTED_REQUEST, PLAIN, "not by this name (node.admin_names)\n".into());
+    }
     let (method, path) = (request.method(), request.uri().path());
     let desk = state.desk.get().filter(|desk| desk.path() == path);
     if let (Some(desk), &Method::POST) = (desk, method) {
@@ -163,6 +184,25 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Full<Byte
         "/metrics" => metrics(state),
         _ => response(StatusCode::NOT_FOUND, PLAIN, "there are /healthz, /readyz and /metrics\n".into()),
     }
+}
+
+/// Whether the request names this address: by an IP address, which no name service can change, by `localhost`, by one of its
+/// names, or not at all, as no browser does.
+fn is_for_us<B>(request: &Request<B>, names: &[String]) -> bool {
+    let host = match (request.uri().authority(), request.headers().get(HOST)) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(host)) => match host.to_str() {
+            Ok(host) => host,
+            Err(_) => return false,
+        },
+        (None, None) => return true,
+    };
+    let name = match host.strip_prefix('[') {
+        Some(literal) => literal.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is = |known: &str| known.trim_end_matches('.').eq_ignore_ascii_case(name.trim_end_matches('.'));
+    name.parse::<IpAddr>().is_ok() || is("localhost") || names.iter().any(|known| is(known))
 }
 
 fn ready(readiness: &Readiness) -> Response<Full<Bytes>> {
@@ -215,7 +255,8 @@ mod tests {
         pings.inc();
         let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
         let loopback = ([127, 0, 0, 1], 0).into();
-        let admin = Admin::serve(loopback, readiness.clone(), &shutdown).await.unwrap();
+        let admin =
+            Admin::serve(loopback, &["ns.example.com".into()], readiness.clone(), &shutdown).await.unwrap();
         admin.publish(registry);
         World { addr: admin.addr(), admin, readiness, shutdown }
     }
@@ -229,7 +270,7 @@ mod tests {
     }
 
     async fn get(addr: SocketAddr, path: &str) -> (String, String) {
-        let answer = ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        let answer = ask(addr, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await;
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         (head.to_owned(), body.to_owned())
     }
@@ -273,12 +314,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn names_of_others_are_refused() {
+        let world = world().await;
+        let status = async |host: &str| {
+            let answer = ask(world.addr, &format!("GET /metrics HTTP/1.1\r\n{host}\r\n")).await;
+            answer.get(9..12).unwrap_or_default().to_owned()
+        };
+        let port = world.addr.port();
+        for own in
+            ["localhost", "LocalHost.", "127.0.0.1", "192.0.2.7", "[::1]", "ns.example.com", "NS.example.com."]
+        {
+            assert_eq!(status(&format!("Host: {own}\r\n")).await, "200", "{own}");
+            assert_eq!(status(&format!("Host: {own}:{port}\r\n")).await, "200", "{own}");
+        }
+        for foreign in
+            ["evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.evil.example", "x", ""]
+        {
+            assert_eq!(status(&format!("Host: {foreign}\r\n")).await, "421", "{foreign}");
+        }
+        let absolute =
+            ask(world.addr, "GET http://evil.example/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert!(absolute.starts_with("HTTP/1.1 421 "), "{absolute}");
+        assert!(ask(world.addr, "GET /healthz HTTP/1.0\r\n\r\n").await.starts_with("HTTP/1.0 200 "));
+        let order =
+            ask(world.addr, "POST /orders HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 0\r\n\r\n").await;
+        assert!(order.starts_with("HTTP/1.1 421 "), "{order}");
+    }
+
+    #[tokio::test]
     async fn other_paths_and_methods_are_refused() {
         let world = world().await;
         assert!(get(world.addr, "/").await.0.starts_with("HTTP/1.1 404 "));
-        let answer = ask(world.addr, "POST /readyz HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await;
+        let answer =
+            ask(world.addr, "POST /readyz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
-        let long = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(2 * MAX_BUFFER));
+        let long = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(2 * MAX_BUFFER));
         assert!(!ask(world.addr, &long).await.starts_with("HTTP/1.1 200"));
     }
 
@@ -308,7 +378,7 @@ mod tests {
         let world = world().await;
         let post = async |body: &str| {
             let length = body.len();
-            let head = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
+            let head = format!("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
             let answer = ask(world.addr, &format!("{head}{body}")).await;
             let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
             (head[9..12].to_owned(), body.to_owned())
@@ -322,7 +392,8 @@ mod tests {
         assert_eq!(post("12345678901").await.0, "413");
         assert!(get(world.addr, "/echo").await.0.starts_with("HTTP/1.1 405 "));
         // A body that never ends is bounded like one that says how long it is.
-        let chunked = "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n";
+        let chunked =
+            "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n";
         assert!(ask(world.addr, chunked).await.starts_with("HTTP/1.1 413 "));
     }
 
@@ -339,7 +410,7 @@ mod tests {
         // Their places are free as soon as the server has seen them go.
         for _ in 0..1000 {
             let mut stream = TcpStream::connect(world.addr).await.unwrap();
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
             if stream.read(&mut [0; 1]).await.is_ok_and(|read| read == 1) {
                 return;
             }
@@ -370,7 +441,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_in_use_is_named() {
         let world = world().await;
-        let again = Admin::serve(world.addr, Readiness::default(), &world.shutdown).await;
+        let again = Admin::serve(world.addr, &[], Readiness::default(), &world.shutdown).await;
         assert!(again.unwrap_err().to_string().contains(&world.addr.to_string()));
     }
 }

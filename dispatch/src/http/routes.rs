@@ -8,7 +8,9 @@ use bytes::Bytes;
 use common::config::HttpConfig;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::http::Extensions;
 use hyper::{Method, Request, Response, StatusCode};
 
@@ -67,7 +69,8 @@ impl Routes {
 
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Full<Bytes>> {
-        let mut response = match (request.method(), &*single_slashes(request.uri().path())) {
+        let path = single_slashes(request.uri().path()).into_owned();
+        let mut response = match (request.method(), path.as_str()) {
             (&Method::GET, "/rdr/pprdr.asp") => self.nexus(&request, client),
             (&Method::GET, "/login2.srf") => {
                 self.login(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes), client).await
@@ -83,6 +86,10 @@ impl Routes {
             }
             _ => empty(StatusCode::NOT_FOUND),
         };
+        // Tickets are in these.
+        if matches!(path.as_str(), "/login2.srf" | "/RST.srf") {
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         }

@@ -55,6 +55,12 @@ async fn says(world: &World, name: &str, status: u16, conditions: &str) -> Resul
 }
 
 async fn answers(process: &Process) -> Result<()> {
+    let id = process.id().context("it runs")?;
+    let about = |name: &str| std::fs::read_to_string(format!("/proc/{id}/{name}"));
+    ensure!(about("status")?.contains("\nUmask:\t0077\n"), "{}", about("status")?);
+    let limits = about("limits")?;
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).context("no limit of cores")?;
+    ensure!(core.split_whitespace().filter(|word| *word == "0").count() == 2, "{core}");
     ensure!(process.get("/healthz").await? == (200, "ok\n".to_owned()));
     let conditions = match process.tier() {
         "notification" => "cluster: ok\nopen: ok\nstore: ok\nswitchboard: ok\n",

@@ -226,6 +226,7 @@ impl World {
             peer: any,
             peer_advertise: None,
             admin: any,
+            admin_names: Vec::new(),
         };
         let load = Load { capacity: 100, ..Load::default() };
         let me = Me {

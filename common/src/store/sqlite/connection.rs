@@ -1,14 +1,14 @@
 //! How a database file is opened.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::files;
 use crate::store::{Result, StoreError};
 
 /// How long a statement waits for another process: below the 4 s that a call may take.
@@ -96,7 +96,7 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    files::create_directory(directory)?;
     // Its name must last as long as what is in it.
     fs::canonicalize(directory)?.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
@@ -107,7 +107,7 @@ fn create_file(file: &Path) -> io::Result<()> {
     // only when nobody can have it open, and nobody passes here before it is closed again.
     static CREATING: Mutex<()> = Mutex::new(());
     let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+    match files::create_new(file, files::PRIVATE) {
         Ok(created) => created.sync_all(),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),

@@ -145,7 +145,7 @@ impl World {
             "HTTP/1.1 401 Unauthorized\r\n\
              WWW-Authenticate: Passport1.4 da-status=failed,srealm=Passport.NET,ts=-3,prompt,cburl=http://{}/,\
              cbtxt=The%20name%20or%20the%20password%20is%20wrong.\r\n\
-             Connection: close\r\nContent-Length: 0\r\n\r\n",
+             Cache-Control: no-store\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
             self.addr
         )
     }

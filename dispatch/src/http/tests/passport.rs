@@ -7,7 +7,7 @@ use super::*;
 const ACCEPTED: &str = "HTTP/1.1 200 OK\r\n\
     Authentication-Info: Passport1.4 da-status=success,tname=MSPAuth,tname=MSPProf,tname=MSPSec,\
     ru=http://messenger.msn.com,from-PP='t=alice@example.com.7&p='\r\n\
-    Connection: close\r\nContent-Length: 0\r\n\r\n";
+    Cache-Control: no-store\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 #[tokio::test]
 async fn the_nexus_answers_every_http_there_was() {
@@ -137,8 +137,7 @@ async fn a_repeat_costs_no_hash_until_the_password_is_changed() {
 
 #[tokio::test]
 async fn too_busy_and_without_the_store_it_is_503() {
-    let later =
-        "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let later = "HTTP/1.1 503 Service Unavailable\r\nCache-Control: no-store\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let dear = AccountsConfig { argon2_waiting: 0, argon2_parallel: 1, ..AccountsConfig::default() };
     let world = world_with(dear, HttpConfig::default()).await;
     world.memory.down.store(true, Ordering::Relaxed);

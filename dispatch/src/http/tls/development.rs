@@ -1,12 +1,12 @@
 //! A certificate for trying things out, signed by itself.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::Context;
 use common::config::DispatchConfig;
+use common::files;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 
 use super::files::Pair;
@@ -33,19 +33,14 @@ pub(super) fn names(dispatch: &DispatchConfig) -> Vec<String> {
 
 /// The pair in `directory`; what is not there is made. Several processes may ask at once, and all get the same.
 pub(super) fn make(directory: &Path, names: &[String]) -> anyhow::Result<Pair> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    files::create_directory(directory)?;
     let (certificate, key_path) = (directory.join("development.crt"), directory.join("development.key"));
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&key_path)?;
+    let mut file = files::open_own(&key_path)?;
     // Held until both files are there, and released with the process if it dies before.
     file.lock()?;
     let key = own_key(&mut file).with_context(|| format!("{}", key_path.display()))?;
     if !certificate.exists() {
-        let new = directory.join("development.crt.new");
-        let mut file = File::create(&new)?;
-        file.write_all(self_signed(&key, names)?.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&new, &certificate)?;
+        files::replace(&certificate, files::PUBLIC, self_signed(&key, names)?.as_bytes())?;
     }
     Ok(Pair::development(certificate, key_path))
 }

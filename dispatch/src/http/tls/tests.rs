@@ -27,7 +27,7 @@ fn a_development_certificate_is_made_once() {
     let first = fingerprint(&tls.source.lock().unwrap().pair.load().unwrap());
     assert_eq!((first.len(), first.matches(':').count()), (95, 31), "{first}");
     let mode = |name: &str| fs::metadata(directory.join(name)).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode("development.key"), 0o600);
+    assert_eq!((mode("development.key"), mode("development.crt")), (0o600, 0o644));
     assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
     let again = Tls::open(&dispatch(&directory)).unwrap();
     assert_eq!(fingerprint(&again.source.lock().unwrap().pair.load().unwrap()), first);

@@ -1,0 +1,29 @@
+//! What every program does before anything else.
+
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+/// Keeps to itself what the process knows: nothing that it makes is for others, whatever the umask was; no other process of
+/// its user reads its memory; and no crash leaves that memory on a disk. Call it first in `main`, before there are threads.
+pub fn keep_to_itself() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // Neither is worth not to start: a system that refuses has taken care of it, or can't do it.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::Mode;
+    use rustix::process::{dumpable_behavior, getrlimit, umask};
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_for_others() {
+        keep_to_itself();
+        let mask = Mode::from_raw_mode(0o077);
+        assert_eq!(umask(mask), mask);
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+}
