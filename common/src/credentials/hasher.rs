@@ -2,24 +2,25 @@
 
 use std::sync::Arc;
 
-use argon2::password_hash::phc::PasswordHash;
-use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use argon2::password_hash::Error;
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::arenas::Arenas;
 use crate::config::AccountsConfig;
 
 /// Computes and checks password hashes. Clones share the same places and the same waiting line.
 ///
-/// One hash takes tens of milliseconds of a core and megabytes of memory, so only so many are computed at once; so
-/// many more may wait, and whoever comes then is told [`Busy`] at once.
+/// One hash takes tens of milliseconds of a core and megabytes of memory, so only so many are computed at once, each in
+/// memory that is used again; so many more may wait, and whoever comes then is told [`Busy`] at once.
 #[derive(Debug, Clone)]
 pub struct PasswordHasher {
     /// Who may compute.
     places: Arc<Semaphore>,
     /// Who may compute or wait for it.
     line: Arc<Semaphore>,
-    argon2: Argon2<'static>,
+    costs: Costs,
     /// What is checked where there is no hash, so that it takes as long.
     dummy: Arc<str>,
 }
@@ -41,7 +42,6 @@ impl PasswordHasher {
         let memory = config.argon2_memory_kib.max(Params::MIN_M_COST);
         let passes = config.argon2_passes.max(Params::MIN_T_COST);
         let params = Params::new(memory, passes, Params::MIN_P_COST, None).unwrap_or_default();
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let parallel = match config.argon2_parallel {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             some => some.min(Semaphore::MAX_PERMITS / 2),
@@ -49,11 +49,12 @@ impl PasswordHasher {
         let waiting = config.argon2_waiting.min(Semaphore::MAX_PERMITS / 2);
         let mut nobodys = [0; 32];
         getrandom::fill(&mut nobodys).expect("the system gives random bytes");
-        let dummy = compute(&argon2, &nobodys).expect("the system gives random bytes");
+        let costs = Costs { arenas: Arenas::new(params.block_count(), parallel), params };
+        let dummy = costs.hash(&nobodys).expect("the system gives random bytes");
         Self {
             places: Arc::new(Semaphore::new(parallel)),
             line: Arc::new(Semaphore::new(parallel + waiting)),
-            argon2,
+            costs,
             dummy: dummy.into(),
         }
     }
@@ -63,8 +64,8 @@ impl PasswordHasher {
     /// # Errors
     /// [`Busy`]
     pub async fn hash(&self, password: String) -> Result<String, Busy> {
-        let argon2 = self.argon2.clone();
-        let hash = self.run(move || compute(&argon2, password.as_bytes())).await?;
+        let costs = self.costs.clone();
+        let hash = self.run(move || costs.hash(password.as_bytes())).await?;
         hash.map_err(|error| {
             tracing::error!(%error, "a password can't be hashed");
             Busy
@@ -78,22 +79,19 @@ impl PasswordHasher {
     /// # Errors
     /// [`Busy`]
     pub async fn verify(&self, hash: Option<String>, password: String) -> Result<bool, Busy> {
-        let (argon2, dummy) = (self.argon2.clone(), Arc::clone(&self.dummy));
+        let (costs, dummy) = (self.costs.clone(), Arc::clone(&self.dummy));
         self.run(move || {
-            let known = hash.as_deref().and_then(|hash| match PasswordHash::new(hash) {
-                Ok(hash) => Some(hash),
+            let known = hash.as_deref().and_then(|hash| match costs.verify(password.as_bytes(), hash) {
+                Ok(right) => Some(right),
                 Err(error) => {
                     tracing::error!(%error, "the store holds a password hash that can't be read");
                     None
                 }
             });
-            match known {
-                Some(known) => argon2.verify_password(password.as_bytes(), &known).is_ok(),
-                None => {
-                    let _ = argon2.verify_password(password.as_bytes(), &*dummy);
-                    false
-                }
-            }
+            known.unwrap_or_else(|| {
+                let _ = costs.verify(password.as_bytes(), &dummy);
+                false
+            })
         })
         .await
     }
@@ -115,9 +113,51 @@ impl PasswordHasher {
     }
 }
 
-fn compute(argon2: &Argon2<'_>, password: &[u8]) -> argon2::password_hash::Result<String> {
-    // The library takes a random salt of 16 bytes from the system.
-    Ok(argon2.hash_password(password)?.to_string())
+/// What a hash costs, and the memory for it.
+#[derive(Debug, Clone)]
+struct Costs {
+    params: Params,
+    arenas: Arenas,
+}
+
+impl Costs {
+    /// The hash of a new password, with a random salt.
+    fn hash(&self, password: &[u8]) -> Result<String, Error> {
+        let salt = Salt::generate();
+        let (algorithm, version) = (Algorithm::Argon2id, Version::V0x13);
+        let output = self.compute(algorithm, version, &self.params, password, &salt)?;
+        let params = ParamsString::try_from(&self.params)?;
+        let (version, salt, hash) = (Some(version.into()), Some(salt), Some(output));
+        Ok(PasswordHash { algorithm: algorithm.ident(), version, params, salt, hash }.to_string())
+    }
+
+    /// Whether `password` is the one of `hash`, whatever that has cost.
+    fn verify(&self, password: &[u8], hash: &str) -> Result<bool, Error> {
+        let hash = PasswordHash::new(hash)?;
+        let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else { return Err(Error::PasswordInvalid) };
+        let algorithm = Algorithm::try_from(hash.algorithm.as_str())?;
+        let version = hash.version.map(Version::try_from).transpose()?.unwrap_or_default();
+        let output = self.compute(algorithm, version, &Params::try_from(&hash)?, password, salt)?;
+        // The comparison takes the same time wherever they differ.
+        Ok(output == *expected)
+    }
+
+    fn compute(
+        &self,
+        algorithm: Algorithm,
+        version: Version,
+        params: &Params,
+        password: &[u8],
+        salt: &[u8],
+    ) -> Result<Output, Error> {
+        let mut bytes = [0; Output::MAX_LENGTH];
+        let len = params.output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+        let bytes = bytes.get_mut(..len).ok_or(Error::OutputSize)?;
+        let mut arena = self.arenas.take(params.block_count());
+        let argon2 = Argon2::new(algorithm, version, params.clone());
+        argon2.hash_password_into_with_memory(password, salt, bytes, &mut *arena)?;
+        Ok(Output::new(bytes)?)
+    }
 }
 
 #[cfg(test)]

@@ -2,5 +2,7 @@
 
 mod crowd;
 mod edits;
+mod hash_memory;
 mod rings;
 mod stage;
+mod web;

@@ -1,0 +1,42 @@
+//! Sign-in by Passport 1.4, from any of this machine's addresses.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::time::timeout;
+
+/// An answer that takes longer is none.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The status that an attempt is answered with: 200, 401 or 503.
+pub(crate) async fn log_in(from: IpAddr, http: SocketAddr, passport: &str, password: &str) -> Result<u16> {
+    let answer = timeout(PATIENCE, ask(from, http, &request(passport, password, ""))).await;
+    status(&answer.context("no answer")??)
+}
+
+/// The bytes of such an attempt, with further header lines.
+pub(crate) fn request(passport: &str, password: &str, headers: &str) -> String {
+    let passport = passport.replace('@', "%40");
+    format!(
+        "GET /login2.srf?lc=1033 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Authorization: Passport1.4 \
+         OrgVerb=GET,OrgURL=http%3A%2F%2Fmessenger%2Emsn%2Ecom,sign-in={passport},pwd={password},lc=1033,id=507\r\n\r\n"
+    )
+}
+
+async fn ask(from: IpAddr, http: SocketAddr, request: &str) -> Result<String> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let mut stream = socket.connect(http).await?;
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+fn status(answer: &str) -> Result<u16> {
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    status.with_context(|| format!("no status: {answer:?}"))
+}
