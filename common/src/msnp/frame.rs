@@ -20,6 +20,8 @@ impl fmt::Display for TrId {
 }
 
 /// A framed command: its line split at single spaces, and its payload. Points into the bytes that were read.
+///
+/// An argument may be empty: clients send an empty last one as a space with nothing behind it (`CLIENTS` 28).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Command {
     line: Bytes,
@@ -40,6 +42,20 @@ impl Command {
     #[must_use]
     pub fn len(&self) -> usize {
         self.args.len()
+    }
+
+    /// How many arguments there are, of a command that takes `most`: empty ones at the end don't count beyond that, since some
+    /// clients end a line with a space.
+    #[must_use]
+    pub fn len_up_to(&self, most: usize) -> usize {
+        let empty = |index: &usize| self.args.get(*index).is_some_and(Range::is_empty);
+        self.len() - (most..self.len()).rev().take_while(empty).count()
+    }
+
+    /// Whether an argument behind the transaction id is empty.
+    #[must_use]
+    pub fn has_empty_argument(&self) -> bool {
+        self.args.iter().skip(1).any(Range::is_empty)
     }
 
     /// Whether the verb stands alone.
@@ -105,10 +121,10 @@ pub enum FrameError {
     /// The line has no end within the bound.
     #[error("line too long")]
     LineTooLong,
-    /// An empty line, an empty argument, or no verb of three letters.
+    /// An empty line, or no verb of three letters.
     #[error("malformed line")]
     Malformed,
-    /// A control character or a NUL within the line.
+    /// A control character or a NUL within the line; a TAB is none (`CLIENTS` 29).
     #[error("control character in a line")]
     ControlCharacter,
     /// The line is not UTF-8.
@@ -157,16 +173,16 @@ impl Decoder {
         if self.waiting.is_none() {
             let Some(line) = self.take_line(input)? else { return Ok(None) };
             let len = self.payload_len(&line)?;
-            let Some(len) = len else { return command(line, None).map(Some) };
+            let Some(len) = len else { return self.command(line, None).map(Some) };
             if let Some((dialect, phase)) = self.admits {
-                gate(self.service, dialect, phase, &command(line.clone(), None)?).map_err(FrameError::Refused)?;
+                gate(self.service, dialect, phase, &self.command(line.clone(), None)?).map_err(FrameError::Refused)?;
             }
             self.waiting = Some((line, len));
         }
         match self.waiting.take() {
             Some((line, len)) if input.len() >= len => {
                 let payload = input.split_to(len).freeze();
-                command(line, Some(payload)).map(Some)
+                self.command(line, Some(payload)).map(Some)
             }
             waiting => {
                 self.waiting = waiting;
@@ -196,12 +212,34 @@ impl Decoder {
         Ok(Some(line.freeze()))
     }
 
+    /// Splits a line at single spaces. Empty arguments at its end are dropped where no dialect has so many: aMSN sends `INF 2 `, and
+    /// the last one of a command with a payload is a length.
+    fn command(&self, line: Bytes, payload: Option<Bytes>) -> Result<Command, FrameError> {
+        let verb: [u8; 3] = line.get(..3).and_then(|verb| verb.try_into().ok()).ok_or(FrameError::Malformed)?;
+        let most = Verb(verb).most_arguments(self.service);
+        let mut args: Vec<Range<u16>> = Vec::new();
+        let mut start = 0;
+        for part in line.split(|b| *b == b' ') {
+            let end = start + part.len();
+            if start > 0 {
+                let bound = |at: usize| u16::try_from(at).map_err(|_| FrameError::LineTooLong);
+                args.push(bound(start)?..bound(end)?);
+            } else if part.len() != 3 || !part.iter().all(u8::is_ascii_uppercase) {
+                return Err(FrameError::Malformed);
+            }
+            start = end + 1;
+        }
+        while args.len() > most && args.last().is_some_and(Range::is_empty) {
+            args.pop();
+        }
+        Ok(Command { line, args, payload })
+    }
+
     /// The payload's length, if the verb has a payload: the last argument.
     fn payload_len(&self, line: &[u8]) -> Result<Option<usize>, FrameError> {
         let verb = Verb(line.get(..3).and_then(|verb| verb.try_into().ok()).ok_or(FrameError::Malformed)?);
         let Some(max) = verb.max_payload(self.service, self.max_message) else { return Ok(None) };
-        let line = line.trim_ascii_end();
-        let last = line.rsplit(|b| *b == b' ').next().and_then(|last| std::str::from_utf8(last).ok());
+        let last = trim_spaces(line).rsplit(|b| *b == b' ').next().and_then(|last| std::str::from_utf8(last).ok());
         let len = last.and_then(parse_decimal).ok_or(FrameError::BadLength)?;
         match usize::try_from(len) {
             Ok(len) if len <= max => Ok(Some(len)),
@@ -211,31 +249,18 @@ impl Decoder {
 }
 
 fn check_text(line: &[u8]) -> Result<(), FrameError> {
-    if line.iter().any(u8::is_ascii_control) {
+    // msnlib has a TAB in its CVR. It is part of an argument, and texts that are decoded don't hold one.
+    if line.iter().any(|b| b.is_ascii_control() && *b != b'\t') {
         return Err(FrameError::ControlCharacter);
     }
     std::str::from_utf8(line).map(drop).map_err(|_| FrameError::NotUtf8)
 }
 
-/// Splits a line at single spaces. Trailing spaces are tolerated: aMSN sends `INF 2 `.
-fn command(line: Bytes, payload: Option<Bytes>) -> Result<Command, FrameError> {
-    let text = line.trim_ascii_end();
-    let mut args = Vec::new();
-    let mut start = 0;
-    for part in text.split(|b| *b == b' ') {
-        if part.is_empty() {
-            return Err(FrameError::Malformed);
-        }
-        let end = start + part.len();
-        if start > 0 {
-            let bound = |at: usize| u16::try_from(at).map_err(|_| FrameError::LineTooLong);
-            args.push(bound(start)?..bound(end)?);
-        } else if part.len() != 3 || !part.iter().all(u8::is_ascii_uppercase) {
-            return Err(FrameError::Malformed);
-        }
-        start = end + 1;
+fn trim_spaces(mut line: &[u8]) -> &[u8] {
+    while let [rest @ .., b' '] = line {
+        line = rest;
     }
-    Ok(Command { line, args, payload })
+    line
 }
 
 #[cfg(test)]
@@ -305,12 +330,13 @@ mod tests {
         for (bytes, error) in [
             (&b"\r\n"[..], Malformed),
             (b" VER 1\r\n", Malformed),
-            (b"VER  1\r\n", Malformed),
+            (b" \r\n", Malformed),
             (b"ver 1\r\n", Malformed),
             (b"VERY 1\r\n", Malformed),
             (b"V\r\n", Malformed),
             (b"VER 1\0\r\n", ControlCharacter),
-            (b"VER\t1\r\n", ControlCharacter),
+            (b"VER 1 \x0b\r\n", ControlCharacter),
+            (b"VER\t1\r\n", Malformed),
             (b"VER \xff\r\n", NotUtf8),
             (b"MSG 1 N 1665\r\n", BadLength),
             (b"MSG 1 N 99999999999999999999\r\n", BadLength),
@@ -324,6 +350,29 @@ mod tests {
         for service in [Service::Dispatch, Service::Notification, Service::Switchboard] {
             refused(service, &vec![b'A'; service.max_line() + 2], LineTooLong);
         }
+    }
+
+    /// `CLIENTS` 28, 29
+    #[test]
+    fn empty_arguments_and_tabs() {
+        for (line, read) in [
+            ("REA 7 a@b ", r#"REA ["7", "a@b", ""] None"#),
+            ("REA 7  x", r#"REA ["7", "", "x"] None"#),
+            ("ADG 90  0", r#"ADG ["90", "", "0"] None"#),
+            ("INF 2  ", r#"INF ["2"] None"#),
+            ("PNG ", "PNG [] None"),
+            ("XYZ 1  ", r#"XYZ ["1"] None"#),
+            ("UUX 7 0 ", r#"UUX ["7", "0"] Some(b"")"#),
+            ("CVR 2 0x0409 winnt\t5.1 i386", r#"CVR ["2", "0x0409", "winnt\t5.1", "i386"] None"#),
+        ] {
+            assert_eq!(decode(Service::Notification, format!("{line}\r\n").as_bytes(), &[]), (vec![read.into()], None));
+        }
+        let mut input = BytesMut::from(&b"SYN 1 0  \r\nREA 1 a\r\n"[..]);
+        let mut decoder = Decoder::new(Service::Notification, 0);
+        let command = decoder.decode(&mut input).unwrap().unwrap();
+        assert_eq!([0, 1, 2, 3, 9].map(|most| command.len_up_to(most)), [2, 2, 2, 3, 3]);
+        assert!(command.has_empty_argument());
+        assert!(!decoder.decode(&mut input).unwrap().unwrap().has_empty_argument());
     }
 
     #[test]

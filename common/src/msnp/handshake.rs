@@ -146,7 +146,8 @@ pub fn version_query(trid: TrId, version: Option<&Bytes>, download_url: &str, in
 }
 
 fn recommend(verb: &str, trid: TrId, version: Option<&Bytes>, download_url: &str, info_url: &str) -> Bytes {
-    let Some(version) = version.and_then(|version| std::str::from_utf8(version).ok()) else {
+    let version = version.and_then(|version| std::str::from_utf8(version).ok());
+    let Some(version) = version.filter(|version| !version.is_empty()) else {
         return Line::error(ErrorCode::BadCvr, trid);
     };
     let line = Line::new(verb).arg(trid).arg(version).arg(version).arg(version);

@@ -118,7 +118,10 @@ fn list(command: &Command) -> Result<List, ParseError> {
 /// The last argument of an edit, which only the forward list has.
 fn group(command: &Command, index: usize, list: List) -> Result<Option<Token>, ParseError> {
     let most = if list == List::Forward { index + 1 } else { index };
-    if command.len() > most { Err(ParseError::ArgumentCount) } else { Ok(command.token(index)) }
+    if command.len_up_to(most) > most {
+        return Err(ParseError::ArgumentCount);
+    }
+    Ok(command.token(index).filter(|group| !group.is_empty()))
 }
 
 fn parse_add(command: &Command, dialect: &Dialect) -> Result<Add, ParseError> {
@@ -133,8 +136,9 @@ fn parse_adc(command: &Command, dialect: &Dialect) -> Result<Add, ParseError> {
     let (trid, list) = (command.trid()?, list(command)?);
     let first = command.token(2).ok_or(ParseError::ArgumentCount)?;
     if let Some(handle) = first.strip_prefix("N=") {
-        let name = command.token(3).map(|token| token.strip_prefix("F=").ok_or(NO_PREFIX)).transpose()?;
-        if command.len() > 4 {
+        let name = command.token(3).filter(|name| !name.is_empty());
+        let name = name.map(|token| token.strip_prefix("F=").ok_or(NO_PREFIX)).transpose()?;
+        if command.len_up_to(4) > 4 {
             return Err(ParseError::ArgumentCount);
         }
         return Ok(Add { trid, list, who: Who::handle(dialect, handle), name, group: None });
@@ -154,7 +158,7 @@ fn parse_rem(command: &Command, dialect: &Dialect) -> Result<Remove, ParseError>
 }
 
 /// The reply to [`Add`]: the client's own words, with the list version or, for a new contact on the forward list,
-/// its GUID.
+/// its GUID. In place of an empty name is the handle.
 ///
 /// From MSNP10 the order is `N=` `F=` `C=`, and a new contact always has `F=` (`CLIENTS` 10).
 #[must_use]
@@ -168,7 +172,8 @@ pub fn added(dialect: &Dialect, request: &Add, version: u64, new: Option<Contact
     match (dialect.roster_ids, &request.who) {
         (RosterIds::Numbers, _) => {
             let line = line.maybe(dialect.list_versions.then_some(version)).arg(token);
-            line.maybe(request.name.as_ref()).maybe(request.group.as_ref())
+            let name = request.name.as_ref().map(|name| if name.is_empty() { token } else { name });
+            line.maybe(name).maybe(request.group.as_ref())
         }
         (RosterIds::Guids, Who::Handle { .. } | Who::Phone { .. }) => {
             let name = request.name.as_ref().or(new.map(|_| token));
@@ -249,6 +254,11 @@ mod tests {
             check(dialect, "ADD 12 AL dave@example.com D", "ADD 12 AL 36 dave@example.com D");
             check(dialect, "REM 13 AL bob@example.com", "REM 13 AL 36 bob@example.com");
             check(dialect, "REM 10 FL bob@example.com 1", "REM 10 FL 36 bob@example.com 1");
+            check(dialect, "ADD 11 FL dave@example.com  0", "ADD 11 FL 36 dave@example.com dave@example.com 0");
+            check(dialect, "ADD 11 FL dave@example.com D ", "ADD 11 FL 36 dave@example.com D");
+            check(dialect, "ADD 12 AL dave@example.com ", "ADD 12 AL 36 dave@example.com dave@example.com");
+            check(dialect, "ADD 12 AL dave@example.com D ", "ADD 12 AL 36 dave@example.com D");
+            check(dialect, "REM 10 FL bob@example.com ", "REM 10 FL 36 bob@example.com");
         }
     }
 
@@ -258,6 +268,7 @@ mod tests {
             ("ADC 12 FL N=Erin@x.org F=Erin", format!("ADC 12 FL N=Erin@x.org F=Erin C={K}")),
             ("ADC 12 FL N=erin@x.org", format!("ADC 12 FL N=erin@x.org F=erin@x.org C={K}")),
             ("ADC 13 AL N=erin@x.org", "ADC 13 AL N=erin@x.org".into()),
+            ("ADC 13 AL N=erin@x.org  ", "ADC 13 AL N=erin@x.org".into()),
             ("ADC 10 RL N=erin@x.org F=E", "ADC 10 RL N=erin@x.org F=E".into()),
             (&format!("ADC 14 FL C={K} {G}"), format!("ADC 14 FL C={K} {G}")),
             (&format!("REM 17 FL {K}"), format!("REM 17 FL {K}")),

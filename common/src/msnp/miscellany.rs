@@ -57,11 +57,14 @@ impl Request {
     }
 }
 
-/// The address may be an index into the last result of `FND` (§6.17).
+/// The address may be an index into the last result of `FND` (§6.17). None at all is no reason to close (`CLIENTS` 28).
 fn recommend(command: &Command, verb: &'static str) -> Result<Request, ParseError> {
     let trid = command.trid()?;
     let address = command.arg(1).unwrap_or_default();
-    let index = !address.is_empty() && address.bytes().all(|b| b.is_ascii_digit());
+    if address.is_empty() {
+        return Ok(Request::Refused(ErrorCode::InvalidParameter, trid));
+    }
+    let index = address.bytes().all(|b| b.is_ascii_digit());
     if index || Passport::parse(address).is_ok() {
         Ok(Request::Recommend(trid, verb))
     } else {

@@ -42,7 +42,7 @@ fn has(dialect: &Dialect, property: Property) -> bool {
 /// A request about names and properties.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PropertyRequest {
-    /// `PRP t TYPE [value]`: of the client's own user. No value clears.
+    /// `PRP t TYPE [value]`: of the client's own user. No value clears, and so does an empty one; a name has to have one.
     Own {
         /// Its transaction id.
         trid: TrId,
@@ -92,7 +92,8 @@ impl PropertyRequest {
         let request = match &command.verb().0 {
             b"PRP" => {
                 let code = token(1)?;
-                Self::Own { trid: command.trid()?, subject: subject(&code), code, value: command.token(2) }
+                let value = command.token(2).filter(|value| !value.is_empty());
+                Self::Own { trid: command.trid()?, subject: subject(&code), code, value }
             }
             b"REA" => {
                 let handle = token(1)?;
@@ -129,7 +130,7 @@ pub fn renamed(dialect: &Dialect, trid: TrId, version: u64, handle: &Token, name
 #[must_use]
 pub fn contact_set(trid: TrId, contact: &Token, code: &Token, values: &[Token]) -> Bytes {
     let line = Line::new("SBP").arg(trid).arg(contact).arg(code);
-    values.iter().fold(line, Line::arg).end()
+    values.iter().filter(|value| !value.is_empty()).fold(line, Line::arg).end()
 }
 
 /// `BPR v H TYPE [value]`, from MSNP10 `BPR H TYPE [value]`: a contact's property has changed. `version` is that
@@ -234,6 +235,7 @@ mod tests {
         for dialect in [&Dialect::MSNP7, &Dialect::MSNP8] {
             check(dialect, "PRP 8 PHM 555%200199", "PRP 8 13 PHM 555%200199");
             check(dialect, "PRP 8 PHM", "PRP 8 13 PHM");
+            check(dialect, "PRP 8 PHM ", "PRP 8 13 PHM");
             check(dialect, "REA 11 Alice@x.org Alice%20A.", "REA 11 13 Alice@x.org Alice%20A.");
         }
         let new = &Dialect::MSNP11;

@@ -94,6 +94,7 @@ fn parse_known(command: &Command, dialect: &Dialect) -> Result<Known, ParseError
     }
     let digits = first.as_str().bytes().all(|b| b.is_ascii_digit());
     match first.as_str().parse() {
+        _ if first.is_empty() => Ok(Known::Nothing),
         Ok(0) => Ok(Known::Nothing),
         Ok(version) if digits => Ok(Known::Version(version)),
         _ => Err(ParseError::BadArgument("list version")),

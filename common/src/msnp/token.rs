@@ -19,6 +19,12 @@ impl Token {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// Whether it is empty: a space with nothing behind it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What follows `prefix`, if the token starts with it.
     #[must_use]
     pub fn strip_prefix(&self, prefix: &str) -> Option<Self> {

@@ -29,6 +29,14 @@ impl Verb {
     }
 }
 
+impl Verb {
+    /// The most arguments that any dialect has, of those that may be empty: none where the last one is a payload's length.
+    pub(super) fn most_arguments(self, service: Service) -> usize {
+        let rows = TABLE.iter().filter(|row| row.service == service && row.verb == self && row.payload.is_none());
+        rows.map(|row| row.args.1).max().unwrap_or(0)
+    }
+}
+
 impl fmt::Display for Verb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
@@ -263,7 +271,7 @@ pub fn gate(
         return Err(ParseError::OutOfOrder);
     }
     let (fewest, most) = row.args;
-    if !(fewest..=most).contains(&command.len()) {
+    if !(fewest..=most).contains(&command.len_up_to(most)) {
         return Err(ParseError::ArgumentCount);
     }
     if row.trid {

@@ -15,11 +15,14 @@ pub(super) fn friendly_name(token: &Token, limits: &Limits) -> Result<String, Er
     }
 }
 
-/// A group's name: 229 if it is too long, 201 if it holds what no name may.
+/// A group's name: 229 if it is too long, 201 if it is empty or holds what no name may.
 pub(super) fn group_name(token: &Token, limits: &Limits) -> Result<String, ErrorCode> {
     let name = value::decode(token.as_str()).ok_or(ErrorCode::InvalidParameter)?;
     if value::encoded_len(&name) > limits.group_name {
         return Err(ErrorCode::GroupNameTooLong);
+    }
+    if name.is_empty() {
+        return Err(ErrorCode::InvalidParameter);
     }
     Ok(name.into_owned())
 }

@@ -155,6 +155,24 @@ impl Session {
         out: &mut Out,
     ) -> Result<Option<roster::Request>, ParseError> {
         self.heard = now;
+        let taken = self.take(command, now, env, out);
+        if matches!(taken, Err(ParseError::ArgumentCount | ParseError::BadArgument(_)))
+            && command.has_empty_argument()
+        {
+            // Clients leave arguments empty by themselves: no reason to sign anybody out (`CLIENTS` 28).
+            out.refuse(ErrorCode::InvalidParameter, command.trid()?);
+            return Ok(None);
+        }
+        taken
+    }
+
+    fn take(
+        &mut self,
+        command: &Command,
+        now: Instant,
+        env: &dyn Surroundings,
+        out: &mut Out,
+    ) -> Result<Option<roster::Request>, ParseError> {
         gate(Service::Notification, Some(self.dialect), Phase::SignedIn, command)?;
         if let Some(request) = presence::Request::parse(command, env.limits())? {
             self.presence_request(request, now, env, out);
