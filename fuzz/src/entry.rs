@@ -140,7 +140,7 @@ fn errand(command: &Command) -> Result<Option<String>, ParseError> {
 
 /// In the order in which a session asks.
 fn signed_in(dialect: &'static Dialect, command: &Command) -> Result<Option<String>, ParseError> {
-    if let Some(request) = presence::Request::parse(command, &Limits::default())? {
+    if let Some(request) = presence::Request::parse(command, dialect, &Limits::default())? {
         if let presence::Request::Change(change) = &request {
             is_one_line(&change.echo);
         }

@@ -46,7 +46,8 @@ pub struct Change {
     pub capabilities: u64,
     /// The display picture, decoded.
     pub object: Option<String>,
-    /// The reply: the request, byte for byte.
+    /// The reply: the request, byte for byte; where the dialect has a capability number and the client named none, with 0
+    /// (`CLIENTS` 30).
     pub echo: Bytes,
 }
 
@@ -55,9 +56,9 @@ impl Request {
     ///
     /// # Errors
     /// [`ParseError`] for a payload that is no text.
-    pub fn parse(command: &Command, limits: &Limits) -> Result<Option<Self>, ParseError> {
+    pub fn parse(command: &Command, dialect: &Dialect, limits: &Limits) -> Result<Option<Self>, ParseError> {
         let request = match &command.verb().0 {
-            b"CHG" => parse_change(command, limits)?,
+            b"CHG" => parse_change(command, dialect, limits)?,
             b"UUX" => parse_personal_message(command, limits)?,
             b"QRY" => Self::ChallengeAnswer {
                 trid: command.trid()?,
@@ -70,12 +71,14 @@ impl Request {
     }
 }
 
-fn parse_change(command: &Command, limits: &Limits) -> Result<Request, ParseError> {
+fn parse_change(command: &Command, dialect: &Dialect, limits: &Limits) -> Result<Request, ParseError> {
     let trid = command.trid()?;
     let refused = Ok(Request::Refused(ErrorCode::InvalidParameter, trid));
     let Some(status) = command.arg(1).and_then(Status::from_code) else { return refused };
-    let Some(capabilities) = command.arg(2).map_or(Some(0), parse_number) else { return refused };
-    let object = match command.arg(3) {
+    let word = |index| command.arg(index).filter(|word| !word.is_empty());
+    let number = word(2);
+    let Some(capabilities) = number.map_or(Some(0), parse_number) else { return refused };
+    let object = match word(3) {
         // Clients send 0 for "no picture", and so do some servers (§6.8).
         None | Some("0") => None,
         Some(token) if token.len() > limits.object => return refused,
@@ -84,7 +87,8 @@ fn parse_change(command: &Command, limits: &Limits) -> Result<Request, ParseErro
             None => return refused,
         },
     };
-    let echo = command.args_from(0).fold(Line::new("CHG"), Line::arg).end();
+    let echo = Line::new("CHG").arg(trid).arg(status);
+    let echo = echo.maybe(number.or(dialect.capabilities.then_some("0"))).maybe(word(3)).end();
     Ok(Request::Change(Change { trid, status, capabilities, object, echo }))
 }
 
@@ -190,13 +194,12 @@ mod tests {
     fn parse(bytes: &str) -> Request {
         let mut input = BytesMut::from(bytes.as_bytes());
         let command = Decoder::new(Service::Notification, 0).decode(&mut input).unwrap().unwrap();
-        Request::parse(&command, &Limits::default()).unwrap().unwrap()
+        Request::parse(&command, &Dialect::MSNP11, &Limits::default()).unwrap().unwrap()
     }
 
     #[track_caller]
     fn change(line: &str) -> Change {
         let Request::Change(change) = parse(&format!("{line}\r\n")) else { panic!("{line} is refused") };
-        assert_eq!(change.echo, format!("{line}\r\n"));
         change
     }
 
@@ -218,9 +221,32 @@ mod tests {
             (plain.trid, plain.status, plain.capabilities, plain.object),
             (TrId(9), Status::Online, 0, None)
         );
+        for line in ["CHG 9 NLN 0", "CHG 9 HDN 268435492", "CHG 8 NLN 1 0", "CHG 8 NLN 1 %3cmsnobj%2F%3e"] {
+            assert_eq!(change(line).echo, format!("{line}\r\n"));
+        }
         assert_eq!(change("CHG 9 HDN 268435492").capabilities, 268_435_492);
         assert_eq!(change("CHG 8 NLN 1073741860 0").object, None);
         assert_eq!(change("CHG 8 NLN 1 %3Cmsnobj%2F%3E").object.as_deref(), Some("<msnobj/>"));
+    }
+
+    /// `CLIENTS` 28, 30
+    #[test]
+    fn the_echo_of_chg_has_a_number_where_the_dialect_has_one() {
+        let echo = |dialect: &Dialect, line: &str| {
+            let mut input = BytesMut::from(format!("{line}\r\n").as_bytes());
+            let command = Decoder::new(Service::Notification, 0).decode(&mut input).unwrap().unwrap();
+            match Request::parse(&command, dialect, &Limits::default()).unwrap().unwrap() {
+                Request::Change(change) => change.echo,
+                other => panic!("{other:?}"),
+            }
+        };
+        for dialect in Dialect::ALL {
+            let with = if dialect.capabilities { "CHG 6 NLN 0\r\n" } else { "CHG 6 NLN\r\n" };
+            for line in ["CHG 6 NLN", "CHG 6 NLN ", "CHG 6 NLN  "] {
+                assert_eq!(echo(dialect, line), with, "{line:?}");
+            }
+        }
+        assert_eq!(echo(&Dialect::MSNP9, "CHG 6 NLN 5 "), "CHG 6 NLN 5\r\n");
     }
 
     #[test]
@@ -255,7 +281,7 @@ mod tests {
         let parse = |bytes: &str| {
             let mut input = BytesMut::from(bytes.as_bytes());
             let command = Decoder::new(Service::Notification, 0).decode(&mut input).unwrap().unwrap();
-            Request::parse(&command, &limits).unwrap().unwrap()
+            Request::parse(&command, &Dialect::MSNP11, &limits).unwrap().unwrap()
         };
         let too_long = |trid| Request::Refused(ErrorCode::InvalidParameter, TrId(trid));
         assert!(matches!(parse("CHG 8 NLN 0 %3Ca/>\r\n"), Request::Change(_)));

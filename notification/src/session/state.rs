@@ -174,7 +174,7 @@ impl Session {
         out: &mut Out,
     ) -> Result<Option<roster::Request>, ParseError> {
         gate(Service::Notification, Some(self.dialect), Phase::SignedIn, command)?;
-        if let Some(request) = presence::Request::parse(command, env.limits())? {
+        if let Some(request) = presence::Request::parse(command, self.dialect, env.limits())? {
             self.presence_request(request, now, env, out);
         } else if let Some(request) = roster::parse(command, self.dialect)? {
             let Some(too_often) = self.edits_too_often(&request, now, env) else { return Ok(Some(request)) };

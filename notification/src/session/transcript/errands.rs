@@ -112,7 +112,7 @@ fn what_was_kept_is_asked_for_while_the_client_may_be_rung() {
          > dave probe
          @ wait 1
          C: CHG 9 HDN
-         S: CHG 9 HDN
+         S: CHG 9 HDN 0
          S: CHL 0 00000000000000000001
          > bob gone
          > erin gone
@@ -120,7 +120,7 @@ fn what_was_kept_is_asked_for_while_the_client_may_be_rung() {
          C: IMS 10 OFF
          S: IMS 10 0 OFF
          C: CHG 11 NLN
-         S: CHG 11 NLN
+         S: CHG 11 NLN 0
          > bob looks NLN Alice 0
          > erin looks NLN Alice 0
          @ wait 1
@@ -162,7 +162,7 @@ fn challenges_come_with_the_first_chg_and_then_periodically() {
          S: 540 8
          ! challenge
          C: CHG 9 HDN
-         S: CHG 9 HDN
+         S: CHG 9 HDN 0
          S: CHL 0 00000000000000000001
          > bob gone
          > erin gone
@@ -220,13 +220,14 @@ fn word_of_mail_comes_once() {
     let plain = "MSG Hotmail Hotmail 189/MIME-Version: 1.0/Content-Type: text/x-msmsgsinitialemailnotification; \
                  charset=UTF-8//Inbox-Unread: 0/Folders-Unread: 0/Inbox-URL: /unused1/Folders-URL: /unused1/\
                  Post-URL: /unused2";
-    let script = |challenge: &str, mail: &str| {
+    let script = |number: &str, challenge: &str, mail: &str| {
         format!(
-            "C: CHG 9 HDN\nS: CHG 9 HDN\nS: {mail}\n{challenge}> bob gone\n> erin gone\nC: CHG 10 HDN\nS: CHG 10 HDN"
+            "C: CHG 9 HDN\nS: CHG 9 HDN{number}\nS: {mail}\n{challenge}> bob gone\n> erin gone\n\
+             C: CHG 10 HDN\nS: CHG 10 HDN{number}"
         )
     };
-    check_in(&world, &Dialect::MSNP2, &script("", plain));
-    check_in(&world, MSNP8, &script("S: CHL 0 00000000000000000001\n", plain));
+    check_in(&world, &Dialect::MSNP2, &script("", "", plain));
+    check_in(&world, MSNP8, &script(" 0", "S: CHL 0 00000000000000000001\n", plain));
 }
 
 #[test]

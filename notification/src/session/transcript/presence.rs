@@ -82,7 +82,7 @@ fn hidden_is_seen_by_nobody() {
          > bob looks NLN Al 0
          > erin looks NLN Al 0
          C: CHG 12 HDN
-         S: CHG 12 HDN
+         S: CHG 12 HDN 0
          > bob gone
          > erin gone",
     );
