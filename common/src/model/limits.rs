@@ -22,7 +22,7 @@ pub struct Limits {
     pub friendly_name_chars: usize,
     /// A friendly name, encoded; longer is 201.
     pub friendly_name: usize,
-    /// The payload of `UUX`; longer is 201, and above 4096 the end of the connection.
+    /// The payload of `UUX`, at most 4096; longer is 201.
     pub personal_message: usize,
     /// A phone number, encoded; longer is 201.
     pub phone: usize,

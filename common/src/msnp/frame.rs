@@ -28,6 +28,8 @@ pub struct Command {
     /// The arguments behind the verb, as ranges of `line`. A line is shorter than 64 KiB.
     args: Vec<Range<u16>>,
     payload: Option<Bytes>,
+    /// The payload was longer than its verb's may be, and has been passed over.
+    too_long: bool,
 }
 
 impl Command {
@@ -94,6 +96,12 @@ impl Command {
         parse_decimal(text).map(TrId).ok_or(ParseError::BadTrId)
     }
 
+    /// Whether the payload was longer than its verb's may be. It was passed over then, and none is here.
+    #[must_use]
+    pub fn is_too_long(&self) -> bool {
+        self.too_long
+    }
+
     /// The payload, if the verb has one.
     #[must_use]
     pub fn payload(&self) -> Option<&Bytes> {
@@ -130,7 +138,7 @@ pub enum FrameError {
     /// The line is not UTF-8.
     #[error("line is not UTF-8")]
     NotUtf8,
-    /// The payload's length is no number, or beyond the bound of its verb.
+    /// The payload's length is no number, or beyond the bound of its verb and not worth passing over.
     #[error("bad payload length")]
     BadLength,
     /// A command that would have a payload, and may not come now.
@@ -145,13 +153,25 @@ pub struct Decoder {
     max_message: usize,
     /// So many bytes at the front hold no line end: they are not searched again.
     searched: usize,
-    /// A line that waits for its payload of so many bytes.
-    waiting: Option<(Bytes, usize)>,
+    /// A line that waits for its payload.
+    waiting: Option<(Bytes, Length)>,
     /// What the client speaks and how far it has come, once somebody has said so.
     admits: Option<(Option<&'static Dialect>, Phase)>,
 }
 
+/// How much of a payload is still to come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Length {
+    /// So many bytes, all of which are waited for.
+    Fits(usize),
+    /// So many bytes, which are passed over as they come.
+    TooLong(usize),
+}
+
 impl Decoder {
+    /// What is too long is passed over up to so many bytes, and kept nowhere; more closes the connection.
+    pub const MOST_PASSED_OVER: usize = 1024 * 1024;
+
     /// A decoder for clients of `service`. `max_message` bounds the payload of a switchboard `MSG`, in bytes;
     /// the other bounds are the service's and the verb's own.
     #[must_use]
@@ -180,9 +200,19 @@ impl Decoder {
             self.waiting = Some((line, len));
         }
         match self.waiting.take() {
-            Some((line, len)) if input.len() >= len => {
+            Some((line, Length::Fits(len))) if input.len() >= len => {
                 let payload = input.split_to(len).freeze();
                 self.command(line, Some(payload)).map(Some)
+            }
+            Some((line, Length::TooLong(len))) => {
+                let come = len.min(input.len());
+                input.advance(come);
+                if come < len {
+                    self.waiting = Some((line, Length::TooLong(len - come)));
+                    return Ok(None);
+                }
+                let command = self.command(line, Some(Bytes::new()))?;
+                Ok(Some(Command { too_long: true, ..command }))
             }
             waiting => {
                 self.waiting = waiting;
@@ -232,17 +262,18 @@ impl Decoder {
         while args.len() > most && args.last().is_some_and(Range::is_empty) {
             args.pop();
         }
-        Ok(Command { line, args, payload })
+        Ok(Command { line, args, payload, too_long: false })
     }
 
     /// The payload's length, if the verb has a payload: the last argument.
-    fn payload_len(&self, line: &[u8]) -> Result<Option<usize>, FrameError> {
+    fn payload_len(&self, line: &[u8]) -> Result<Option<Length>, FrameError> {
         let verb = Verb(line.get(..3).and_then(|verb| verb.try_into().ok()).ok_or(FrameError::Malformed)?);
-        let Some(max) = verb.max_payload(self.service, self.max_message) else { return Ok(None) };
+        let Some((max, passed_over)) = verb.max_payload(self.service, self.max_message) else { return Ok(None) };
         let last = trim_spaces(line).rsplit(|b| *b == b' ').next().and_then(|last| std::str::from_utf8(last).ok());
         let len = last.and_then(parse_decimal).ok_or(FrameError::BadLength)?;
         match usize::try_from(len) {
-            Ok(len) if len <= max => Ok(Some(len)),
+            Ok(len) if len <= max => Ok(Some(Length::Fits(len))),
+            Ok(len) if passed_over && len <= Self::MOST_PASSED_OVER => Ok(Some(Length::TooLong(len))),
             _ => Err(FrameError::BadLength),
         }
     }
@@ -373,6 +404,30 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 9].map(|most| command.len_up_to(most)), [2, 2, 2, 3, 3]);
         assert!(command.has_empty_argument());
         assert!(!decoder.decode(&mut input).unwrap().unwrap().has_empty_argument());
+    }
+
+    /// §11: too long a personal message is an error, and no end.
+    #[test]
+    fn a_payload_that_is_too_long_is_passed_over() {
+        let bytes = [&b"UUX 7 4097\r\n"[..], &[b'\n'; 4097], b"PNG\r\nUUX 8 4096\r\n", &[b'x'; 4096], b"PNG\r\n"].concat();
+        for step in [1, 7, 1000, bytes.len()] {
+            let (mut decoder, mut input) = (Decoder::new(Service::Notification, 0), BytesMut::new());
+            let mut seen = Vec::new();
+            for piece in bytes.chunks(step) {
+                input.extend_from_slice(piece);
+                while let Some(command) = decoder.decode(&mut input).unwrap() {
+                    seen.push((format!("{command:?}"), command.is_too_long(), command.payload().map(Bytes::len)));
+                }
+                assert!(seen.len() > 1 || input.len() <= step.max(16), "nothing of it is kept");
+            }
+            let plain = |text: &str| (text.to_owned(), false, None);
+            let seven = ("UUX 7".to_owned(), true, Some(0));
+            assert_eq!(seen, [seven, plain("PNG -"), ("UUX 8".to_owned(), false, Some(4096)), plain("PNG -")]);
+        }
+        let most = Decoder::MOST_PASSED_OVER;
+        assert_eq!(decode(Service::Notification, format!("UUX 7 {most}\r\n").as_bytes(), &[]).1, None);
+        refused(Service::Notification, format!("UUX 7 {}\r\n", most + 1).as_bytes(), FrameError::BadLength);
+        refused(Service::Switchboard, b"MSG 1 N 1665\r\n", FrameError::BadLength);
     }
 
     #[test]

@@ -57,11 +57,12 @@ impl Request {
     }
 }
 
-/// The address may be an index into the last result of `FND` (§6.17). None at all is no reason to close (`CLIENTS` 28).
+/// The address may be an index into the last result of `FND` (§6.17). None at all is no reason to close (`CLIENTS` 28), nor is too
+/// long a letter.
 fn recommend(command: &Command, verb: &'static str) -> Result<Request, ParseError> {
     let trid = command.trid()?;
     let address = command.arg(1).unwrap_or_default();
-    if address.is_empty() {
+    if address.is_empty() || command.is_too_long() {
         return Ok(Request::Refused(ErrorCode::InvalidParameter, trid));
     }
     let index = address.bytes().all(|b| b.is_ascii_digit());

@@ -101,7 +101,7 @@ fn parse_number(text: &str) -> Option<u64> {
 fn parse_personal_message(command: &Command, limits: &Limits) -> Result<Request, ParseError> {
     let trid = command.trid()?;
     let payload = command.payload().map(Bytes::as_ref).unwrap_or_default();
-    if payload.len() > limits.personal_message {
+    if command.is_too_long() || payload.len() > limits.personal_message {
         return Ok(Request::Refused(ErrorCode::InvalidParameter, trid));
     }
     let message = std::str::from_utf8(payload).map_err(|_| ParseError::BadArgument("UUX is not UTF-8"))?;

@@ -18,13 +18,13 @@ impl Verb {
         std::str::from_utf8(&self.0).unwrap_or("???")
     }
 
-    /// The most bytes a client may send to `service` as this verb's payload; nothing if it has no payload.
-    /// `max_message` is the configured bound for switchboard messages.
+    /// The most bytes a client may send to `service` as this verb's payload, and whether a longer one is passed over and answered by
+    /// an error; nothing if it has no payload. `max_message` is the configured bound for switchboard messages.
     #[must_use]
-    pub fn max_payload(self, service: Service, max_message: usize) -> Option<usize> {
+    pub fn max_payload(self, service: Service, max_message: usize) -> Option<(usize, bool)> {
         match find(service, self)?.payload? {
-            Payload::UpTo(most) => Some(most),
-            Payload::Message => Some(max_message),
+            Payload::UpTo(most) => Some((most, true)),
+            Payload::Message => Some((max_message, false)),
         }
     }
 }
@@ -117,9 +117,9 @@ impl Phases {
 /// How long a payload may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Payload {
-    /// So many bytes.
+    /// So many bytes. A longer one is refused with an error line.
     UpTo(usize),
-    /// As configured for switchboard messages.
+    /// As configured for switchboard messages. A longer one ends the connection (§9).
     Message,
 }
 
