@@ -157,6 +157,15 @@ impl Client {
         Ok(self.stream.set_zero_linger()?)
     }
 
+    /// Ends the connection in order, without a word, and reads what the server still sends.
+    ///
+    /// # Errors
+    /// When the server does not end it in order too.
+    pub async fn close(mut self) -> Result<()> {
+        self.stream.shutdown().await?;
+        self.rest().await.map(drop)
+    }
+
     /// What the server still sends until it closes its side.
     ///
     /// # Errors

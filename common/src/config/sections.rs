@@ -405,6 +405,8 @@ pub struct NotificationConfig {
     pub sign_in_secs: u64,
     /// Seconds that contacts do not see an abrupt disconnect.
     pub grace_secs: u64,
+    /// Seconds that contacts do not see an orderly end of the connection without `OUT`.
+    pub close_grace_secs: u64,
     /// Seconds that `QNG` tells the client to wait until its next `PNG`.
     pub ping_secs: u64,
     /// Seconds between challenges; 0: none is sent.
@@ -447,6 +449,7 @@ impl Default for NotificationConfig {
             identify_secs: 15,
             sign_in_secs: 60,
             grace_secs: 10,
+            close_grace_secs: 2,
             ping_secs: 50,
             challenge_interval_secs: 1800,
             challenge_secs: 50,

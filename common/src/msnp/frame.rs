@@ -195,7 +195,8 @@ impl Decoder {
             let len = self.payload_len(&line)?;
             let Some(len) = len else { return self.command(line, None).map(Some) };
             if let Some((dialect, phase)) = self.admits {
-                gate(self.service, dialect, phase, &self.command(line.clone(), None)?).map_err(FrameError::Refused)?;
+                gate(self.service, dialect, phase, &self.command(line.clone(), None)?)
+                    .map_err(FrameError::Refused)?;
             }
             self.waiting = Some((line, len));
         }
@@ -396,7 +397,10 @@ mod tests {
             ("UUX 7 0 ", r#"UUX ["7", "0"] Some(b"")"#),
             ("CVR 2 0x0409 winnt\t5.1 i386", r#"CVR ["2", "0x0409", "winnt\t5.1", "i386"] None"#),
         ] {
-            assert_eq!(decode(Service::Notification, format!("{line}\r\n").as_bytes(), &[]), (vec![read.into()], None));
+            assert_eq!(
+                decode(Service::Notification, format!("{line}\r\n").as_bytes(), &[]),
+                (vec![read.into()], None)
+            );
         }
         let mut input = BytesMut::from(&b"SYN 1 0  \r\nREA 1 a\r\n"[..]);
         let mut decoder = Decoder::new(Service::Notification, 0);
@@ -409,7 +413,8 @@ mod tests {
     /// §11: too long a personal message is an error, and no end.
     #[test]
     fn a_payload_that_is_too_long_is_passed_over() {
-        let bytes = [&b"UUX 7 4097\r\n"[..], &[b'\n'; 4097], b"PNG\r\nUUX 8 4096\r\n", &[b'x'; 4096], b"PNG\r\n"].concat();
+        let bytes =
+            [&b"UUX 7 4097\r\n"[..], &[b'\n'; 4097], b"PNG\r\nUUX 8 4096\r\n", &[b'x'; 4096], b"PNG\r\n"].concat();
         for step in [1, 7, 1000, bytes.len()] {
             let (mut decoder, mut input) = (Decoder::new(Service::Notification, 0), BytesMut::new());
             let mut seen = Vec::new();

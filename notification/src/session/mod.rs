@@ -196,8 +196,7 @@ fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
     services.last_active.note(&session.passport, services.wall_ms());
     let goodbyes = session.leave();
     write_last_copies(services, &mut session);
-    let grace = Duration::from_secs(services.config.grace_secs);
-    say_goodbye(services, goodbyes, closing.held_for(grace));
+    say_goodbye(services, goodbyes, closing.held_for(&services.config));
     // A later sign-in is left alone: its epoch is greater.
     drop(registration);
 }
