@@ -87,7 +87,7 @@ async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -> anyhow::R
     // clients to: other dispatch nodes should get them.
     let store_answers = readiness.require("store", "not asked yet");
     let notification = readiness.require("notification", "not looked yet");
-    let joined = readiness.require("cluster", "not yet part of the cluster");
+    let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let admin = Admin::of(&own.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, &store_answers, shutdown).await? else {

@@ -14,6 +14,7 @@ fn node(role: Role, id: &str, client_addr: &str, load: u64, capacity: u64) -> No
         report: 1,
         highest_epoch: Epoch(0),
         ready: true,
+        linked: true,
     }
 }
 

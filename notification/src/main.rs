@@ -62,7 +62,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let store_answers = readiness.require("store", "not asked yet");
     // Lists and presence need no switchboard: without one clients may still come.
     let switchboard = readiness.want("switchboard", "not looked yet");
-    let joined = readiness.require("cluster", "not yet part of the cluster");
+    let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let open = readiness.require("open", "not yet");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);

@@ -39,7 +39,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     keys.follow(reload);
     let readiness = Readiness::default();
     let answers = readiness.require("store", "not asked yet");
-    let joined = readiness.require("cluster", "not yet part of the cluster");
+    let joined = readiness.require_told("cluster", "not yet part of the cluster");
     // Conversations that have begun go on without.
     let notification = readiness.want("notification", "not looked yet");
     let admin = Admin::of(&part.node, readiness.clone(), shutdown).await?;

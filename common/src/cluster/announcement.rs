@@ -49,6 +49,7 @@ pub(super) fn read(id: &ChitchatId, state: &NodeState) -> Option<(Node, Uuid)> {
         report,
         highest_epoch: Epoch(state.get(EPOCH)?.parse().ok()?),
         ready: state.get(READY)? == "1",
+        linked: false,
     };
     Some((node, state.get(STORE)?.parse().ok()?))
 }

@@ -104,8 +104,8 @@ impl Cluster {
         let metrics = Metrics::register(registry);
         let stop = CancellationToken::new();
         let identity = Identity { me: place, store: me.store, keys: keys.clone() };
-        let links = Links::new(identity, metrics.clone(), stop.clone());
         let membership = Membership::new(own);
+        let links = Links::new(identity, metrics.clone(), membership.news(), stop.clone());
         let (linked, joined) = (Arc::clone(&links), membership.joined());
         let router = Router::new(linked, me.role, deliver, Arc::clone(&clock), joined, stop.clone());
         // The ring of the first view, the own node alone, must stand before anybody asks.
@@ -127,6 +127,7 @@ impl Cluster {
         if me.role == Role::Notification {
             tokio::spawn(Arc::clone(&router).keep_own());
         }
+        tokio::spawn(Arc::clone(&router).serve_in_time(membership.clone()));
         let driving = tokio::spawn(driver.run(chitchat, alone));
         let cluster = Self { membership, router, gossip, peer };
         let (leaving, signal) = (cluster.clone(), shutdown.clone());
@@ -188,23 +189,32 @@ impl Cluster {
         self.membership.publish(load);
     }
 
-    /// Publishes whether clients may come. Not ready until told so, and until the node has joined; see
+    /// Publishes whether clients may come. Not ready until told so, and until the node serves; see
     /// [`Cluster::tell_readiness`].
     pub(super) fn publish_ready(&self, ready: bool) {
         self.membership.publish_ready(ready);
     }
 
-    /// Tells when this node has joined: gossip has had its first rounds, about 2 s after the start, or 5 s if none of the
-    /// seeds answers. Before, it may not know of other nodes: a miss is [`Outcome::Unknown`] and nobody is called offline.
-    /// The condition holds 1.5 s later: by then the others have heard that they may send clients here.
+    /// Tells when this node serves: it has *joined* (gossip has had its first rounds, about 2 s after the start, or 5 s if
+    /// none of the seeds answers) and, a notification node, *settled*: every other one has told it of its sessions, and
+    /// hears of those here. Before, it may not know of other nodes: a miss is [`Outcome::Unknown`] and nobody is called
+    /// offline. The condition holds 1.5 s later: by then the others have heard that they may send clients here. It is one
+    /// of [`Readiness::require_told`](crate::telemetry::Readiness::require_told).
     pub fn tell_joined(&self, condition: Condition) {
-        let mut joined = self.membership.joined();
+        let mut serves = self.membership.serves();
         tokio::spawn(async move {
-            if joined.wait_for(|joined| *joined).await.is_ok() {
+            if serves.wait_for(|serves| *serves).await.is_ok() {
                 tokio::time::sleep(ROUND * TOLD).await;
                 condition.met();
             }
         });
+    }
+
+    /// Waits until this node serves, and says whether it does after `patience`. Whoever signs in before sees nobody and is
+    /// seen by nobody. Once it serves it always does.
+    pub async fn serves_within(&self, patience: Duration) -> bool {
+        let mut serves = self.membership.serves();
+        matches!(tokio::time::timeout(patience, serves.wait_for(|serves| *serves)).await, Ok(Ok(_)))
     }
 
     /// Makes an epoch for a new sign-in and registers the session at its owners; if it is beaten, once more with
@@ -291,6 +301,7 @@ fn own_node(me: &Me, place: &Place, peer_addr: SocketAddr) -> Node {
         report: 0,
         highest_epoch: Epoch::default(),
         ready: false,
+        linked: true,
     }
 }
 

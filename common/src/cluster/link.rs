@@ -15,7 +15,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -87,6 +87,8 @@ pub(super) struct Links {
     outgoing: Mutex<HashMap<NodeId, Arc<Outgoing>>>,
     incoming: Mutex<HashMap<NodeId, Incoming>>,
     last_link: AtomicU64,
+    /// Woken when a link of this node comes up or goes down.
+    pub(super) changed: Arc<Notify>,
     stop: CancellationToken,
     complaints: Throttle,
 }
@@ -98,9 +100,25 @@ struct Incoming {
 }
 
 impl Links {
-    pub(super) fn new(identity: Identity, metrics: Metrics, stop: CancellationToken) -> Arc<Self> {
+    pub(super) fn new(
+        identity: Identity,
+        metrics: Metrics,
+        changed: Arc<Notify>,
+        stop: CancellationToken,
+    ) -> Arc<Self> {
         let (handler, view, outgoing, incoming, last_link, complaints) = Default::default();
-        Arc::new(Self { identity, metrics, handler, view, outgoing, incoming, last_link, stop, complaints })
+        Arc::new(Self {
+            identity,
+            metrics,
+            handler,
+            view,
+            outgoing,
+            incoming,
+            last_link,
+            changed,
+            stop,
+            complaints,
+        })
     }
 
     /// Whoever handles what comes in; told once.
@@ -150,6 +168,11 @@ impl Links {
                 incoming.cut.cancel();
             }
         }
+    }
+
+    /// Whether the link that this node dialed to a life of a node is up.
+    pub(super) fn is_up(&self, place: &Place) -> bool {
+        lock(&self.outgoing).get(&place.node).is_some_and(|link| link.place == *place && link.is_up())
     }
 
     /// Whether a life of a node was heard on a link a moment ago.

@@ -42,6 +42,9 @@ pub(super) trait Witness: Send + Sync + 'static {
     /// Whether that life of a node has answered on a peer link a moment ago.
     fn answers(&self, place: &Place) -> bool;
 
+    /// Whether a link that this node dialed to that life of a node is up.
+    fn is_linked(&self, place: &Place) -> bool;
+
     /// The view has changed, and is about to be shown.
     fn changed(&self, before: &View, after: &Arc<View>);
 }
@@ -61,19 +64,25 @@ pub(super) struct Membership {
     views: Arc<watch::Sender<Arc<View>>>,
     news: Arc<Notify>,
     joined: Arc<watch::Sender<bool>>,
+    serves: Arc<watch::Sender<bool>>,
 }
 
 impl Membership {
     pub(super) fn new(node: Node) -> Self {
         let view = Arc::new(View::new([node.clone()]));
         let own = Own { node, leaving: false };
-        let (views, joined) = (watch::Sender::new(view), watch::Sender::new(false));
         Self {
             own: Arc::new(Mutex::new(own)),
-            views: Arc::new(views),
+            views: Arc::new(watch::Sender::new(view)),
             news: Arc::default(),
-            joined: Arc::new(joined),
+            joined: Arc::default(),
+            serves: Arc::default(),
         }
+    }
+
+    /// To be woken when something has changed that gossip does not know: the view is then made anew.
+    pub(super) fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
     }
 
     pub(super) fn view(&self) -> Arc<View> {
@@ -87,6 +96,17 @@ impl Membership {
     /// Whether gossip has had its first rounds: before, the view may lack nodes that have been there for long.
     pub(super) fn joined(&self) -> watch::Receiver<bool> {
         self.joined.subscribe()
+    }
+
+    /// Whether clients may sign in here, from now on for good.
+    pub(super) fn serves(&self) -> watch::Receiver<bool> {
+        self.serves.subscribe()
+    }
+
+    /// Clients may sign in from now on.
+    pub(super) fn serve(&self) {
+        self.serves.send_replace(true);
+        self.news.notify_one();
     }
 
     pub(super) fn publish(&self, load: Load) {
@@ -125,7 +145,7 @@ impl Membership {
         if highest.0 >= own.node.highest_epoch.0.saturating_add(EPOCH_STEP) {
             own.node.highest_epoch = highest;
         }
-        Node { ready: own.node.ready && *self.joined.borrow(), ..own.node.clone() }
+        Node { ready: own.node.ready && *self.serves.borrow(), ..own.node.clone() }
     }
 }
 
@@ -284,7 +304,10 @@ impl Known {
             }
         }
         self.shown = shown;
-        View::new(self.shown.values().map(|(node, _)| node.clone()).chain([own]))
+        let linked = |node: &Node| Place { node: node.id.clone(), generation: node.generation };
+        let others =
+            self.shown.values().map(|(node, _)| Node { linked: witness.is_linked(&linked(node)), ..node.clone() });
+        View::new(others.chain([own]))
     }
 
     /// A node that gossip shows alive, if it is one of ours and its latest life.
@@ -336,15 +359,20 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Role;
     use crate::cluster::ring::tests::node;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     #[derive(Default)]
-    struct Answers(AtomicBool);
+    struct Answers(AtomicBool, AtomicBool);
 
     impl Witness for Answers {
         fn answers(&self, _: &Place) -> bool {
             self.0.load(Ordering::Relaxed)
+        }
+
+        fn is_linked(&self, _: &Place) -> bool {
+            self.1.load(Ordering::Relaxed)
         }
 
         fn changed(&self, _: &View, _: &Arc<View>) {}
@@ -371,6 +399,22 @@ mod tests {
         known.shown = shown(&["b"]);
         witness.0.store(false, Ordering::Relaxed);
         assert_eq!(names(&known.view(node("a", 1), &BTreeMap::new(), &witness, lost)), ["a 1"]);
+    }
+
+    #[test]
+    fn no_client_is_sent_to_a_node_without_a_link() {
+        let me = ChitchatId::new("a", 1, ([127, 0, 0, 1], 1).into());
+        let (mut known, witness) = (Known::new(me, Uuid::nil()), Answers::default());
+        known.shown = [(NodeId::parse("b").unwrap(), (node("b", 1), None))].into();
+        // It still answers, so that gossip's word that it is gone does not count yet.
+        witness.0.store(true, Ordering::Relaxed);
+        for linked in [true, false, true] {
+            witness.1.store(linked, Ordering::Relaxed);
+            let view = known.view(node("a", 1), &BTreeMap::new(), &witness, Instant::now());
+            let open: Vec<_> = view.open(Role::Notification).map(|node| node.id.as_str()).collect();
+            assert_eq!(open, if linked { vec!["a", "b"] } else { vec!["a"] }, "the own node needs no link");
+            assert_eq!(view.all().count(), 2, "it stays in the view, and in the ring");
+        }
     }
 
     #[test]

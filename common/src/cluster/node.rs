@@ -63,6 +63,9 @@ pub struct Node {
     pub highest_epoch: Epoch,
     /// All that its readiness requires holds: clients may come.
     pub ready: bool,
+    /// This very life of it answers on a peer link of the own node: nobody's word for it, and nothing that can be
+    /// replayed. Holds for the own node itself.
+    pub linked: bool,
 }
 
 /// All live nodes, the own one included, at one moment. Immutable; a change makes a new one.
@@ -89,9 +92,10 @@ impl View {
         self.nodes.values().filter(move |node| node.role == role)
     }
 
-    /// The nodes of a tier that take clients: those ready and not draining.
+    /// The nodes of a tier that take clients: those ready and not draining, as far as they are known to live. Gossip
+    /// notices a death after seconds; a link ends with the process behind it.
     pub fn open(&self, role: Role) -> impl Iterator<Item = &Node> {
-        self.of(role).filter(|node| node.ready && !node.load.draining)
+        self.of(role).filter(|node| node.ready && node.linked && !node.load.draining)
     }
 
     /// Of the nodes of a tier that take clients the one that ranks first for a passport: the same wherever and whenever it is asked,

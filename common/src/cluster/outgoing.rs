@@ -125,6 +125,11 @@ impl Outgoing {
         .map_err(|_| Unreachable)
     }
 
+    /// Whether the other side has said who it is, and the connection has not ended since.
+    pub(super) fn is_up(&self) -> bool {
+        self.lock().phase == Phase::Up
+    }
+
     /// Whether the other side was heard a moment ago.
     pub(super) fn answers(&self) -> bool {
         let state = self.lock();
@@ -145,6 +150,7 @@ impl Outgoing {
             };
             if self.down() {
                 links.metrics.links.dec();
+                links.changed.notify_one();
             }
             let Err(error) = ended;
             self.report(&links, &error);
@@ -198,6 +204,7 @@ impl Outgoing {
             (state.phase, state.heard) = (Phase::Up, Some(Instant::now()));
         }
         links.metrics.links.inc();
+        links.changed.notify_one();
         tracing::info!(node = %self.place.node, addr = %self.addr, "peer link up");
         *failures = 0;
         let up = CancellationToken::new();

@@ -113,6 +113,7 @@ pub(super) mod tests {
             report: 0,
             highest_epoch: Epoch(0),
             ready: true,
+            linked: true,
         }
     }
 

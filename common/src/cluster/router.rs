@@ -116,6 +116,15 @@ impl Router {
         self.has_joined() && lock(&self.settling).is_settled(ring, &self.me.node)
     }
 
+    /// Whether this node sends notices or clients to nodes of that tier: it keeps a link to each of them.
+    fn sends_to(&self, role: Role) -> bool {
+        match role {
+            Role::Notification => true,
+            Role::Switchboard => self.role == Role::Notification,
+            Role::Dispatch => self.role == Role::Dispatch,
+        }
+    }
+
     /// Brings each group to wherever its principal is, as far as this node, an owner, knows.
     pub(super) async fn resolve(&self, view: u64, groups: Vec<Group>, patience: Duration) -> Vec<Answer> {
         // Looked at first: what is missing after everyone was done is missing for good.
@@ -239,6 +248,10 @@ impl Witness for Router {
         self.links.answers(place)
     }
 
+    fn is_linked(&self, place: &Place) -> bool {
+        self.links.is_up(place)
+    }
+
     fn changed(&self, before: &View, after: &Arc<View>) {
         for node in after.all() {
             if let Err(error) = self.clock.observe(node.highest_epoch)
@@ -261,10 +274,10 @@ impl Witness for Router {
             tracing::info!(nodes = ring.all().len(), "the notification nodes have changed");
             self.ring.send_replace(Arc::clone(&ring));
         }
-        // Kept up by every tier: the first invitation need not wait for a handshake, and a node that gossip has lost
-        // for a moment can show that it lives.
-        for place in ring.all().iter().filter(|place| place.node != self.me.node) {
-            self.links.to(place);
+        // Kept up: the first invitation need not wait for a handshake, a node that gossip has lost for a moment can show
+        // that it lives, and nobody is sent to a node without a link.
+        for node in after.all().filter(|node| node.id != self.me.node && self.sends_to(node.role)) {
+            self.links.to(&Place { node: node.id.clone(), generation: node.generation });
         }
         self.metrics.view(after);
         self.count_entries();

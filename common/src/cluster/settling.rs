@@ -1,10 +1,55 @@
-//! Whether this node, as an owner, has heard of every session there is.
+//! Whether this node, as an owner, has heard of every session there is; and that no client is signed in before.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
 
 use super::link::Origin;
+use super::membership::Membership;
+use super::node::Role;
 use super::ring::{Place, Ring};
+use super::router::Router;
 use crate::model::NodeId;
+
+/// A node that has not settled so long after its start serves all the same: one of the others may be ill.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether it has, until then.
+const LOOK: Duration = Duration::from_millis(50);
+
+impl Router {
+    /// Begins to serve once the node has joined and, where it keeps sessions, settled: everybody who is signed in elsewhere can
+    /// be found from here, and hears of who signs in here.
+    pub(super) async fn serve_in_time(self: Arc<Self>, membership: Membership) {
+        let (began, mut joined) = (Instant::now(), membership.joined());
+        tokio::select! {
+            () = self.stop.cancelled() => return,
+            is_joined = joined.wait_for(|joined| *joined) => if is_joined.is_err() { return },
+        }
+        while self.role == Role::Notification && !self.is_part() {
+            if began.elapsed() >= PATIENCE {
+                tracing::warn!(
+                    "another notification node does not tell which sessions it has: clients are let in all the same"
+                );
+                break;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(LOOK) => {}
+            }
+        }
+        tracing::info!("clients are let in");
+        membership.serve();
+    }
+
+    /// Whether every other notification node has told of its sessions, and is told of those here.
+    fn is_part(&self) -> bool {
+        let ring = self.ring();
+        let mut others = ring.all().iter().filter(|place| **place != self.me);
+        self.is_settled(&ring) && others.all(|place| self.links.is_up(place))
+    }
+}
 
 /// Who has said "done", and for which view.
 #[derive(Debug, Default)]

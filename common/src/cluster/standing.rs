@@ -9,17 +9,21 @@ use crate::net::Shutdown;
 use crate::telemetry::{Condition, Readiness};
 
 impl Cluster {
-    /// Tells the other nodes whether clients may come here, whenever that changes. After shutdown has begun they may
-    /// not.
+    /// Tells the other nodes whether clients may come here, whenever that changes: before `/readyz` says so, since by then
+    /// they are to know. After shutdown has begun they may not.
     pub fn tell_readiness(&self, readiness: &Readiness, shutdown: &Shutdown) {
         let (cluster, readiness, until) = (self.clone(), readiness.clone(), shutdown.clone());
         let mut changes = readiness.changes();
         shutdown.spawn(async move {
-            let mut told = None;
+            let (mut said, mut ready_before) = (None, None);
             loop {
+                let may_come = readiness.is_all_but_told();
+                if said != Some(may_come) {
+                    cluster.publish_ready(may_come);
+                    said = Some(may_come);
+                }
                 let ready = readiness.is_ready();
-                if told != Some(ready) {
-                    cluster.publish_ready(ready);
+                if ready_before != Some(ready) {
                     if ready {
                         tracing::info!("ready");
                     } else {
@@ -28,7 +32,7 @@ impl Cluster {
                             "not ready"
                         );
                     }
-                    told = Some(ready);
+                    ready_before = Some(ready);
                 }
                 tokio::select! {
                     () = changes.next() => {}

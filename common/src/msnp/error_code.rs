@@ -58,6 +58,8 @@ pub enum ErrorCode {
     ServiceUnavailable = 503,
     /// Wrong answer to a challenge.
     ChallengeFailed = 540,
+    /// The server can't take the client yet: it comes back in a moment.
+    ServerBusy = 600,
     /// No server that could take the client.
     ServerUnavailable = 601,
     /// The server is being drained.

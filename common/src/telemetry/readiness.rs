@@ -23,9 +23,18 @@ pub struct Condition {
     name: &'static str,
 }
 
+/// What a condition is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Required,
+    /// Required, and follows from what the others were told.
+    Told,
+    Wanted,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct State {
-    required: bool,
+    kind: Kind,
     /// Nothing: it holds.
     waits_for: Option<String>,
 }
@@ -34,19 +43,25 @@ impl Readiness {
     /// Adds a condition without which clients must not come. It does not hold yet; `why` says what is waited for.
     #[must_use]
     pub fn require(&self, name: &'static str, why: impl Into<String>) -> Condition {
-        self.add(name, true, &why.into())
+        self.add(name, Kind::Required, &why.into())
+    }
+
+    /// Adds a required condition that only comes to hold some time after the others were told that everything else does.
+    #[must_use]
+    pub fn require_told(&self, name: &'static str, why: impl Into<String>) -> Condition {
+        self.add(name, Kind::Told, &why.into())
     }
 
     /// Adds a condition without which some of the service is missing. It does not hold yet; `why` says what is waited
     /// for, and what clients miss meanwhile.
     #[must_use]
     pub fn want(&self, name: &'static str, why: impl Into<String>) -> Condition {
-        self.add(name, false, &why.into())
+        self.add(name, Kind::Wanted, &why.into())
     }
 
-    fn add(&self, name: &'static str, required: bool, why: &str) -> Condition {
+    fn add(&self, name: &'static str, kind: Kind, why: &str) -> Condition {
         // A line of `/readyz` is a line.
-        let state = State { required, waits_for: Some(why.replace(['\r', '\n'], " ")) };
+        let state = State { kind, waits_for: Some(why.replace(['\r', '\n'], " ")) };
         self.conditions.send_modify(|all| _ = all.insert(name, state));
         Condition { of: self.clone(), name }
     }
@@ -54,7 +69,17 @@ impl Readiness {
     /// Whether all required conditions hold.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.conditions.borrow().values().all(|state| !state.required || state.waits_for.is_none())
+        self.all(&[Kind::Required, Kind::Told])
+    }
+
+    /// Whether all holds that the others need to know of.
+    #[must_use]
+    pub(crate) fn is_all_but_told(&self) -> bool {
+        self.all(&[Kind::Required])
+    }
+
+    fn all(&self, kinds: &[Kind]) -> bool {
+        self.conditions.borrow().values().all(|state| !kinds.contains(&state.kind) || state.waits_for.is_none())
     }
 
     /// All conditions, a line each: `NAME: ok` or `NAME: waiting: WHY`.
@@ -138,5 +163,17 @@ mod tests {
         store.missing("gone");
         assert!(!readiness.is_ready());
         assert_eq!(parse_waiting(&readiness.report()), ["store: gone"]);
+    }
+
+    #[test]
+    fn the_others_are_told_before_it_is_ready() {
+        let readiness = Readiness::default();
+        let (store, cluster) =
+            (readiness.require("store", "opening"), readiness.require_told("cluster", "joining"));
+        assert_eq!((readiness.is_all_but_told(), readiness.is_ready()), (false, false));
+        store.met();
+        assert_eq!((readiness.is_all_but_told(), readiness.is_ready()), (true, false));
+        cluster.met();
+        assert_eq!((readiness.is_all_but_told(), readiness.is_ready()), (true, true));
     }
 }

@@ -8,6 +8,7 @@ pub(super) const BY_TESTS: &[(&str, &str)] = &[
     ("226", "a_populated_group_is_kept_by_setting_only"),
     ("280", "a_tier_of_which_no_node_is_alive"),
     ("501", "an_edit_that_has_happened_after_all_is_told_and_synced"),
+    ("600", "nobody_is_signed_in_by_a_node_that_has_not_settled"),
     ("601", "a_tier_of_which_no_node_is_alive"),
     ("712", "a_full_conversation_takes_nobody_in"),
 ];

@@ -14,6 +14,7 @@ mod operators;
 mod orders;
 mod rates;
 mod sizes;
+mod starting;
 
 use std::time::Duration;
 

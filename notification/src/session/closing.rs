@@ -22,6 +22,8 @@ pub(crate) enum Closing {
     Refused(ParseError),
     /// Wrong password or ticket.
     Authentication,
+    /// Came before this node could take clients.
+    TooEarly,
     /// Did not sign in in time.
     TooLate,
     /// Sent nothing for too long.
@@ -52,6 +54,7 @@ impl Closing {
             Self::Malformed(_) => "malformed",
             Self::Refused(_) => "refused",
             Self::Authentication => "authentication",
+            Self::TooEarly => "too_early",
             Self::TooLate => "too_late",
             Self::Silent => "silent",
             Self::Challenge => "challenge",

@@ -23,6 +23,9 @@ use crate::services::Services;
 /// The store may take so long, together with the directory in between; then the client is told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Who comes before this node may take clients waits so long for that, and is then told to come back.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// A session that has signed in.
 pub(super) struct SignedIn {
     pub(super) session: Session,
@@ -59,6 +62,8 @@ pub(super) enum Denied {
     Wrong,
     /// The store or the directory did not answer.
     Unavailable,
+    /// This node has not yet heard who is signed in elsewhere.
+    Busy,
 }
 
 impl Denied {
@@ -72,6 +77,7 @@ impl Denied {
         match self {
             Self::Wrong => ErrorCode::AuthenticationFailed,
             Self::Unavailable => ErrorCode::ServerUnavailable,
+            Self::Busy => ErrorCode::ServerBusy,
         }
     }
 
@@ -80,6 +86,7 @@ impl Denied {
         match self {
             Self::Wrong => Closing::Authentication,
             Self::Unavailable => Closing::Fault,
+            Self::Busy => Closing::TooEarly,
         }
     }
 
@@ -88,6 +95,7 @@ impl Denied {
         match self {
             Self::Wrong => "wrong",
             Self::Unavailable => "unavailable",
+            Self::Busy => "busy",
         }
     }
 }
@@ -113,6 +121,16 @@ pub(super) async fn sign_in(
 
 /// Store and directory have until a deadline to answer. A registration that is late is taken back when it is made.
 async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Result<SignedIn, Denied> {
+    // What comes after this may leave two sessions of one principal on, which don't see the others, unless this node knows
+    // them all.
+    let until = services.shutdown.begun();
+    let serves = tokio::select! {
+        serves = services.cluster.serves_within(SETTLING) => serves,
+        () = until => false,
+    };
+    if !serves {
+        return Err(Denied::Busy);
+    }
     let (who, deadline) = (&proof.passport, Instant::now() + PATIENCE);
     let account = timeout_at(deadline, check(services, proof, peer)).await.map_err(|_| Denied::too_slow())??;
     let (place, mailbox) = services.hub.enter(who, Endpoint::SOLE);

@@ -69,6 +69,7 @@ impl House {
         let cluster = Cluster::start(&cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown)
             .await
             .unwrap();
+        assert!(cluster.serves_within(PATIENCE).await, "it has no neighbours");
         let services = Arc::new(Services {
             guard: AttemptGuard::new(&config.accounts),
             clear_text: config.accounts.clear_text,

@@ -97,6 +97,7 @@ pub(crate) fn switchboard(id: &str, load: u64, capacity: u64) -> Node {
         report: 1,
         highest_epoch: Epoch(0),
         ready: true,
+        linked: true,
     }
 }
 
