@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use common::config::{self, Config, Given, Program, Sources, StoreKind};
+use common::config::{self, Config, Given, Program, Sources};
 use common::store::SharedStore;
 
 pub use failure::Failure;
@@ -90,34 +90,34 @@ async fn execute(command: Command, matches: &ArgMatches) -> Result<ExitCode, Fai
     match command {
         Command::Up(args) => up::run(args, sources).await?,
         Command::User(command) => {
-            let config = config::load(&sources)?.config;
+            let config = configured(&sources)?;
             user::run(command, &config, &mut std::io::stdout().lock()).await?;
         }
         Command::Store(command) => {
-            let config = config::load(&sources)?.config;
+            let config = configured(&sources)?;
             store::run(command, &config, &mut std::io::stdout()).await?;
         }
         Command::History(command) => {
-            let config = config::load(&sources)?.config;
+            let config = configured(&sources)?;
             let store = open_store(&config).await?;
             let mut out = std::io::BufWriter::new(std::io::stdout().lock());
             history::run(command, &store, &mut out).await?;
             out.flush()?;
         }
         Command::Broadcast(args) => {
-            let config = config::load(&sources)?.config;
+            let config = configured(&sources)?;
             broadcast::run(args, &config, &mut std::io::stdin().lock(), &mut std::io::stdout()).await?;
         }
         Command::SignOut(args) => {
-            let config = config::load(&sources)?.config;
+            let config = configured(&sources)?;
             sign_out::run(args, &config, &mut std::io::stdout()).await?;
         }
         Command::Message(command) => {
-            let config = config::load(&sources)?.config;
+            let config = configured(&sources)?;
             message::run(command, &config, &mut std::io::stdout()).await?;
         }
         Command::Scenario(command) => {
-            let config = config::load(&sources)?.config;
+            let config = configured(&sources)?;
             return Ok(scenario::command(command, &config).await);
         }
     }
@@ -166,18 +166,16 @@ fn sources(matches: &ArgMatches) -> Sources {
     Sources::of_process(file, given)
 }
 
-/// Opens the store that is there. Opening would create one: a wrong working directory must not pass for an empty
-/// deployment.
+/// Opens the store that is there; a wrong working directory must not pass for an empty deployment.
 async fn open_store(config: &Config) -> Result<SharedStore, Failure> {
-    let path = &config.store.path;
-    if config.store.kind == StoreKind::Sqlite && !path.is_dir() {
-        return Err(Failure::Unreachable(format!(
-            "there is no data directory {}: start the suite once (`monarch up`), create the directory, or name \
-             another with --set store.path=DIR",
-            path.display()
-        )));
-    }
     Ok(common::store::open(&config.store).await?)
+}
+
+/// The configuration for a command that works on the store that is there.
+fn configured(sources: &Sources) -> Result<Config, Failure> {
+    let mut config = config::load(sources)?.config;
+    config.store.create = false;
+    Ok(config)
 }
 
 #[cfg(test)]

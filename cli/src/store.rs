@@ -9,7 +9,9 @@ use crate::Failure;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
-    /// Create the store, or bring its tables up to date. Safe at any time, also for several at once
+    /// Make a new, empty store where there is none
+    Create,
+    /// Bring the store's tables up to date; on CQL servers also create them. Safe at any time, also for several at once
     Migrate,
 }
 
@@ -18,10 +20,11 @@ pub(crate) async fn run(
     config: &Config,
     out: &mut (impl Write + Send + Sync),
 ) -> Result<(), Failure> {
-    let StoreCommand::Migrate = command;
     let mut written = Ok(());
     let mut told = |step: String| written = writeln!(out, "{step}");
-    let migrated = common::store::migrate(&config.store, &mut told).await;
-    migrated?;
+    match command {
+        StoreCommand::Create => common::store::create(&config.store, &mut told).await,
+        StoreCommand::Migrate => common::store::migrate(&config.store, &mut told).await,
+    }?;
     Ok(written?)
 }

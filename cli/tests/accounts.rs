@@ -22,8 +22,9 @@ type Outcome = (i32, String, String);
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("data")).unwrap();
-        Self { dir }
+        let world = Self { dir };
+        assert_eq!(world.monarch("store create", ""), (0, "made a new store in data\n".into(), String::new()));
+        world
     }
 
     fn monarch(&self, line: &str, input: &str) -> Outcome {
@@ -142,7 +143,10 @@ fn exit_codes_tell_what_went_wrong() {
         ),
         ("user password dora@example.com --password-stdin", "x\n", 1, "no account dora@example.com"),
         ("history show dora@example.com emil@example.com", "", 1, "no account dora@example.com"),
-        ("user list --set store.path=nowhere", "", 3, "no data directory nowhere"),
+        ("user list --set store.path=nowhere", "", 3, "no store in nowhere"),
+        ("user add dora@example.com --password-stdin --set store.path=nowhere", "x\n", 3, "no store in nowhere"),
+        ("store migrate --set store.path=nowhere", "", 3, "no store in nowhere"),
+        ("up --set store.path=nowhere", "", 3, "no store in nowhere"),
         ("user list --set store.paht=x", "", 2, "store.paht"),
         ("user list --config nowhere.toml", "", 2, "nowhere.toml"),
         ("user", "", 2, "Usage"),

@@ -41,7 +41,7 @@ async fn a_first_chat_ctrl_c_and_the_same_data_again() -> Result<()> {
     ensure!(shown(&data).await?.contains("down the rabbit-hole"), "the history is there while nothing runs");
 
     let up = Up::start(&data).await?;
-    ensure!(up.greeting.contains("those of the last start"), "{}", up.greeting);
+    ensure!(up.greeting.contains("those that are there"), "{}", up.greeting);
     let (mut at_alice, mut at_bob) = (sign_in(&up, ALICE).await?, sign_in(&up, BOB).await?);
     ensure!(synchronise(&mut at_alice).await? == before, "lists and groups are as they were");
     chat(&mut at_alice, &mut at_bob, "curiouser and curiouser").await?;

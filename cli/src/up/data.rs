@@ -57,7 +57,11 @@ impl DataDir {
             // Opening a file makes its tables; servers have theirs made once, by whoever comes first.
             store::migrate(&config.store, &mut |step| say(format!("monarch: {step}"))).await?;
         }
+        let is_new = store::is_missing(&config.store);
         let store = store::open(&config.store).await?;
+        if is_new {
+            say(format!("monarch: made a new store in {}", config.store.path.display()));
+        }
         if !self.is_first_start(&*store).await? {
             return Ok(false);
         }

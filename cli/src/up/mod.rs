@@ -28,6 +28,7 @@ use std::time::Duration;
 
 use clap::Args;
 use common::config::{ConfigError, Loaded, Origin, Program, Sources, collisions, load};
+use common::store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::data::DataDir;
@@ -45,6 +46,10 @@ pub(crate) struct UpArgs {
     /// any that are free
     #[arg(long, value_name = "D,N,S", default_value = "1,1,1")]
     nodes: Nodes,
+    /// Make a new store where the configured store.path has none; where --data names the directory, or nobody does, one is made
+    /// without
+    #[arg(long)]
+    create: bool,
     /// Create the demo accounts alice, bob and carol at the first start although others than this machine can reach the servers
     #[arg(long, conflicts_with = "no_demo")]
     demo: bool,
@@ -63,7 +68,8 @@ pub(crate) async fn run(args: UpArgs, sources: Sources) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     // From the first moment on: SIGHUP ends nothing.
     let mut hangups = signal(SignalKind::hangup())?;
-    let loaded = load(&sources)?;
+    let mut loaded = load(&sources)?;
+    loaded.config.store.create |= args.create || *loaded.origin("store.path") == Origin::Flag("--data".into());
     let problems = collisions(&loaded, Program::Suite);
     if !problems.is_empty() {
         return Err(ConfigError(problems).into());
@@ -90,6 +96,10 @@ pub(crate) async fn run(args: UpArgs, sources: Sources) -> Result<(), Failure> {
 /// Prepares the data, starts all and waits until they are ready.
 async fn bring_up(suite: &mut Suite, args: &UpArgs, loaded: &Loaded, sources: &Sources) -> Result<(), Failure> {
     let config = &loaded.config;
+    // Before a directory is made in which there is nothing.
+    if store::is_missing(&config.store) && !config.store.create {
+        return Err(store::missing(&config.store).into());
+    }
     let data = DataDir::take(&config.store.path)?;
     ports::check(config)?;
     let nodes = args.nodes.plan(config)?;

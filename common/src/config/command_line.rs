@@ -66,7 +66,8 @@ pub fn from_command_line(program: Program) -> Loaded {
 pub fn from_command_line_with(program: Program, further: impl FnOnce(&Loaded) -> Vec<Problem>) -> Loaded {
     let matches = command(program).get_matches();
     let (file, given) = given(&matches, program);
-    let loaded = load(&Sources::of_process(file, given)).and_then(|loaded| {
+    let loaded = load(&Sources::of_process(file, given)).and_then(|mut loaded| {
+        loaded.config.store.create |= matches.get_flag("create");
         let problems = further(&loaded);
         if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }
     });
@@ -104,6 +105,7 @@ fn command(program: Program) -> Command {
         .after_help("Use --help for the variables, the defaults and examples.")
         .after_long_help(epilogue(program))
         .args(general_flags())
+        .arg(switch("create", "Make a new store where store.path has none (at the default path one is made without)"))
         .arg(switch("check", "Check the configuration and exit"))
         .arg(switch("print-config", "Print the configuration, with where each value comes from, and exit"))
         .args(flags(program))

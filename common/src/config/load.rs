@@ -109,7 +109,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
     if !layers.problems.is_empty() {
         return Err(ConfigError(layers.problems));
     }
-    let config = layers.build().map_err(ConfigError)?;
+    let mut config = layers.build().map_err(ConfigError)?;
+    config.store.create = !layers.values.contains_key("store.path");
     let loaded = Loaded { config, file, values: layers.values, sources: sources.clone() };
     let problems = checks::check(&loaded);
     if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }

@@ -81,6 +81,10 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// The directory of `accounts.db` and `history.db`, and of each node's `NODE.generation`.
     pub path: PathBuf,
+    /// Whether files are made where there are none. No key: a configuration that was loaded has it where nobody has set
+    /// `path`, so that a mistyped one does not pass for an empty deployment.
+    #[serde(skip)]
+    pub create: bool,
     /// `[store.scylla]`
     pub scylla: ScyllaConfig,
 }
@@ -97,7 +101,7 @@ pub enum StoreKind {
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { kind: StoreKind::Sqlite, path: "data".into(), scylla: ScyllaConfig::default() }
+        Self { kind: StoreKind::Sqlite, path: "data".into(), create: true, scylla: ScyllaConfig::default() }
     }
 }
 

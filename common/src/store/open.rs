@@ -15,7 +15,24 @@ use crate::telemetry::Condition;
 /// Between two attempts to open a store that is not there.
 const REOPEN: Duration = Duration::from_secs(2);
 
-/// Opens the configured store, creating and migrating it where that is safe. Several processes may do so at once.
+/// Whether the configuration names files that are not there.
+#[must_use]
+pub fn is_missing(config: &StoreConfig) -> bool {
+    config.kind == StoreKind::Sqlite && !SqliteStore::is_in(&config.path)
+}
+
+/// Why a store that is not there is not made.
+#[must_use]
+pub fn missing(config: &StoreConfig) -> StoreError {
+    StoreError::Refused(format!(
+        "there is no store in {} (store.path): `monarch store create` makes one there; otherwise name the directory of the one that \
+         is meant",
+        config.path.display()
+    ))
+}
+
+/// Opens the configured store, migrating it where that is safe, and [creating](StoreConfig::create) it where that is wanted.
+/// Several processes may do so at once.
 ///
 /// # Errors
 /// When it can't be opened; the error says what to do.
@@ -27,9 +44,16 @@ pub async fn open(config: &StoreConfig) -> Result<SharedStore> {
 async fn open_by(config: &StoreConfig, clock: Arc<HybridClock>) -> Result<SharedStore> {
     match config.kind {
         StoreKind::Sqlite => {
+            let is_new = is_missing(config);
+            if is_new && !config.create {
+                return Err(missing(config));
+            }
             let path = config.path.clone();
             let opening = tokio::task::spawn_blocking(move || SqliteStore::open(&path));
             let store = opening.await.map_err(|error| StoreError::Unavailable(error.to_string()))??;
+            if is_new {
+                tracing::info!(path = %config.path.display(), "there was no store: made a new one");
+            }
             Ok(Arc::new(store))
         }
         StoreKind::Scylla => Ok(Arc::new(CqlStore::open_with(&config.scylla, Tuning::default(), clock).await?)),
@@ -79,7 +103,23 @@ pub async fn open_when_there(
     }
 }
 
-/// Creates what is missing of the configured store and brings the rest up to date; `told` hears of each step. Safe at any
+/// Makes the configured store where there is none: files, or keyspaces and tables; `told` hears of each step. Safe at any time,
+/// also for several at once.
+///
+/// # Errors
+/// When that fails; it may be repeated.
+pub async fn create(config: &StoreConfig, told: &mut (dyn FnMut(String) + Send + Sync)) -> Result<()> {
+    if config.kind == StoreKind::Scylla {
+        return migrate(config, told).await;
+    }
+    let is_new = is_missing(config);
+    open(&StoreConfig { create: true, ..config.clone() }).await?;
+    let place = config.path.display();
+    told(if is_new { format!("made a new store in {place}") } else { format!("there is a store in {place} already") });
+    Ok(())
+}
+
+/// Brings the configured store up to date, and creates what is missing of one on CQL servers; `told` hears of each step. Safe at any
 /// time, also for several at once.
 ///
 /// # Errors
@@ -87,7 +127,7 @@ pub async fn open_when_there(
 pub async fn migrate(config: &StoreConfig, told: &mut (dyn FnMut(String) + Send + Sync)) -> Result<()> {
     match config.kind {
         StoreKind::Sqlite => {
-            open(config).await?;
+            open(&StoreConfig { create: false, ..config.clone() }).await?;
             told(format!("the files in {} are up to date: opening them is all they need", config.path.display()));
         }
         StoreKind::Scylla => {
@@ -128,6 +168,28 @@ mod tests {
         assert!(!opening.is_finished());
         shutdown.begin();
         assert!(!opening.await.unwrap().unwrap(), "it gives up when the process ends");
+    }
+
+    #[tokio::test]
+    async fn a_store_is_made_only_where_that_is_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("dta");
+        let config = StoreConfig { path: path.clone(), create: false, ..StoreConfig::default() };
+        for _ in 0..2 {
+            let refused = open(&config).await.err().unwrap().to_string();
+            assert!(refused.contains("dta (store.path)") && refused.contains("store create"), "{refused}");
+            assert!(migrate(&config, &mut |_| ()).await.is_err() && !path.exists());
+            // A directory alone is none.
+            let _ = std::fs::create_dir(dir.path().join("empty"));
+        }
+        let empty = StoreConfig { path: dir.path().join("empty"), ..config.clone() };
+        assert!(open(&empty).await.is_err());
+        let mut said = Vec::new();
+        for _ in 0..2 {
+            create(&config, &mut |step| said.push(step)).await.unwrap();
+        }
+        assert!(said[0].starts_with("made a new store in ") && said[1].ends_with(" already"), "{said:?}");
+        assert!(open(&config).await.is_ok());
     }
 
     #[tokio::test]

@@ -51,6 +51,12 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Whether there is one in `directory`.
+    #[must_use]
+    pub fn is_in(directory: &Path) -> bool {
+        directory.join(schema::ACCOUNTS.file).exists()
+    }
+
     /// Opens the store in `directory`, creating it (0700, its files 0600) and bringing its tables up to date.
     /// Several processes may do so at once. Blocks, up to half a minute when another process is migrating.
     ///
