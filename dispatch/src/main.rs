@@ -32,14 +32,14 @@ use anyhow::Context;
 use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{Config, Program, from_command_line_with};
-use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
+use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
 use common::reload::Reload;
 use common::store::{self, SharedStore};
 use common::telemetry::{Admin, Readiness, Registry, announce, init_logs, watch_store};
 
 use clients::Clients;
 use dns::{Sockets, Zone};
-use http::{Routes, SignIn, Tls};
+use http::{Routes, SignIn, Teller, Tls};
 use metrics::Metrics;
 use session::Desk;
 
@@ -59,10 +59,8 @@ async fn serve() -> anyhow::Result<()> {
     let logs = init_logs(&config.log, QUIET)?;
     let reload = Reload::on_hangup(loaded)?;
     reload.add("log filter", &["log.filter"], move |config| logs.set_filter(&config.log.filter));
-    match raise_open_files()? {
-        Some(most) => tracing::info!(most, "open files"),
-        None => tracing::info!("open files: no bound"),
-    }
+    // Clients, those of HTTP, and those of HTTPS.
+    make_room_for(config.dispatch.connections.saturating_mul(3) as u64)?;
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
     let store = run(&config, &reload, &shutdown).await?;
@@ -152,7 +150,8 @@ async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -> anyhow::R
     shutdown.spawn(Arc::clone(&clients).serve(listener, own.connections, shutdown.clone()));
     shutdown.spawn(http::serve(door, None, Arc::clone(&routes), shutdown.clone()));
     if let Some((door, tls)) = secure {
-        shutdown.spawn(Arc::clone(&tls).follow(shutdown.clone()));
+        let teller = Teller::new(readiness.note("certificate"), metrics.clone());
+        shutdown.spawn(Arc::clone(&tls).follow(teller, shutdown.clone()));
         let named = Arc::clone(&tls);
         let keys = &["dispatch.https.certificate", "dispatch.https.key", "dispatch.https.development"];
         reload.add("certificate", keys, move |config| named.read_again(&config.dispatch));

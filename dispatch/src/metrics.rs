@@ -14,6 +14,8 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     /// Client connections turned away because there were too many.
     pub(crate) turned_away: Counter,
+    /// When the certificate ends, in seconds since 1970; 0 without one.
+    pub(crate) certificate_end: Gauge,
     ends: Family<Ended, Counter>,
     sign_ins: Family<Outcome, Counter>,
     dns: Family<Code, Counter>,
@@ -44,6 +46,11 @@ impl Metrics {
             "connections_turned_away",
             "Client connections closed at once because there were too many",
             all.turned_away.clone(),
+        );
+        registry.register(
+            "certificate_end_timestamp_seconds",
+            "When the first certificate of the chain in use expires, in seconds since 1970",
+            all.certificate_end.clone(),
         );
         registry.register("connections_ended", "Client connections that ended, by how", all.ends.clone());
         registry.register("http_sign_ins", "Sign-ins over HTTP and HTTPS, by result", all.sign_ins.clone());

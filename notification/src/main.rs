@@ -22,7 +22,7 @@ use common::clock::HybridClock;
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{self, Config, Program};
 use common::credentials::AttemptGuard;
-use common::net::{AddressLimiter, Listener, Shutdown, raise_open_files};
+use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
 use common::reload::Reload;
 use common::telemetry::{self, Admin, Readiness, Registry};
 use tokio::sync::Semaphore;
@@ -48,8 +48,7 @@ async fn serve() -> anyhow::Result<()> {
     let logs = telemetry::init_logs(&config.log, "")?;
     let reload = Reload::on_hangup(loaded).context("can't listen for signals")?;
     reload.add("log filter", &["log.filter"], move |config| logs.set_filter(&config.log.filter));
-    let open_files = raise_open_files().context("can't raise the limit of open files")?;
-    tracing::info!(open_files = open_files.unwrap_or(u64::MAX), "notification starts");
+    make_room_for(config.notification.capacity).context("can't raise the limit of open files")?;
     let shutdown = Shutdown::default();
     shutdown.on_signals().context("can't listen for signals")?;
     run(config, &reload, shutdown).await

@@ -35,7 +35,7 @@ mod session;
 mod testing;
 
 use common::config::{self, Program};
-use common::net::{Shutdown, raise_open_files};
+use common::net::{Shutdown, make_room_for};
 use common::reload::Reload;
 use common::telemetry;
 
@@ -50,10 +50,7 @@ async fn serve() -> anyhow::Result<()> {
     let logs = telemetry::init_logs(&config.log, "")?;
     let reload = Reload::on_hangup(loaded)?;
     reload.add("log filter", &["log.filter"], move |config| logs.set_filter(&config.log.filter));
-    match raise_open_files()? {
-        Some(limit) => tracing::info!(limit, "open files"),
-        None => tracing::info!("open files are not limited"),
-    }
+    make_room_for(config.switchboard.capacity)?;
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
     server::run(&config, &reload, &shutdown).await

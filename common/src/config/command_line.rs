@@ -105,7 +105,10 @@ fn command(program: Program) -> Command {
         .after_help("Use --help for the variables, the defaults and examples.")
         .after_long_help(epilogue(program))
         .args(general_flags())
-        .arg(switch("create", "Make a new store where store.path has none (at the default path one is made without)"))
+        .arg(switch(
+            "create",
+            "Make a new store where store.path has none (at the default path one is made without)",
+        ))
         .arg(switch("check", "Check the configuration and exit"))
         .arg(switch("print-config", "Print the configuration, with where each value comes from, and exit"))
         .args(flags(program))

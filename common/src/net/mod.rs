@@ -17,7 +17,7 @@ pub use connection::{Connection, Ended, Event, Unread};
 pub use limiter::{AddressLimiter, Admission, network_of};
 pub use listener::{Accepted, Listener};
 pub use mailbox::{Full, Mailbox, Sender, mailbox};
-pub use open_files::raise_open_files;
+pub use open_files::make_room_for;
 pub use outbox::{Outbox, Overflow};
 pub use shutdown::Shutdown;
 pub use tcp::TcpTransport;

@@ -30,7 +30,7 @@ pub use history::{
     StoredMessage,
 };
 pub use inbox::{InboxMessage, InboxPage, KEPT_FOR, SETTLED_AFTER};
-pub use open::{create, is_missing, migrate, open, open_when_there, missing};
+pub use open::{create, is_missing, migrate, missing, open, open_when_there};
 pub use roster::Edit;
 
 use crate::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};

@@ -115,7 +115,11 @@ pub async fn create(config: &StoreConfig, told: &mut (dyn FnMut(String) + Send +
     let is_new = is_missing(config);
     open(&StoreConfig { create: true, ..config.clone() }).await?;
     let place = config.path.display();
-    told(if is_new { format!("made a new store in {place}") } else { format!("there is a store in {place} already") });
+    told(if is_new {
+        format!("made a new store in {place}")
+    } else {
+        format!("there is a store in {place} already")
+    });
     Ok(())
 }
 

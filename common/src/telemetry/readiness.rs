@@ -8,9 +8,12 @@ use tokio::sync::watch;
 
 /// What stands between a condition's name and what it waits for.
 const WAITING: &str = ": waiting: ";
+/// The same for what nobody waits for, and operators should know.
+const WARNING: &str = ": warning: ";
 
 /// A set of named conditions. Those *required* must hold before clients may come, and before `/readyz` answers 200;
-/// those only *wanted* are lines there, for whoever waits until everything works. Clones are the same set.
+/// those only *wanted* are lines there, for whoever waits until everything works; *notes* are lines for operators, for which nobody
+/// waits. Clones are the same set.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness {
     conditions: Arc<watch::Sender<BTreeMap<&'static str, State>>>,
@@ -30,6 +33,7 @@ enum Kind {
     /// Required, and follows from what the others were told.
     Told,
     Wanted,
+    Note,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,25 +47,31 @@ impl Readiness {
     /// Adds a condition without which clients must not come. It does not hold yet; `why` says what is waited for.
     #[must_use]
     pub fn require(&self, name: &'static str, why: impl Into<String>) -> Condition {
-        self.add(name, Kind::Required, &why.into())
+        self.add(name, Kind::Required, Some(&why.into()))
     }
 
     /// Adds a required condition that only comes to hold some time after the others were told that everything else does.
     #[must_use]
     pub fn require_told(&self, name: &'static str, why: impl Into<String>) -> Condition {
-        self.add(name, Kind::Told, &why.into())
+        self.add(name, Kind::Told, Some(&why.into()))
     }
 
     /// Adds a condition without which some of the service is missing. It does not hold yet; `why` says what is waited
     /// for, and what clients miss meanwhile.
     #[must_use]
     pub fn want(&self, name: &'static str, why: impl Into<String>) -> Condition {
-        self.add(name, Kind::Wanted, &why.into())
+        self.add(name, Kind::Wanted, Some(&why.into()))
     }
 
-    fn add(&self, name: &'static str, kind: Kind, why: &str) -> Condition {
+    /// Adds a line for operators, in order as long as nothing is said. Nobody waits for it.
+    #[must_use]
+    pub fn note(&self, name: &'static str) -> Condition {
+        self.add(name, Kind::Note, None)
+    }
+
+    fn add(&self, name: &'static str, kind: Kind, why: Option<&str>) -> Condition {
         // A line of `/readyz` is a line.
-        let state = State { kind, waits_for: Some(why.replace(['\r', '\n'], " ")) };
+        let state = State { kind, waits_for: why.map(|why| why.replace(['\r', '\n'], " ")) };
         self.conditions.send_modify(|all| _ = all.insert(name, state));
         Condition { of: self.clone(), name }
     }
@@ -82,13 +92,14 @@ impl Readiness {
         self.conditions.borrow().values().all(|state| !kinds.contains(&state.kind) || state.waits_for.is_none())
     }
 
-    /// All conditions, a line each: `NAME: ok` or `NAME: waiting: WHY`.
+    /// All conditions, a line each: `NAME: ok`, `NAME: waiting: WHY` or `NAME: warning: WHAT`.
     #[must_use]
     pub fn report(&self) -> String {
         let mut report = String::new();
         for (name, state) in &*self.conditions.borrow() {
             let _ = match &state.waits_for {
                 None => writeln!(report, "{name}: ok"),
+                Some(what) if state.kind == Kind::Note => writeln!(report, "{name}{WARNING}{what}"),
                 Some(why) => writeln!(report, "{name}{WAITING}{why}"),
             };
         }
@@ -163,6 +174,12 @@ mod tests {
         store.missing("gone");
         assert!(!readiness.is_ready());
         assert_eq!(parse_waiting(&readiness.report()), ["store: gone"]);
+        store.met();
+        let note = readiness.note("certificate");
+        assert!(readiness.report().starts_with("certificate: ok\n"));
+        note.missing("expires in 3 days");
+        assert!(readiness.report().starts_with("certificate: warning: expires in 3 days\n"));
+        assert!(readiness.is_ready() && parse_waiting(&readiness.report()).is_empty());
     }
 
     #[test]

@@ -37,7 +37,7 @@ use tracing::Instrument;
 
 pub(crate) use routes::Routes;
 pub(crate) use sign_in::SignIn;
-pub(crate) use tls::{Tls, problems as certificate_problems};
+pub(crate) use tls::{Teller, Tls, problems as certificate_problems};
 
 use crate::door::{Door, Place};
 use routes::Client;

@@ -4,12 +4,14 @@
 //! such) would make it panic.
 
 mod development;
+mod expiry;
 mod files;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::clock::wall;
 use common::config::{DispatchConfig, HttpsConfig, Loaded, Problem};
 use common::net::Shutdown;
 use rustls::ServerConfig;
@@ -19,6 +21,7 @@ use rustls::version::{TLS12, TLS13};
 use sha2::{Digest, Sha256};
 use tokio_rustls::TlsAcceptor;
 
+pub(crate) use expiry::Teller;
 use files::{Pair, Stamp, Unusable};
 
 /// How often the files are looked at.
@@ -39,6 +42,8 @@ pub(crate) fn problems(loaded: &Loaded) -> Vec<Problem> {
 pub(crate) struct Tls {
     source: Mutex<Source>,
     config: Mutex<Arc<ServerConfig>>,
+    /// Until when it is good, in seconds since 1970, as far as that is known.
+    end: Mutex<Option<u64>>,
 }
 
 /// Where it was read.
@@ -69,8 +74,9 @@ impl Tls {
                  dispatch.https.certificate and dispatch.https.key"
             );
         }
+        let end = Mutex::new(expiry::end(&certified));
         let config = Mutex::new(server_config(certified)?);
-        Ok(Self { source: Mutex::new(Source { pair, seen }), config })
+        Ok(Self { end, source: Mutex::new(Source { pair, seen }), config })
     }
 
     /// What makes a TLS connection of an accepted one, with the certificate of this moment.
@@ -78,9 +84,10 @@ impl Tls {
         Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner)).into()
     }
 
-    /// Takes up changed files, until shutdown.
-    pub(crate) async fn follow(self: Arc<Self>, shutdown: Shutdown) {
+    /// Takes up changed files, until shutdown, and tells when the certificate ends soon.
+    pub(crate) async fn follow(self: Arc<Self>, mut teller: Teller, shutdown: Shutdown) {
         loop {
+            teller.tell(self.end(), wall().as_secs());
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 () = shutdown.begun() => return,
@@ -120,10 +127,16 @@ impl Tls {
         Ok(())
     }
 
+    fn end(&self) -> Option<u64> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take_up(&self, pair: &Pair) -> anyhow::Result<()> {
         let certified = pair.load()?;
         let (path, sha256) = (pair.certificate().display(), fingerprint(&certified));
+        let end = expiry::end(&certified);
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = server_config(certified)?;
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
         tracing::info!(%path, sha256, "a new certificate");
         Ok(())
     }

@@ -134,6 +134,8 @@ fn a_changed_certificate_is_taken_up_and_a_broken_one_is_not() {
     (config.https.certificate, config.https.key) = (Some(certificate.clone()), Some(key.clone()));
     let tls = Tls::open(&config).unwrap();
     let in_use = || Arc::clone(&tls.config.lock().unwrap());
+    // 2049-12-31, and no chain that says otherwise.
+    assert_eq!(tls.end(), Some(2_524_521_600));
     let first = in_use();
     tls.look();
     assert!(Arc::ptr_eq(&first, &in_use()), "nothing has changed");
