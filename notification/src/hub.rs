@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::cluster::{Audience, Deliver, Instruction, Invitation, Notice, Outcome, Told};
+use common::cluster::{Audience, Deliver, Instruction, Invitation, Notice, Outcome, Question, Told};
 use common::model::{Bulletin, Endpoint, Epoch, Generation, NodeId, Passport, SignOut};
 use common::net::{Full, Mailbox, Sender, mailbox};
 use tokio::sync::oneshot;
@@ -24,6 +24,8 @@ pub(crate) enum Item {
     Notice(Notice),
     /// Somebody calls, and waits for the answer.
     Invite(Invitation, oneshot::Sender<Outcome>),
+    /// A switchboard asks the session of that sign, and waits for the answer.
+    Asked(u32, Question, oneshot::Sender<Outcome>),
     /// The principal has signed in elsewhere.
     Displaced,
     /// The directory had lost the session: it should say again how it looks.
@@ -72,7 +74,7 @@ impl Missed {
             Notice::Added { .. } | Notice::Removed { .. } | Notice::Property { .. } => self.edits = true,
             Notice::Outstanding { .. } | Notice::PickedUp { .. } => self.kept = true,
             // These are answered, or not for sessions.
-            Notice::Invite(_) | Notice::PickUp { .. } => {}
+            Notice::Invite(_) | Notice::PickUp { .. } | Notice::Asked { .. } => {}
         }
         self
     }
@@ -192,19 +194,19 @@ impl Hub {
         outcome
     }
 
-    /// Hands an invitation to the newest session, which answers.
+    /// Hands the newest session what it is to answer.
     fn call(
         &self,
         to: &Passport,
         epoch: Option<Epoch>,
-        invitation: Invitation,
+        cost: usize,
+        item: impl FnOnce(oneshot::Sender<Outcome>) -> Item,
     ) -> Result<oneshot::Receiver<Outcome>, Outcome> {
         let shard = self.shard(to);
         let there = shard.get(to).into_iter().flatten().filter(|entry| entry.is(epoch));
         let newest = there.max_by_key(|entry| entry.id).ok_or(Outcome::NotHere)?;
         let (sender, receiver) = oneshot::channel();
-        let listed = invitation.kept.as_ref().map_or(0, |kept| size_of_val(&*kept.messages));
-        match newest.sender.offer(Item::Invite(invitation, sender), size_of::<Item>() + listed) {
+        match newest.sender.offer(item(sender), size_of::<Item>() + cost) {
             Ok(()) => Ok(receiver),
             Err(Full::Overflow) => Err(Outcome::Unknown),
             Err(Full::Closed) => Err(Outcome::NotHere),
@@ -286,8 +288,17 @@ impl Drop for Place {
 #[async_trait]
 impl Deliver for Hub {
     async fn deliver(&self, to: &Passport, epoch: Option<Epoch>, notice: Notice) -> Outcome {
-        let Notice::Invite(invitation) = notice else { return self.send(to, epoch, &notice) };
-        let answer = match self.call(to, epoch, invitation) {
+        let called = match notice {
+            Notice::Invite(invitation) => {
+                let listed = invitation.kept.as_ref().map_or(0, |kept| size_of_val(&*kept.messages));
+                self.call(to, epoch, listed, |answer| Item::Invite(invitation, answer))
+            }
+            Notice::Asked { session, question } => {
+                self.call(to, epoch, 0, |answer| Item::Asked(session, question, answer))
+            }
+            notice => return self.send(to, epoch, &notice),
+        };
+        let answer = match called {
             Ok(answer) => answer,
             Err(outcome) => return outcome,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::clock::{MessageClock, wall_ms};
 use common::cluster::{
-    Admittance, Cluster, Cookie, CookieRole, Invitation, Keyring, Nonces, Notice, Outcome, TicketError,
+    Admittance, Cluster, Cookie, CookieRole, Invitation, Keyring, Nonces, Notice, Outcome, Question, TicketError,
 };
 use common::model::{Epoch, Generation, NodeId, ParticipationId, Passport, Rate};
 use common::net::{BufferPool, Shutdown};
@@ -73,6 +73,12 @@ pub(crate) trait Peers: Send + Sync + 'static {
     /// `unanswered`: but what is of those in whose names it was rung in vain.
     fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>);
 
+    /// How long ago the session of that sign has heard its client; nothing if that can't be known. Takes `patience` at most.
+    fn last_heard(&self, who: &Passport, session: u32, patience: Duration) -> Answer<Option<Duration>>;
+
+    /// Whether the session of that sign is being brought nothing, or is gone. Takes `patience` at most; nothing: it can't be known.
+    fn is_brought(&self, who: &Passport, session: u32, patience: Duration) -> Answer<Option<bool>>;
+
     /// What is known of a life of a switchboard.
     fn life(&self, node: &NodeId, generation: Generation) -> Life;
 }
@@ -118,6 +124,27 @@ impl Peers for Cluster {
         self.post(vec![(who.clone(), Notice::PickedUp { epoch, complete, unanswered })]);
     }
 
+    fn last_heard(&self, who: &Passport, session: u32, patience: Duration) -> Answer<Option<Duration>> {
+        let answer = ask(self, who, session, Question::LastHeard, patience);
+        Box::pin(async move {
+            match answer.await {
+                Outcome::Heard { ms_ago } => Some(Duration::from_millis(ms_ago.into())),
+                _ => None,
+            }
+        })
+    }
+
+    fn is_brought(&self, who: &Passport, session: u32, patience: Duration) -> Answer<Option<bool>> {
+        let answer = ask(self, who, session, Question::Brought, patience);
+        Box::pin(async move {
+            match answer.await {
+                Outcome::Accepted | Outcome::NotHere => Some(true),
+                Outcome::Refused => Some(false),
+                _ => None,
+            }
+        })
+    }
+
     fn life(&self, node: &NodeId, generation: Generation) -> Life {
         match self.view().node(node) {
             Some(known) if known.generation == generation => Life::Living,
@@ -125,4 +152,15 @@ impl Peers for Cluster {
             _ => Life::Absent,
         }
     }
+}
+
+fn ask(
+    cluster: &Cluster,
+    who: &Passport,
+    session: u32,
+    question: Question,
+    patience: Duration,
+) -> impl Future<Output = Outcome> + Send + use<> {
+    let (cluster, who) = (cluster.clone(), who.clone());
+    async move { cluster.route(&who, Notice::Asked { session, question }, patience).await }
 }

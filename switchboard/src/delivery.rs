@@ -15,11 +15,13 @@ pub(crate) struct LiveCursor<M> {
     /// Where kept messages end in the stream to the client, oldest first.
     unconfirmed: VecDeque<(u64, M)>,
     confirmed: Option<M>,
-    /// Where it stood before the client sent its last command: a kernel may confirm what no client has read, but
-    /// who sends has most likely read what came before.
+    /// Where it stood before the client sent its last command, here or to its notification server: a kernel may confirm what no
+    /// client has read, but who sends has most likely read what came before.
     at_last_command: Option<M>,
     /// What is known of commands that are still to come.
     mark: Option<Mark<M>>,
+    /// When what is confirmed, and not certain, was known to be so, the oldest first.
+    steps: Vec<(Instant, M)>,
     reported: Option<M>,
 }
 
@@ -35,13 +37,18 @@ struct Mark<M> {
 
 impl<M> Default for LiveCursor<M> {
     fn default() -> Self {
-        Self { unconfirmed: VecDeque::new(), confirmed: None, at_last_command: None, mark: None, reported: None }
+        let (unconfirmed, steps) = (VecDeque::new(), Vec::new());
+        Self { unconfirmed, confirmed: None, at_last_command: None, mark: None, steps, reported: None }
     }
 }
 
-impl<M: Copy + PartialEq> LiveCursor<M> {
+impl<M: Copy + Ord> LiveCursor<M> {
     /// More entries than this are thinned out: the cursor then moves in greater steps, never too far.
     const MOST: usize = 1024;
+    /// The same for steps.
+    const STEPS: usize = 16;
+    /// Who is heard so long after it has confirmed something has read it: it is the same client.
+    const READ: Duration = Duration::from_secs(5);
 
     /// A kept message was queued and ends at byte `end` of the stream.
     pub(crate) fn queued(&mut self, message: M, end: u64) {
@@ -83,14 +90,48 @@ impl<M: Copy + PartialEq> LiveCursor<M> {
     /// The client has sent a command that ends at byte `end` of what it sends.
     pub(crate) fn command(&mut self, end: u64) {
         if let Some(mark) = self.mark.take_if(|mark| mark.arrived < end) {
-            self.at_last_command = mark.confirmed;
+            self.is_read(mark.confirmed);
         }
+    }
+
+    /// Notes what is confirmed at `now`. To be told about once a second while [`LiveCursor::is_unsure`].
+    pub(crate) fn step(&mut self, now: Instant) {
+        let last = self.steps.last().map(|(_, message)| *message).max(self.at_last_command);
+        let Some(confirmed) = self.confirmed.filter(|_| self.confirmed > last) else { return };
+        if self.steps.len() == Self::STEPS {
+            // Of each pair the later one stays: it says too little, never too much.
+            let mut later = true;
+            self.steps.retain(|_| {
+                later = !later;
+                later
+            });
+        }
+        self.steps.push((now, confirmed));
+    }
+
+    /// The same client was heard elsewhere at `at`.
+    pub(crate) fn heard(&mut self, at: Instant) {
+        let read = self.steps.iter().take_while(|(since, _)| *since + Self::READ <= at).last();
+        self.is_read(read.map(|(_, message)| *message));
+    }
+
+    fn is_read(&mut self, message: Option<M>) {
+        self.at_last_command = self.at_last_command.max(message);
+        self.steps.retain(|(_, message)| Some(*message) > self.at_last_command);
+        if self.steps.is_empty() {
+            self.steps = Vec::new();
+        }
+    }
+
+    /// Whether something is confirmed of which it is not known that the client has read it.
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.confirmed != self.at_last_command
     }
 
     /// The client has ended the connection, in order or by what makes no sense: what was confirmed by then stays
     /// delivered, since a kernel resets a connection that is closed with something unread.
     pub(crate) fn closed(&mut self) {
-        self.at_last_command = self.confirmed;
+        self.is_read(self.confirmed);
     }
 
     /// Whether there is something to confirm.
@@ -211,6 +252,49 @@ mod tests {
         }
         cursor.command(31);
         assert_eq!(cursor.finish(false), Some(id(1)));
+    }
+
+    /// It is one client: who speaks to its notification server has read what it had here five seconds before.
+    #[test]
+    fn what_was_confirmed_before_the_client_was_heard_elsewhere_is_read() {
+        let (mut cursor, begun) = (LiveCursor::default(), Instant::now());
+        let at = |secs| begun + Duration::from_secs(secs);
+        cursor.heard(at(100));
+        assert!(!cursor.is_unsure());
+        for (number, secs) in [(1, 0), (2, 10), (3, 20)] {
+            cursor.queued(id(number), 100 * number as u64);
+            cursor.confirm(100 * number as u64);
+            cursor.step(at(secs));
+            cursor.step(at(secs + 1));
+        }
+        assert!(cursor.is_unsure());
+        for (heard, read) in [(4, None), (5, Some(1)), (14, Some(1)), (3, Some(1)), (16, Some(2)), (24, Some(2))] {
+            cursor.heard(at(heard));
+            assert_eq!((cursor.finish(false), cursor.finish(true)), (read.map(id), Some(id(3))), "{heard}");
+        }
+        // A command that says less takes nothing back.
+        cursor.mark = Some(Mark { arrived: 0, confirmed: Some(id(1)) });
+        cursor.command(10);
+        assert_eq!(cursor.finish(false), Some(id(2)));
+        cursor.heard(at(25));
+        assert!(!cursor.is_unsure() && cursor.steps.is_empty());
+    }
+
+    #[test]
+    fn steps_are_bounded_and_never_say_too_much() {
+        let (mut cursor, begun) = (LiveCursor::default(), Instant::now());
+        let at = |secs| begun + Duration::from_secs(secs);
+        for second in 1..=1000 {
+            cursor.queued(id(second), second as u64);
+            cursor.confirm(second as u64);
+            cursor.step(at(second as u64));
+            assert!(cursor.steps.len() <= LiveCursor::<MessageId>::STEPS);
+        }
+        for heard in 1..=1005 {
+            cursor.heard(at(heard));
+            assert!(cursor.finish(false).is_none_or(|id| id.0.as_u128() + 5 <= u128::from(heard)));
+        }
+        assert_eq!(cursor.finish(false), Some(id(1000)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::delivery::LiveCursor;
 
@@ -63,6 +64,23 @@ impl Handing {
     /// See [`LiveCursor::command`].
     pub(crate) fn command(&mut self, end: u64) {
         self.with(|cursor| cursor.command(end));
+    }
+
+    /// See [`LiveCursor::step`].
+    pub(crate) fn step(&mut self, now: Instant) {
+        if let Some(state) = &mut self.0 {
+            state.cursor.step(now);
+        }
+    }
+
+    /// See [`LiveCursor::heard`].
+    pub(crate) fn heard(&mut self, at: Instant) {
+        self.with(|cursor| cursor.heard(at));
+    }
+
+    /// See [`LiveCursor::is_unsure`].
+    pub(crate) fn is_unsure(&self) -> bool {
+        self.0.as_ref().is_some_and(|state| state.cursor.is_unsure())
     }
 
     /// See [`LiveCursor::closed`].

@@ -1,10 +1,10 @@
 //! Switchboard cookies: what a notification node gives a client so that one switchboard lets it in, once.
 //!
 //! ```text
-//! BASE64URL( version | key id | role | conversation | claim | dialect | capabilities | expiry | nonce | code )
-//! bytes          1        4      1        16          16       1           4            4       8      16
+//! BASE64URL( version | key id | role | conversation | claim | dialect | capabilities | session | expiry | nonce | code )
+//! bytes          1        4      1        16          16       1           4           4        4       8      16
 //! ```
-//! 71 bytes, 95 characters. Principal, switchboard and generation are under the code and not in the text.
+//! 75 bytes, 100 characters. Principal, switchboard and generation are under the code and not in the text.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -51,15 +51,21 @@ pub struct Cookie {
     pub dialect: u8,
     /// The bearer's capability number.
     pub capabilities: u32,
+    /// The [sign](crate::model::Epoch::sign) of the bearer's session.
+    pub session: u32,
+    /// The bearer is being brought what was kept for it: what others say now comes behind that.
+    pub kept_first: bool,
     /// Seconds since 1970 after which it opens nothing.
     pub expires: u32,
     /// Random: each is accepted once.
     pub nonce: u64,
 }
 
-const VERSION: u8 = 1;
-const BODY: usize = 55;
+const VERSION: u8 = 2;
+const BODY: usize = 59;
 const CODE: usize = 16;
+/// A bit of the role.
+const KEPT_FIRST: u8 = 2;
 /// Seconds that the clocks of two nodes may differ when a cookie's longest life is checked.
 const CLOCK_SLACK: u64 = 2;
 
@@ -73,6 +79,7 @@ impl Cookie {
             CookieRole::Caller => 0,
             CookieRole::Callee => 1,
         };
+        let role = role | if self.kept_first { KEPT_FIRST } else { 0 };
         let mut rest = &mut body[..];
         for part in [
             &[VERSION][..],
@@ -82,6 +89,7 @@ impl Cookie {
             self.claim.0.as_bytes(),
             &[self.dialect],
             &self.capabilities.to_be_bytes(),
+            &self.session.to_be_bytes(),
             &self.expires.to_be_bytes(),
             &self.nonce.to_be_bytes(),
         ] {
@@ -97,18 +105,22 @@ impl Cookie {
         let mut reader = Reader(body);
         let [version] = reader.take()?;
         let key = reader.take()?;
-        let role = match reader.take()? {
-            [0] => CookieRole::Caller,
-            [1] => CookieRole::Callee,
+        let [role] = reader.take()?;
+        let kept_first = role & KEPT_FIRST != 0;
+        let role = match role & !KEPT_FIRST {
+            0 => CookieRole::Caller,
+            1 => CookieRole::Callee,
             _ => return None,
         };
         let conversation = ConversationId(Uuid::from_bytes(reader.take()?));
         let claim = ClaimId(Uuid::from_bytes(reader.take()?));
         let [dialect] = reader.take()?;
         let capabilities = u32::from_be_bytes(reader.take()?);
+        let session = u32::from_be_bytes(reader.take()?);
         let expires = u32::from_be_bytes(reader.take()?);
         let nonce = u64::from_be_bytes(reader.take()?);
-        let cookie = Self { role, conversation, claim, dialect, capabilities, expires, nonce };
+        let cookie =
+            Self { role, conversation, claim, dialect, capabilities, session, kept_first, expires, nonce };
         (version == VERSION).then_some((key, cookie))
     }
 }
@@ -243,6 +255,8 @@ mod tests {
             claim: ClaimId(Uuid::from_u128(2)),
             dialect: 11,
             capabilities: 0x1000_0020,
+            session: 0x8000_0001,
+            kept_first: true,
             expires: (NOW / 1000) as u32 + 60,
             nonce: 99,
         }
@@ -312,14 +326,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn garbage_opens_nothing(text in ".{0,150}", form in "[A-Za-z0-9_-]{95}") {
+        fn garbage_opens_nothing(text in ".{0,150}", form in "[A-Za-z0-9_-]{100}") {
             prop_assert_eq!(ring(&[1]).open_cookie(&text, &bound(), NOW), Err(TicketError::NotGenuine));
             prop_assert_eq!(ring(&[1]).open_cookie(&form, &bound(), NOW), Err(TicketError::NotGenuine));
         }
 
         #[test]
         fn what_was_sealed_is_opened(
-            caller: bool, ids: (u128, u128), dialect: u8, capabilities: u32, life in 0u32..=120, nonce: u64,
+            caller: bool, ids: (u128, u128), dialect: u8, capabilities: u32, session: u32, kept_first: bool,
+            life in 0u32..=120, nonce: u64,
         ) {
             let cookie = Cookie {
                 role: if caller { CookieRole::Caller } else { CookieRole::Callee },
@@ -327,6 +342,8 @@ mod tests {
                 claim: ClaimId(Uuid::from_u128(ids.1)),
                 dialect,
                 capabilities,
+                session,
+                kept_first,
                 expires: (NOW / 1000) as u32 + life,
                 nonce,
             };

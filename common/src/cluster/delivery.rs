@@ -101,7 +101,7 @@ pub(super) fn better(one: Outcome, other: Outcome) -> Outcome {
         Outcome::Refused => 2,
         Outcome::TooOften => 3,
         Outcome::AlreadyRung => 4,
-        Outcome::Accepted => 5,
+        Outcome::Accepted | Outcome::Heard { .. } => 5,
     };
     if rank(other) > rank(one) { other } else { one }
 }

@@ -53,7 +53,7 @@ pub use carrying_out::{Reached, Told};
 pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
 pub use handle::{Cluster, ClusterError, Me};
 pub use node::{Load, Node, Role, View};
-pub use notice::{Deliver, Invitation, Kept, Location, Notice, Outcome, Stamp};
+pub use notice::{Deliver, Invitation, Kept, Location, Notice, Outcome, Question, Stamp};
 pub use order::{Audience, Instruction, ORDERS, Order, OrderError};
 pub use order_desk::OrderDesk;
 pub use secrets::{Keyring, SecretsError};

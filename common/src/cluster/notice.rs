@@ -148,6 +148,22 @@ pub enum Notice {
         /// In whose names the client of that session was rung in vain, now and before.
         unanswered: Vec<Passport>,
     },
+    /// A switchboard asks the session whose cookie has let its client in. Answered at once.
+    Asked {
+        /// The [sign](Epoch::sign) of the session that is meant.
+        session: u32,
+        /// What is asked.
+        question: Question,
+    },
+}
+
+/// What a switchboard asks a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Question {
+    /// When it has last heard its client: [`Outcome::Heard`]; another session [refuses](Outcome::Refused).
+    LastHeard,
+    /// Whether nothing is being brought of what was kept: [`Outcome::Accepted`]; otherwise [`Outcome::Refused`].
+    Brought,
 }
 
 /// What became of a notice.
@@ -165,6 +181,11 @@ pub enum Outcome {
     NotHere,
     /// Nobody could say in time.
     Unknown,
+    /// The session has heard its client so many milliseconds ago.
+    Heard {
+        /// By the session's own clock.
+        ms_ago: u32,
+    },
 }
 
 /// Whoever takes in notices at this node, as the router sees it: the sessions, implemented by the notification tier's hub;

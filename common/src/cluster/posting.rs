@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::notice::Notice;
+use super::notice::{Invitation, Notice};
 use super::wire::Group;
 use crate::model::{Passport, Presence};
 
@@ -136,7 +136,9 @@ fn size(notice: &Notice) -> usize {
         }
         Notice::Added { name, .. } => name.len(),
         Notice::Property { value, .. } => value.len(),
-        Notice::Invite(invitation) => invitation.caller_name.len(),
+        Notice::Invite(Invitation { caller_name, kept, .. }) => {
+            caller_name.len() + kept.as_ref().map_or(0, |kept| size_of_val(&*kept.messages))
+        }
         Notice::PickUp { unanswered, .. } | Notice::PickedUp { unanswered, .. } => {
             // Each with its length.
             unanswered.iter().map(|who| who.as_str().len() + 8).sum()
@@ -144,7 +146,8 @@ fn size(notice: &Notice) -> usize {
         Notice::Presence { presence: None, .. }
         | Notice::Probe { .. }
         | Notice::Removed { .. }
-        | Notice::Outstanding { .. } => 0,
+        | Notice::Outstanding { .. }
+        | Notice::Asked { .. } => 0,
     };
     REST + texts
 }

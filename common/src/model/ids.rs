@@ -146,6 +146,14 @@ pub struct Generation(pub u64);
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
+impl Epoch {
+    /// What tells the sessions of one principal apart where there is room for no more: it comes back after 71 minutes.
+    #[must_use]
+    pub fn sign(self) -> u32 {
+        (self.0 & u64::from(u32::MAX)) as u32
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 use crate::operators::metric;
-use crate::{one_of_each, people, play, soon};
+use crate::{SILENCE, is_silent, one_of_each, people, play, soon};
 
 /// Who is not rung in that time is not rung: it takes a few looks into the store, and nothing later would tell.
 const QUIET: Duration = Duration::from_secs(2);
@@ -161,6 +161,30 @@ async fn another_switchboard_brings_what_a_dead_one_has_left() -> Result<()> {
     .await
 }
 
+/// The chat goes on at another switchboard: what is said there comes behind what the dead one has left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_switchboard_has_left_comes_before_what_is_new() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
+        let _sides = says_unheard((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
+        world.kill("switchboard-1").await?;
+        world.restart("switchboard-1").await?;
+        world.ready().await?;
+        let kept = soon(at_bob.expect("RNG")).await?;
+        let (mut chat, mut listener) =
+            soon(client::open_chat((&mut at_alice, &alice), (&mut at_bob, &bob))).await?;
+        acknowledged(&mut chat, "and now").await?;
+        ensure!(is_silent(&mut listener, SILENCE).await, "it does not wait for what was kept");
+        let mut before = soon(client::answer(&kept, &bob)).await?;
+        hears(&mut before, &["before it died"]).await?;
+        let new = soon(listener.expect("MSG")).await?;
+        ensure!(new.payload == client::text("and now"), "{new:?}");
+        Ok(())
+    })
+    .await
+}
+
 /// Gossip alone would take the switchboard on the other side for dead: it serves people there, and what they have not read
 /// is theirs to read. When it dies nothing that was acknowledged is lost, and nothing comes twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -217,6 +241,29 @@ async fn what_was_read_does_not_come_again_while_its_connection_is_open() -> Res
             at_bob = sign_in_at(world, ["notification-1", "notification-2"][turn % 2], &bob).await?;
             ensure!(!is_rung(&mut at_bob, QUIET).await, "rung again at sign-in {turn}");
         }
+        is_delivered(world, &bob, at_bob, chat).await
+    })
+    .await
+}
+
+/// A silent listener whose chat is reset has read what it had five seconds before it was last heard by its notification server: only
+/// what came since comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_pings_its_notification_server_has_read_what_it_had() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
+        let (mut chat, mut listener) = says((&mut at_alice, &alice), (&mut at_bob, &bob), "long ago").await?;
+        soon(listener.expect("MSG")).await?;
+        // A second until it is seen that this is confirmed, and five.
+        sleep(Duration::from_secs(7)).await;
+        at_bob.raw(b"PNG\r\n").await?;
+        soon(at_bob.expect("QNG")).await?;
+        acknowledged(&mut chat, "just now").await?;
+        soon(listener.expect("MSG")).await?;
+        listener.reset()?;
+        let mut chat = answered(&mut at_bob, &bob, &alice).await?;
+        hears(&mut chat, &["just now"]).await?;
         is_delivered(world, &bob, at_bob, chat).await
     })
     .await

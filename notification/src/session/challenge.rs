@@ -63,6 +63,17 @@ impl Challenges {
         out.line(presence::challenge_passed(trid));
     }
 
+    /// Sends one at once to a client that has said nothing for long, if it is challenged at all and was not lately.
+    pub(crate) fn wake(&mut self, now: Instant, env: &dyn Surroundings, out: &mut Out) {
+        let interval = Duration::from_secs(env.config().challenge_interval_secs);
+        if self.next.is_some_and(|next| now + interval >= next + Self::LATELY) {
+            self.send(now, env, out);
+        }
+    }
+
+    /// Who is to be woken is challenged so often.
+    pub(crate) const LATELY: Duration = Duration::from_secs(60);
+
     /// When [`Challenges::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.next, self.answer_by].into_iter().flatten().min()

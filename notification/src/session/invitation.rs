@@ -71,7 +71,9 @@ impl Session {
             switchboard: call.switchboard.clone(),
             generation: call.generation,
         };
-        let cookie = env.seal(&self.cookie(CookieRole::Callee, call.conversation, env), &bound_to);
+        let mut cookie = self.cookie(CookieRole::Callee, call.conversation, env);
+        cookie.kept_first = call.kept.is_none() && self.pick_up.is_under_way(now);
+        let cookie = env.seal(&cookie, &bound_to);
         out.line(invitation::ring(call.session, call.addr, &cookie, &call.caller, &call.caller_name));
         self.rings.rung(call.conversation, now, cookie_life(env));
     }
@@ -84,6 +86,8 @@ impl Session {
             claim: self.claim,
             dialect: self.dialect.number.0,
             capabilities: self.own.capabilities().try_into().unwrap_or_default(),
+            session: self.here.epoch.sign(),
+            kept_first: false,
             expires: expires.try_into().unwrap_or(u32::MAX),
             nonce: env.random_u64(),
         }

@@ -152,7 +152,7 @@ impl<'a, T: Transport> Online<'a, T> {
     /// Something from the mailbox, while the session waits.
     fn take_beside(&mut self, item: Item) {
         match item {
-            Item::Notice(_) | Item::Invite(..) | Item::Missed(_) => self.take(item),
+            Item::Notice(_) | Item::Invite(..) | Item::Asked(..) | Item::Missed(_) => self.take(item),
             Item::AskedForKept(_) | Item::SwitchboardLost { .. } | Item::Bulletin(_) => self.take(item),
             // These end the session or make it say something of itself: better once it knows where it stands.
             Item::Displaced | Item::Reannounce | Item::NodeLost(_) | Item::SignOut(_) | Item::ShutDown => {
@@ -191,6 +191,10 @@ impl<'a, T: Transport> Online<'a, T> {
                 // Whoever asked may have given up.
                 let _ = answer.send(outcome);
                 return;
+            }
+            Item::Asked(session, question, answer) => {
+                let now = Instant::now().into_std();
+                let _ = answer.send(self.session.asked(session, question, now, &**self.services, &mut out));
             }
             Item::Displaced => {
                 out.line(miscellany::out(OutReason::Elsewhere));

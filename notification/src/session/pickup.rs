@@ -20,6 +20,8 @@ use crate::services::Services;
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// After so many senders in whose names the client was rung in vain it takes no kept messages before its next sign-in.
 const MOST_UNANSWERED: usize = 32;
+/// What is asked for so soon is as good as under way.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a switchboard may take to say that it serves.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -77,6 +79,11 @@ impl PickUp {
         } else {
             self.due = Some(self.due.map_or(at, |due| due.min(at)));
         }
+    }
+
+    /// Whether something is being brought, or will be in a moment.
+    pub(super) fn is_under_way(&self, now: Instant) -> bool {
+        self.state != State::Idle || self.deadline().is_some_and(|due| due <= now + SOON)
     }
 
     /// When to ask, if ever.

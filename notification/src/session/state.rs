@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::cluster::{Location, Notice, Stamp};
+use common::cluster::{Location, Notice, Outcome, Question, Stamp};
 use common::config::NotificationConfig;
 use common::model::{Bucket, Bulletin, ClaimId, List, NodeId, Passport, Presence, Roster};
 use common::msnp::handshake::{self, Handshake};
@@ -298,7 +298,33 @@ impl Session {
             Notice::Removed { by } => self.turned(&by, None),
             Notice::Invite(_) => {}
             // The driver's as well, and the switchboards'.
-            Notice::PickedUp { .. } | Notice::PickUp { .. } => {}
+            Notice::PickedUp { .. } | Notice::PickUp { .. } | Notice::Asked { .. } => {}
+        }
+    }
+
+    /// A switchboard asks, at which a client is that a session of that sign has let in.
+    pub(crate) fn asked(
+        &mut self,
+        session: u32,
+        question: Question,
+        now: Instant,
+        env: &dyn Surroundings,
+        out: &mut Out,
+    ) -> Outcome {
+        let is_meant = session == self.here.epoch.sign();
+        match question {
+            // Of another client it knows nothing.
+            Question::LastHeard if !is_meant => Outcome::Refused,
+            Question::LastHeard => {
+                let silence = now.saturating_duration_since(self.heard);
+                if silence >= Challenges::LATELY {
+                    // It is in a conversation and says nothing there: its answer shows next time that it lives.
+                    self.challenges.wake(now, env, out);
+                }
+                Outcome::Heard { ms_ago: silence.as_millis().try_into().unwrap_or(u32::MAX) }
+            }
+            Question::Brought if is_meant && self.pick_up.is_under_way(now) => Outcome::Refused,
+            Question::Brought => Outcome::Accepted,
         }
     }
 

@@ -123,7 +123,7 @@ impl<T: Transport> Session<T> {
                 Outcome::Accepted => Ok(session),
                 Outcome::AlreadyRung => Err(ErrorCode::AlreadyThere),
                 Outcome::TooOften => Err(ErrorCode::TooActive),
-                Outcome::Refused | Outcome::NotHere | Outcome::Unknown => Err(ErrorCode::NotOnline),
+                _ => Err(ErrorCode::NotOnline),
             }
         })
     }

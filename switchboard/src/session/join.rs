@@ -27,6 +27,10 @@ pub(super) struct Seat {
     pub(super) participation: Arc<Participation>,
     /// The friendly name, decoded.
     pub(super) name: Arc<str>,
+    /// The sign of the notification session that has let it in.
+    pub(super) session: u32,
+    /// It is being brought what was kept for it.
+    pub(super) kept_first: bool,
     /// The participant's own mailbox, for what is told later.
     pub(super) reply: Sender<Push>,
     board: Arc<Board>,
@@ -137,7 +141,17 @@ async fn enter(
             conversation
         }
     };
-    let seat = Seat { conversation, participation, name, reply, board: Arc::clone(board), left: false };
+    let (session, kept_first) = (cookie.session, cookie.kept_first);
+    let seat = Seat {
+        conversation,
+        participation,
+        name,
+        session,
+        kept_first,
+        reply,
+        board: Arc::clone(board),
+        left: false,
+    };
     Ok((seat, mailbox))
 }
 

@@ -17,6 +17,9 @@ mod socket_tests;
 mod tests;
 #[cfg(test)]
 mod verdict_tests;
+mod word;
+#[cfg(test)]
+mod word_tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +41,7 @@ use crate::push::{Farewell, Heard, Push};
 use call::Calls;
 use join::Seat;
 use paced::{Next, Pace};
+use word::Word;
 
 /// How often a connection with something unconfirmed looks how far its client has got.
 const LOOK: Duration = Duration::from_secs(1);
@@ -72,6 +76,7 @@ struct Session<T> {
     cursor: LiveCursor<MessageId>,
     awaited: Awaited,
     handing: Handing,
+    word: Word,
 }
 
 /// Why a participation ends.
@@ -106,7 +111,9 @@ impl From<common::net::Overflow> for End {
 
 impl<T: Transport> Session<T> {
     fn new(board: Arc<Board>, connection: Connection<T>, seat: Seat, mailbox: Mailbox<Push>) -> Self {
-        let speaker = Speaker::new(&seat.participation.passport, &seat.name);
+        let who = &seat.participation.passport;
+        let word = if seat.kept_first { Word::after_kept(&board, who, seat.session) } else { Word::default() };
+        let speaker = Speaker::new(who, &seat.name);
         Self {
             board,
             connection,
@@ -119,6 +126,7 @@ impl<T: Transport> Session<T> {
             cursor: LiveCursor::default(),
             awaited: Awaited::default(),
             handing: Handing::default(),
+            word,
         }
     }
 
@@ -131,6 +139,9 @@ impl<T: Transport> Session<T> {
         }
         self.seat.leave();
         let in_order = self.close(&end).await;
+        if !in_order {
+            Box::pin(self.ask_for_last_word()).await;
+        }
         let live_cursor = self.cursor.finish(in_order);
         self.handing.finish(in_order);
         let gone = Arc::clone(&self.seat.participation);
@@ -153,7 +164,8 @@ impl<T: Transport> Session<T> {
             }
             let waits = self.pace.waits_for_others() && !self.calls.is_waiting();
             tokio::select! {
-                item = self.mailbox.recv() => self.deliver(item.ok_or(End::Overflow)?)?,
+                item = self.mailbox.recv(), if !self.word.is_awaited() => self.deliver(item.ok_or(End::Overflow)?)?,
+                heard = self.word.comes() => self.heard(heard),
                 next = self.pace.next(&mut self.connection) => match next {
                     Next::Event(event) => self.happened(event)?,
                     Next::Written => self.written(),
@@ -174,14 +186,15 @@ impl<T: Transport> Session<T> {
 
     /// When to look, if that is earlier than planned.
     fn next_look(&self, planned: Option<Instant>) -> Option<Instant> {
-        let after = if self.pace.is_watched(&self.connection) {
-            paced::WATCH
-        } else if planned.is_none() && (self.is_watching() || self.pace.is_behind()) {
-            LOOK
+        let next = if self.pace.is_watched(&self.connection) {
+            Instant::now() + paced::WATCH
+        } else if (planned.is_none() || planned == self.word.due())
+            && (self.is_watching() || self.pace.is_behind())
+        {
+            Instant::now() + LOOK
         } else {
-            return None;
+            self.word.due()?
         };
-        let next = Instant::now() + after;
         planned.is_none_or(|planned| planned > next).then_some(next)
     }
 
@@ -307,6 +320,7 @@ impl<T: Transport> Session<T> {
             self.handing.confirm(self.connection.confirmed());
             self.handing.mark(self.connection.arrived());
         }
+        self.ask_for_word();
         let Seat { participation, .. } = &self.seat;
         if participation.has_row()
             && let Some(message) = self.cursor.report()

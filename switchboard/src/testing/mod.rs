@@ -4,7 +4,7 @@ mod store;
 mod wire;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use common::net::{BufferPool, Shutdown};
 use common::store::HistoryWrite;
 use common::telemetry::Registry;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::board::{Answer, Board, Doorman, Peers};
@@ -43,10 +44,15 @@ pub(crate) fn claim(who: &Passport) -> ClaimId {
     ClaimId(Uuid::new_v5(&Uuid::nil(), who.as_str().as_bytes()))
 }
 
+/// The sign of the sessions that make cookies.
+const SESSION: u32 = 77;
+
 /// Cookies by their text; each opens once.
 #[derive(Default)]
 pub(crate) struct FakeDoorman {
     cookies: Mutex<HashMap<String, (Passport, Cookie)>>,
+    /// Those that are made from now on are of clients which are being brought what was kept.
+    pub(crate) kept_first: AtomicBool,
     used: Mutex<BTreeSet<u64>>,
 }
 
@@ -56,7 +62,10 @@ impl FakeDoorman {
         let mut cookies = lock(&self.cookies);
         let nonce = cookies.len() as u64;
         let claim = claim(who);
-        let cookie = Cookie { role, conversation, claim, dialect: 8, capabilities: 0, expires: u32::MAX, nonce };
+        let kept_first = self.kept_first.load(Ordering::Relaxed);
+        let (dialect, capabilities, session, expires) = (8, 0, SESSION, u32::MAX);
+        let cookie =
+            Cookie { role, conversation, claim, dialect, capabilities, session, kept_first, expires, nonce };
         let text = format!("{nonce}.cookie");
         cookies.insert(text.clone(), (who.clone(), cookie));
         text
@@ -90,6 +99,14 @@ pub(crate) struct FakePeers {
     pub(crate) lives: Mutex<HashMap<Generation, Life>>,
     /// Sessions know of no rings before.
     pub(crate) are_new: AtomicBool,
+    /// When sessions have heard their clients; nothing: they are gone.
+    pub(crate) heard: Mutex<Option<Instant>>,
+    /// How often they were asked.
+    pub(crate) asked: AtomicUsize,
+    /// They never answer.
+    pub(crate) is_mute: AtomicBool,
+    /// What was kept is being brought.
+    pub(crate) brings: AtomicBool,
     pub(crate) telling: Notify,
 }
 
@@ -121,6 +138,29 @@ impl Peers for Arc<FakePeers> {
         *lock(&self.unanswered) = unanswered;
         lock(&self.picked_up).push((who.clone(), epoch, complete));
         self.telling.notify_waiters();
+    }
+
+    fn last_heard(&self, _: &Passport, session: u32, _: Duration) -> Answer<Option<Duration>> {
+        assert_eq!(session, SESSION);
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let (heard, mute) = (*lock(&self.heard), self.is_mute.load(Ordering::Relaxed));
+        Box::pin(async move {
+            if mute {
+                std::future::pending::<()>().await;
+            }
+            heard.map(|heard| heard.elapsed())
+        })
+    }
+
+    fn is_brought(&self, _: &Passport, session: u32, _: Duration) -> Answer<Option<bool>> {
+        assert_eq!(session, SESSION);
+        let (brought, mute) = (!self.brings.load(Ordering::Relaxed), self.is_mute.load(Ordering::Relaxed));
+        Box::pin(async move {
+            if mute {
+                std::future::pending::<()>().await;
+            }
+            Some(brought)
+        })
     }
 
     fn life(&self, _: &NodeId, generation: Generation) -> Life {

@@ -103,6 +103,102 @@ fn a_kept_message_is_brought_three_times_in_a_session() {
     check(MSNP7, &script);
 }
 
+/// A client that is in a conversation and says nothing anywhere is challenged once a minute, so that its answer shows that it lives.
+#[test]
+fn a_switchboard_asks_when_the_client_was_heard() {
+    check(
+        MSNP8,
+        "C: CHG 9 NLN 0
+         S: CHG 9 NLN 0
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ switchboard asks heard
+         S: (Heard { ms_ago: 0 })
+         @ elsewhere asks heard
+         S: (Refused)
+         @ wait 59
+         @ switchboard asks heard
+         S: (Heard { ms_ago: 59000 })
+         @ elsewhere asks heard
+         S: (Refused)
+         @ wait 1
+         @ switchboard asks heard
+         S: CHL 0 00000000000000000001
+         S: (Heard { ms_ago: 60000 })
+         @ wait 30
+         @ switchboard asks heard
+         S: (Heard { ms_ago: 90000 })
+         @ wait 30
+         @ switchboard asks heard
+         S: CHL 0 00000000000000000001
+         S: (Heard { ms_ago: 120000 })
+         C: PNG
+         S: QNG
+         @ wait 10
+         @ switchboard asks heard
+         S: (Heard { ms_ago: 10000 })",
+    );
+    // Before its first CHG it is challenged by nobody, nor where operators want no challenges, nor where there are none.
+    let silent = "@ wait 100
+                  @ switchboard asks heard
+                  S: (Heard { ms_ago: 100000 })";
+    check(MSNP8, silent);
+    let mut world = World::default();
+    world.config.challenge_interval_secs = 0;
+    let online = "> bob looks NLN Alice 0
+                  > erin looks NLN Alice 0";
+    check_in(&world, MSNP8, &format!("C: CHG 9 NLN 0\nS: CHG 9 NLN 0\n{online}\n{silent}"));
+    check(&Dialect::MSNP5, &format!("C: CHG 9 NLN\nS: CHG 9 NLN\n{online}\n{silent}"));
+}
+
+/// Who is called while it is being brought what was kept gets that first: its cookie says so, and the switchboard asks until it has.
+#[test]
+fn what_was_kept_comes_before_what_is_new() {
+    let ring = |behind: &str| {
+        format!(
+            "S: RNG 11752013 192.0.2.21:1864 CKI Callee.7.120.alice@example.com.sb-2.3{behind} bob@example.com Bob%20B
+             S: (Accepted)"
+        )
+    };
+    let (plain, first) = (ring(""), ring(".kept-first"));
+    let script = format!(
+        "C: CHG 9 NLN
+         S: CHG 9 NLN
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ bob calls
+         {plain}
+         @ switchboard asks brought
+         S: (Accepted)
+         @ begin
+         > bob probe
+         > dave probe
+         @ bob calls
+         {first}
+         @ wait 0
+         ? kept
+         @ bob calls
+         {first}
+         @ switchboard asks brought
+         S: (Refused)
+         @ elsewhere asks brought
+         S: (Accepted)
+         @ serves
+         @ switchboard asks brought
+         S: (Refused)
+         @ bob kept 1
+         {plain}
+         @ brought 1 all
+         @ switchboard asks brought
+         S: (Accepted)
+         @ bob calls
+         {plain}"
+    );
+    check(MSNP7, &script);
+}
+
 #[test]
 fn what_was_kept_is_asked_for_while_the_client_may_be_rung() {
     check(

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use common::cluster::{Admittance, Cookie, Invitation, Kept, Load, Location, Node, Notice, Role, Stamp, View};
+use common::cluster::{
+    Admittance, Cookie, Invitation, Kept, Load, Location, Node, Notice, Question, Role, Stamp, View,
+};
 use common::config::NotificationConfig;
 use common::model::{
     Bulletin, BulletinText, ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits,
@@ -78,7 +80,8 @@ impl Surroundings for World {
     fn seal(&self, cookie: &Cookie, bound_to: &Admittance) -> String {
         let life = u64::from(cookie.expires) - self.wall_ms() / 1000;
         let Admittance { principal, switchboard, generation: Generation(generation) } = bound_to;
-        format!("{:?}.{}.{life}.{principal}.{switchboard}.{generation}", cookie.role, cookie.dialect)
+        let behind = if cookie.kept_first { ".kept-first" } else { "" };
+        format!("{:?}.{}.{life}.{principal}.{switchboard}.{generation}{behind}", cookie.role, cookie.dialect)
     }
 
     fn random(&self) -> u128 {
@@ -191,7 +194,7 @@ fn check_in(world: &World, dialect: &'static Dialect, script: &str) {
 
 /// `bob looks STATUS message`, `bob answers STATUS`, `bob gone`, `bob asks`, `bob calls [again]`, `bob phones VALUE`,
 /// `bob kept EPOCH`, `operators say TEXT`, `operators stop MINUTES`, `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`,
-/// `outstanding`, `serves`, `brought EPOCH all|part`.
+/// `outstanding`, `serves`, `brought EPOCH all|part`, `switchboard asks heard|brought`; `elsewhere`: of another session's client.
 fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world: &World, out: &mut Out) {
     let mut words = line.split(' ');
     let (subject, verb) = (words.next().unwrap(), words.next().unwrap_or_default());
@@ -228,6 +231,12 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
             session.asked_for_kept(asked, *now);
         }
         ("brought", epoch) => session.picked_up(Epoch(epoch.parse().unwrap()), rest == "all", Vec::new(), *now),
+        ("switchboard" | "elsewhere", "asks") => {
+            let sign = session.here.epoch.sign() + u32::from(subject == "elsewhere");
+            let question = if rest == "heard" { Question::LastHeard } else { Question::Brought };
+            let outcome = session.asked(sign, question, *now, world, out);
+            out.line(format!("({outcome:?})").into());
+        }
         ("lost", node) => session.node_lost(&NodeId::parse(node).unwrap(), *now, out),
         ("edit", effect) => edit(session, effect, rest, out),
         (_, "looks") => {
