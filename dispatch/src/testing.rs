@@ -10,6 +10,7 @@ fn node(role: Role, id: &str, client_addr: &str, load: u64, capacity: u64) -> No
         role,
         client_addr: client_addr.parse().unwrap(),
         peer_addr: "192.0.2.100:1884".parse().unwrap(),
+        gossip_addr: "192.0.2.100:1874".parse().unwrap(),
         load: Load { load, capacity, admits_per_second: 0, draining: false },
         report: 1,
         highest_epoch: Epoch(0),

@@ -37,13 +37,22 @@ pub struct Plan {
     /// The second node of each tier is on the other side of a partition: neither side hears of the other, and both work on the
     /// same store.
     pub partitioned: bool,
+    /// Named to every process as seeds, beside the processes themselves.
+    pub more_seeds: Vec<std::net::SocketAddr>,
     /// The CQL servers whose store it has, whatever the environment says: `host:port`.
     pub cql: Option<Vec<String>>,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { notification: 2, switchboard: 1, settings: Vec::new(), partitioned: false, cql: None }
+        Self {
+            notification: 2,
+            switchboard: 1,
+            settings: Vec::new(),
+            partitioned: false,
+            more_seeds: Vec::new(),
+            cql: None,
+        }
     }
 }
 
@@ -270,6 +279,7 @@ impl World {
         let process = &self.processes[at];
         let known = self.processes.iter().filter(|other| self.side(other) == self.side(process));
         let seeds = known.filter_map(|process| process.address("gossip").ok());
+        let seeds = seeds.chain(self.plan.more_seeds.iter().copied());
         let seeds: Vec<String> = seeds.map(|address| address.to_string()).collect();
         let tier = process.tier();
         let mut settings = self.plan.settings.clone();

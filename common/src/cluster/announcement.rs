@@ -45,6 +45,7 @@ pub(super) fn read(id: &ChitchatId, state: &NodeState) -> Option<(Node, Uuid)> {
         role,
         client_addr: state.get(CLIENT)?.parse().ok()?,
         peer_addr: state.get(PEER)?.parse().ok()?,
+        gossip_addr: id.gossip_advertise_addr,
         load: Load { load, capacity: capacity.max(1), admits_per_second, draining },
         report,
         highest_epoch: Epoch(state.get(EPOCH)?.parse().ok()?),

@@ -1,42 +1,161 @@
-//! The socket that gossip goes through: every datagram inside an HMAC.
+//! The socket that gossip goes through: every datagram is sealed, see `datagram`.
 //!
-//! ```text
-//! version | key id | code | what chitchat wrote
-//!    1         4      16
-//! ```
-//! Any secret of the keyring verifies; what does not verify is counted and dropped. A datagram sent again by somebody
-//! else does no harm: heartbeats and versions only rise.
+//! One that fails a check is counted and dropped, and nobody is answered.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chitchat::transport::{Socket, Transport};
 use chitchat::{ChitchatMessage, Deserializable, Serializable};
-use hmac::Mac;
 use tokio::net::UdpSocket;
 
+use super::datagram::{self, Doorkeeper, Dropped, Head, Kind};
+use super::inquiry::Inquiries;
 use super::metrics::Metrics;
 use super::queue::Throttle;
-use super::secrets::{Keyring, Purpose, finish};
+use super::secrets::Keyring;
+use crate::clock;
 
-const VERSION: u8 = 1;
-const CODE: usize = 16;
-const HEAD: usize = 1 + 4 + CODE;
 /// The most bytes of a UDP datagram over IPv4.
 const MAX_DATAGRAM: usize = 65_507;
 /// How long receiving rests after an error, so that one that lasts costs no core.
 const REST: Duration = Duration::from_millis(50);
 
+/// The bound socket, and what it takes to send and receive.
+pub(super) struct Post {
+    socket: UdpSocket,
+    keys: Keyring,
+    metrics: Metrics,
+    /// What the others are told.
+    pub(super) me: SocketAddr,
+    /// The socket is bound to that very address.
+    pinned: bool,
+    last_sent: AtomicU64,
+    doorkeeper: Mutex<Doorkeeper>,
+    pub(super) inquiries: Inquiries,
+    complaints: [Throttle; 3],
+    oversized: Throttle,
+}
+
+impl Post {
+    /// `me` is what the others are told; see [`Head::pinned`].
+    pub(super) fn new(socket: UdpSocket, me: SocketAddr, keys: Keyring, metrics: Metrics) -> Arc<Self> {
+        let pinned = socket.local_addr().is_ok_and(|bound| bound == me);
+        let (last_sent, doorkeeper, inquiries, complaints, oversized) = Default::default();
+        Arc::new(Self {
+            socket,
+            keys,
+            metrics,
+            me,
+            pinned,
+            last_sent,
+            doorkeeper,
+            inquiries,
+            complaints,
+            oversized,
+        })
+    }
+
+    /// A datagram that can't be sent is a datagram lost: gossip tells it again.
+    pub(super) async fn send(&self, to: SocketAddr, kind: Kind, message: &[u8]) {
+        let now = micros();
+        let later = |last: u64| Some(now.max(last + 1));
+        let last = self.last_sent.fetch_update(Ordering::AcqRel, Ordering::Acquire, later).unwrap_or_default();
+        let head = Head { sent: now.max(last + 1), from: self.me, pinned: self.pinned, kind };
+        let datagram = datagram::seal(&self.keys, &head, message);
+        if datagram.len() > MAX_DATAGRAM && self.oversized.permits() {
+            tracing::error!(bytes = datagram.len(), "the state of this cluster no longer fits into a datagram");
+        }
+        if let Err(error) = self.socket.send_to(&datagram, to).await {
+            tracing::debug!(%to, %error, "gossip not sent");
+        }
+    }
+
+    /// The next datagram that is taken: whom an answer goes to, what it is, and how long; the message stands in `buffer`.
+    async fn next<'b>(&self, buffer: &'b mut [u8]) -> (SocketAddr, Kind, &'b [u8]) {
+        let (from, kind, start, end) = loop {
+            // An error here would end gossip for good, and none of this socket's is worth that.
+            let (len, source) = match self.socket.recv_from(buffer).await {
+                Ok(received) => received,
+                Err(error) => {
+                    tracing::debug!(%error, "gossip not received");
+                    tokio::time::sleep(REST).await;
+                    continue;
+                }
+            };
+            match self.check(&buffer[..len], source) {
+                Ok((head, message)) => break (head.from, head.kind, len - message, len),
+                Err(dropped) => self.drop_one(source, dropped),
+            }
+        };
+        (from, kind, &buffer[start..end])
+    }
+
+    /// The head of a datagram that is taken, and how long its message is.
+    fn check(&self, datagram: &[u8], source: SocketAddr) -> Result<(Head, usize), Dropped> {
+        let (head, message) = datagram::open(&self.keys, datagram).ok_or(Dropped::Foreign)?;
+        let mut keeper = self.doorkeeper.lock().unwrap_or_else(PoisonError::into_inner);
+        keeper.admit(&head, source, micros(), Instant::now())?;
+        Ok((head, message.len()))
+    }
+
+    fn drop_one(&self, source: SocketAddr, dropped: Dropped) {
+        self.metrics.dropped_datagram(dropped.label());
+        let [foreign, elsewhere, untimely] = &self.complaints;
+        match dropped {
+            Dropped::Foreign if foreign.permits() => tracing::warn!(
+                from = %source,
+                "gossip that no cluster secret of this node verifies, or of another version; if that is one of ours, compare \
+                 the files of cluster secrets (others in this minute are only counted)"
+            ),
+            Dropped::Elsewhere if elsewhere.permits() => tracing::warn!(
+                from = %source,
+                "gossip of a node of ours that comes from another address than its own (others in this minute are only counted)"
+            ),
+            Dropped::Untimely(behind) if untimely.permits() => tracing::warn!(
+                from = %source,
+                behind_ms = behind / 1000,
+                "gossip that is too old, or ahead of this node's clock: somebody plays it back, or the clocks differ (others in \
+                 this minute are only counted)"
+            ),
+            _ => tracing::debug!(from = %source, ?dropped, "gossip dropped"),
+        }
+    }
+
+    /// Receives answers while something is awaited that has asked. Gossip of others, who may think of an earlier life of this
+    /// node, is passed over.
+    pub(super) async fn receiving<T>(&self, asking: impl Future<Output = T>) -> T {
+        tokio::select! {
+            done = asking => done,
+            never = self.take_answers() => match never {},
+        }
+    }
+
+    async fn take_answers(&self) -> Infallible {
+        let mut buffer = vec![0; MAX_DATAGRAM + 1];
+        loop {
+            if let (_, Kind::Tell, answer) = self.next(&mut buffer).await {
+                self.inquiries.told(answer);
+            }
+        }
+    }
+}
+
+fn micros() -> u64 {
+    u64::try_from(clock::wall().as_micros()).unwrap_or(u64::MAX)
+}
+
 /// A socket that was bound before gossip begins, so that the port which the system chose can be told to others.
 pub(super) struct Bound(Mutex<Option<GossipSocket>>);
 
 impl Bound {
-    pub(super) fn new(socket: UdpSocket, keys: Keyring, metrics: Metrics) -> Self {
+    pub(super) fn new(post: Arc<Post>) -> Self {
         let buffer = vec![0; MAX_DATAGRAM + 1].into_boxed_slice();
-        let (foreign, oversized) = Default::default();
-        Self(Mutex::new(Some(GossipSocket { socket, keys, metrics, buffer, foreign, oversized })))
+        Self(Mutex::new(Some(GossipSocket { post, buffer })))
     }
 }
 
@@ -49,76 +168,34 @@ impl Transport for Bound {
 }
 
 struct GossipSocket {
-    socket: UdpSocket,
-    keys: Keyring,
-    metrics: Metrics,
+    post: Arc<Post>,
     buffer: Box<[u8]>,
-    foreign: Throttle,
-    oversized: Throttle,
 }
 
 #[async_trait]
 impl Socket for GossipSocket {
     async fn send(&mut self, to: SocketAddr, message: ChitchatMessage) -> anyhow::Result<()> {
-        let datagram = seal(&self.keys, &message.serialize_to_vec());
-        if datagram.len() > MAX_DATAGRAM && self.oversized.permits() {
-            tracing::error!(bytes = datagram.len(), "the state of this cluster no longer fits into a datagram");
-        }
-        // A datagram that can't be sent is a datagram lost: gossip tells it again.
-        if let Err(error) = self.socket.send_to(&datagram, to).await {
-            tracing::debug!(%to, %error, "gossip not sent");
-        }
+        self.post.send(to, Kind::Gossip, &message.serialize_to_vec()).await;
         Ok(())
     }
 
     async fn recv(&mut self) -> anyhow::Result<(SocketAddr, ChitchatMessage)> {
         loop {
-            // An error here would end gossip for good, and none of this socket's is worth that.
-            let (len, from) = match self.socket.recv_from(&mut self.buffer).await {
-                Ok(received) => received,
-                Err(error) => {
-                    tracing::debug!(%error, "gossip not received");
-                    tokio::time::sleep(REST).await;
-                    continue;
+            let (from, kind, mut message) = self.post.next(&mut self.buffer).await;
+            match kind {
+                Kind::Gossip => match ChitchatMessage::deserialize(&mut message) {
+                    Ok(message) => return Ok((from, message)),
+                    Err(error) => tracing::debug!(%from, %error, "gossip of another version"),
+                },
+                Kind::Ask => {
+                    if let Some(answer) = self.post.inquiries.answer(message) {
+                        self.post.send(from, Kind::Tell, &answer).await;
+                    }
                 }
-            };
-            let Some(mut message) = open(&self.keys, &self.buffer[..len]) else {
-                self.metrics.dropped_datagrams.inc();
-                if self.foreign.permits() {
-                    tracing::warn!(
-                        %from,
-                        "gossip that no cluster secret of this node verifies; if that is one of ours, compare the \
-                         files of cluster secrets (others in this minute are only counted)"
-                    );
-                }
-                continue;
-            };
-            match ChitchatMessage::deserialize(&mut message) {
-                Ok(message) => return Ok((from, message)),
-                Err(error) => tracing::debug!(%from, %error, "gossip of another version"),
+                Kind::Tell => self.post.inquiries.told(message),
             }
         }
     }
-}
-
-fn seal(keys: &Keyring, message: &[u8]) -> Vec<u8> {
-    let (key, hasher) = keys.signer(Purpose::Gossip);
-    let code = finish(hasher.chain_update([VERSION]).chain_update(message));
-    let mut datagram = Vec::with_capacity(HEAD + message.len());
-    datagram.push(VERSION);
-    datagram.extend_from_slice(&key);
-    datagram.extend_from_slice(&code[..CODE]);
-    datagram.extend_from_slice(message);
-    datagram
-}
-
-fn open<'a>(keys: &Keyring, datagram: &'a [u8]) -> Option<&'a [u8]> {
-    let ([version], rest) = datagram.split_first_chunk()?;
-    let (key, rest) = rest.split_first_chunk()?;
-    let (code, message) = rest.split_first_chunk::<CODE>()?;
-    let hasher = keys.subkey(*key, Purpose::Gossip).filter(|_| *version == VERSION)?;
-    hasher.chain_update([VERSION]).chain_update(message).verify_truncated_left(code).ok()?;
-    Some(message)
 }
 
 #[cfg(test)]
@@ -129,31 +206,32 @@ mod tests {
         Keyring::from_secrets(secrets.iter().map(|byte| [*byte; 32])).unwrap()
     }
 
-    #[test]
-    fn any_secret_verifies_and_nothing_else() {
-        let datagram = seal(&keys(&[1, 2]), b"syn");
-        assert_eq!(open(&keys(&[2, 1]), &datagram), Some(&b"syn"[..]));
-        assert_eq!(open(&keys(&[2]), &datagram), None);
-        for place in 0..datagram.len() {
-            let mut changed = datagram.clone();
-            changed[place] ^= 1;
-            assert_eq!(open(&keys(&[1]), &changed), None);
-            assert_eq!(open(&keys(&[1]), &datagram[..place]), None);
-        }
+    async fn post(secrets: &[u8]) -> Arc<Post> {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let me = socket.local_addr().unwrap();
+        Post::new(socket, me, keys(secrets), Metrics::default())
     }
 
     #[tokio::test]
-    async fn garbage_and_foreign_datagrams_are_counted_and_passed_over() {
-        let bind = || UdpSocket::bind("127.0.0.1:0");
-        let (near, far) = (bind().await.unwrap(), bind().await.unwrap());
-        let (to, metrics) = (near.local_addr().unwrap(), Metrics::default());
-        let mut socket = Bound::new(near, keys(&[1]), metrics.clone()).open(to).await.unwrap();
+    async fn what_is_not_genuine_new_and_from_its_sender_is_counted_and_passed_over() {
+        let (near, far, stranger) = (post(&[1]).await, post(&[1]).await, post(&[2]).await);
+        let mut socket = Bound::new(Arc::clone(&near)).open(near.me).await.unwrap();
         let message = ChitchatMessage::BadCluster.serialize_to_vec();
-        for datagram in [b"junk".to_vec(), seal(&keys(&[2]), &message), vec![], seal(&keys(&[1]), &message)] {
-            far.send_to(&datagram, to).await.unwrap();
+        stranger.send(near.me, Kind::Gossip, &message).await;
+        let head = Head { sent: micros(), from: far.me, pinned: true, kind: Kind::Gossip };
+        let genuine = datagram::seal(&far.keys, &head, &message);
+        for (from, datagram) in
+            [(&far, &b"junk"[..]), (&far, b""), (&stranger, &genuine), (&far, &genuine), (&far, &genuine)]
+        {
+            from.socket.send_to(datagram, near.me).await.unwrap();
         }
-        let (from, message) = socket.recv().await.unwrap();
-        assert_eq!((from, message), (far.local_addr().unwrap(), ChitchatMessage::BadCluster));
-        assert_eq!(metrics.dropped_datagrams.get(), 3);
+        far.send(near.me, Kind::Gossip, &message).await;
+        for _ in 0..2 {
+            let (from, message) = socket.recv().await.unwrap();
+            assert_eq!((from, message), (far.me, ChitchatMessage::BadCluster));
+        }
+        let dropped =
+            ["foreign", "elsewhere", "untimely", "repeated"].map(|why| near.metrics.dropped_datagrams(why));
+        assert_eq!(dropped, [3, 1, 0, 1]);
     }
 }

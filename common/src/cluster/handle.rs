@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::generation;
-use super::gossip::Bound;
+use super::gossip::{Bound, Post};
 use super::handshake::Identity;
+use super::inquiry;
 use super::link::Links;
 use super::membership::{Driver, Membership, ROUND, Witness};
 use super::metrics::Metrics;
@@ -55,6 +56,9 @@ pub enum ClusterError {
     /// A bound address is of no use to others.
     #[error("{0} is no address that others can reach: set {1}_advertise")]
     Unspecified(SocketAddr, &'static str),
+    /// A living node elsewhere has the name that this one is to have.
+    #[error("{0}")]
+    NameInUse(String),
     /// Gossip can't begin.
     #[error("gossip can't begin: {0}")]
     Gossip(String),
@@ -92,16 +96,20 @@ impl Cluster {
         shutdown: &Shutdown,
     ) -> Result<Self, ClusterError> {
         let id = NodeId::parse(&me.node.id).ok_or_else(|| ClusterError::BadName(me.node.id.clone()))?;
-        let place = Place { generation: generation::begin(&me.directory, &id, clock::wall_ms()), node: id };
         let bind_error = |addr| move |error| ClusterError::Bind(addr, error);
         let socket = UdpSocket::bind(me.node.gossip).await.map_err(bind_error(me.node.gossip))?;
         let gossip = socket.local_addr().map_err(bind_error(me.node.gossip))?;
         let listener = TcpListener::bind(me.node.peer).await.map_err(bind_error(me.node.peer))?;
         let peer = listener.local_addr().map_err(bind_error(me.node.peer))?;
         let gossip_told = advertised(gossip, me.node.gossip_advertise, "gossip")?;
-        let own = own_node(&me, &place, advertised(peer, me.node.peer_advertise, "peer")?);
-
+        let peer_told = advertised(peer, me.node.peer_advertise, "peer")?;
         let metrics = Metrics::register(registry);
+        let post = Post::new(socket, gossip_told, keys.clone(), metrics.clone());
+        if let Some(namesake) = post.receiving(post.namesake(&id, &config.seeds)).await {
+            return Err(ClusterError::NameInUse(inquiry::in_use(&namesake, me.role)));
+        }
+        let place = Place { generation: generation::begin(&me.directory, &id, clock::wall_ms()), node: id };
+        let own = own_node(&me, &place, peer_told, gossip_told);
         let stop = CancellationToken::new();
         let identity = Identity { me: place, store: me.store, keys: keys.clone() };
         let membership = Membership::new(own);
@@ -110,15 +118,18 @@ impl Cluster {
         let router = Router::new(linked, me.role, deliver, Arc::clone(&clock), joined, stop.clone());
         // The ring of the first view, the own node alone, must stand before anybody asks.
         router.changed(&View::default(), &membership.view());
+        let asked = membership.clone();
+        post.inquiries.answer_from(move |who| inquiry::from_view(&asked.view(), who));
         let driver = Driver {
             membership: membership.clone(),
+            post: Arc::clone(&post),
             store: me.store,
             clock,
             witness: Arc::clone(&router) as Arc<dyn Witness>,
             stop: stop.clone(),
             shutdown: shutdown.clone(),
         };
-        let socket = Bound::new(socket, keys, metrics);
+        let socket = Bound::new(post);
         let alone = config.seeds.iter().all(|seed| *seed == gossip_told.to_string());
         let begun = driver.join(&socket, gossip_told, config.seeds.clone()).await;
         let chitchat = begun.map_err(|error| ClusterError::Gossip(error.to_string()))?;
@@ -290,13 +301,14 @@ impl fmt::Debug for Cluster {
     }
 }
 
-fn own_node(me: &Me, place: &Place, peer_addr: SocketAddr) -> Node {
+fn own_node(me: &Me, place: &Place, peer_addr: SocketAddr, gossip_addr: SocketAddr) -> Node {
     Node {
         id: place.node.clone(),
         generation: place.generation,
         role: me.role,
         client_addr: me.client_addr,
         peer_addr,
+        gossip_addr,
         load: Load { capacity: me.load.capacity.max(1), ..me.load },
         report: 0,
         highest_epoch: Epoch::default(),

@@ -279,9 +279,13 @@ impl Links {
         let Place { node, generation } = new.origin.place.clone();
         let mut incoming = lock(&self.incoming);
         let known = lock(&self.view).node(&node).map(|known| known.generation);
-        if known > Some(generation)
-            || incoming.get(&node).is_some_and(|old| old.origin.place.generation > generation)
-        {
+        // An earlier life that is still heard is none: it is another node of that name. One that was killed has closed its links.
+        let over = |old: &Incoming| match old.origin.place.generation.cmp(&generation) {
+            std::cmp::Ordering::Less => lock(&old.heard).elapsed() >= PING * 2,
+            std::cmp::Ordering::Equal => true,
+            std::cmp::Ordering::Greater => false,
+        };
+        if known > Some(generation) || !incoming.get(&node).is_none_or(over) {
             return false;
         }
         if let Some(old) = incoming.insert(node, new) {

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::announcement;
-use super::gossip::Bound;
+use super::gossip::{Bound, Post};
+use super::inquiry;
 use super::node::{Load, Node, View};
 use super::ring::Place;
 use crate::clock::HybridClock;
@@ -36,6 +37,9 @@ const GOSSIP: &str = "monarch";
 const FIRST_ROUNDS: u32 = 4;
 /// A node that should have neighbours and hears of none goes on alone after so many rounds.
 const LONELY_ROUNDS: u32 = 10;
+
+/// Between two questions to a node that has this one's name.
+const CONFRONT: Duration = Duration::from_secs(2);
 
 /// What the membership needs of the other parts.
 pub(super) trait Witness: Send + Sync + 'static {
@@ -152,6 +156,7 @@ impl Membership {
 /// What runs the membership.
 pub(super) struct Driver {
     pub(super) membership: Membership,
+    pub(super) post: Arc<Post>,
     pub(super) store: Uuid,
     pub(super) clock: Arc<HybridClock>,
     pub(super) witness: Arc<dyn Witness>,
@@ -194,13 +199,19 @@ impl Driver {
         let mut lives = gossip.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
         let mut told: BTreeMap<String, String> = BTreeMap::new();
         let mut known = Known::new(gossip.chitchat_id().clone(), self.store);
-        let mut rounds = tokio::time::interval(ROUND);
+        let (mut rounds, mut confronted) = (tokio::time::interval(ROUND), None);
         loop {
             let own = self.membership.own(self.clock.highest());
             self.tell(&gossip, &own, &mut told).await;
             let lives_now = lives.borrow_and_update().clone();
             self.show(known.view(own, &lives_now, &*self.witness, Instant::now()));
             self.join_in_time(began, alone);
+            if let Some(rival) = known.rival.take()
+                && confronted.is_none_or(|last: Instant| last.elapsed() >= CONFRONT)
+            {
+                confronted = Some(Instant::now());
+                self.confront(rival);
+            }
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 ended = gossip.termination_watcher() => {
@@ -216,6 +227,25 @@ impl Driver {
         if let Err(error) = gossip.shutdown().await {
             tracing::debug!(%error, "gossip ended with an error");
         }
+    }
+
+    /// Gossip shows another node of this one's name. If that one answers, the later of the two stops: the others have kept the
+    /// older, and its clients.
+    fn confront(&self, rival: SocketAddr) {
+        let (post, shutdown, me) = (Arc::clone(&self.post), self.shutdown.clone(), self.membership.view());
+        let own = me.all().find(|node| node.gossip_addr == post.me).cloned();
+        tokio::spawn(async move {
+            let Some(own) = own else { return };
+            // An earlier life of this very node, at another address, does not.
+            let Some(namesake) = post.answers_as(rival, &own.id).await else { return };
+            let what = inquiry::in_use(&namesake, own.role);
+            if namesake.generation < own.generation {
+                tracing::error!("{what}. This one came later: it stops");
+                shutdown.begin();
+            } else {
+                tracing::error!("{what}. This one was there before: it goes on, and the other one is to stop");
+            }
+        });
     }
 
     fn join_in_time(&self, began: Instant, alone: bool) {
@@ -266,6 +296,8 @@ struct Known {
     latest: BTreeMap<NodeId, Generation>,
     /// Whom was complained about.
     complaints: BTreeSet<ChitchatId>,
+    /// Where a node that gossips has this one's name.
+    rival: Option<SocketAddr>,
 }
 
 impl Known {
@@ -273,7 +305,8 @@ impl Known {
     const MAX: usize = 10_000;
 
     fn new(me: ChitchatId, store: Uuid) -> Self {
-        Self { me, store, shown: BTreeMap::new(), latest: BTreeMap::new(), complaints: BTreeSet::new() }
+        let (shown, latest, complaints, rival) = Default::default();
+        Self { me, store, shown, latest, complaints, rival }
     }
 
     fn view(
@@ -285,7 +318,7 @@ impl Known {
     ) -> View {
         let mut shown = BTreeMap::new();
         for (id, state) in lives {
-            if let Some(node) = self.admit(id, state) {
+            if let Some(node) = self.admit(id, state, lives, witness) {
                 shown.insert(node.id.clone(), (node, None));
             }
         }
@@ -311,14 +344,21 @@ impl Known {
     }
 
     /// A node that gossip shows alive, if it is one of ours and its latest life.
-    fn admit(&mut self, id: &ChitchatId, state: &NodeState) -> Option<Node> {
+    fn admit(
+        &mut self,
+        id: &ChitchatId,
+        state: &NodeState,
+        lives: &BTreeMap<ChitchatId, NodeState>,
+        witness: &dyn Witness,
+    ) -> Option<Node> {
         if *id == self.me {
             return None;
         }
         if id.node_id == self.me.node_id {
-            let ours = id.gossip_advertise_addr == self.me.gossip_advertise_addr;
-            if !ours || id.generation_id > self.me.generation_id {
-                self.complain(id, "another live node has this node's name: names must be unique");
+            if id.gossip_advertise_addr != self.me.gossip_advertise_addr {
+                self.rival = Some(id.gossip_advertise_addr);
+            } else if id.generation_id > self.me.generation_id {
+                self.complain(id, "another live node has this node's name and address: both must be unique");
             }
             return None;
         }
@@ -331,16 +371,23 @@ impl Known {
             return None;
         }
         let latest = self.latest.get(&node.id).copied().unwrap_or_default();
+        let place = |node: &Node| Place { node: node.id.clone(), generation: node.generation };
         if node.generation < latest {
+            // A life that is over, unless one of another node of that name came between and has gone again.
+            let is_latest = |other: &ChitchatId| other.node_id == id.node_id && other.generation_id == latest.0;
+            if lives.keys().any(is_latest) || !witness.answers(&place(&node)) {
+                return None;
+            }
+        }
+        if let Some((older, _)) = self.shown.get(&node.id)
+            && older.generation < node.generation
+            && older.gossip_addr != node.gossip_addr
+            && witness.answers(&place(older))
+        {
+            self.complain(id, "it has the name of another node that lives, and is ignored: names must be unique");
             return None;
         }
-        if let Some((twin, None)) = self.shown.get(&node.id)
-            && twin.generation < node.generation
-            && twin.peer_addr != node.peer_addr
-        {
-            self.complain(id, "a live node has changed its address, or two have one name: names must be unique");
-        }
-        if latest < node.generation && self.latest.len() < Self::MAX {
+        if latest != node.generation && (self.latest.len() < Self::MAX || self.latest.contains_key(&node.id)) {
             self.latest.insert(node.id.clone(), node.generation);
         }
         if !self.shown.contains_key(&node.id) {

@@ -14,6 +14,12 @@ pub(super) struct RoleLabel {
     role: &'static str,
 }
 
+/// A cause.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WhyLabel {
+    why: &'static str,
+}
+
 /// The metrics of the cluster. Clones are the same ones.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Metrics {
@@ -23,7 +29,7 @@ pub(super) struct Metrics {
     pub(super) received: Counter,
     pub(super) links: Gauge,
     pub(super) refused_links: Counter,
-    pub(super) dropped_datagrams: Counter,
+    dropped_datagrams: Family<WhyLabel, Counter>,
     pub(super) dropped_notices: Counter,
     pub(super) directory_entries: Gauge,
 }
@@ -38,13 +44,18 @@ impl Metrics {
         registry.register("received_messages", "Messages read from peer links", metrics.received.clone());
         registry.register("links", "Peer links that this node dialed and that are up", metrics.links.clone());
         registry.register("refused_links", "Peer links that were refused", metrics.refused_links.clone());
-        let dropped = "Gossip datagrams dropped: no secret of ours verifies them";
+        let dropped = "Gossip datagrams dropped: of no secret of ours, from elsewhere, untimely or repeated";
         registry.register("dropped_datagrams", dropped, metrics.dropped_datagrams.clone());
         let dropped = "Notices dropped: a queue was full, or their way was gone";
         registry.register("dropped_notices", dropped, metrics.dropped_notices.clone());
         let entries = "Sessions in this node's part of the directory";
         registry.register("directory_entries", entries, metrics.directory_entries.clone());
         metrics
+    }
+
+    /// Counts a datagram that was not taken.
+    pub(super) fn dropped_datagram(&self, why: &'static str) {
+        self.dropped_datagrams.get_or_create(&WhyLabel { why }).inc();
     }
 
     pub(super) fn view(&self, view: &View) {
@@ -54,5 +65,12 @@ impl Metrics {
             self.nodes.get_or_create(&label).set(count(view.of(role).count()));
             self.open_nodes.get_or_create(&label).set(count(view.open(role).count()));
         }
+    }
+}
+
+#[cfg(test)]
+impl Metrics {
+    pub(super) fn dropped_datagrams(&self, why: &'static str) -> u64 {
+        self.dropped_datagrams.get_or_create(&WhyLabel { why }).get()
     }
 }

@@ -3,6 +3,8 @@
 //! | file | what |
 //! |---|---|
 //! | `membership`, `gossip`, `announcement` | gossip (chitchat inside an HMAC): the [`View`] of live nodes |
+//! | `datagram` | what a datagram of gossip looks like, and which are taken |
+//! | `inquiry` | who has a name: two living nodes must not have one |
 //! | `generation` | which of its lives a node is in |
 //! | `secrets` | the cluster secrets; the first signs, all verify |
 //! | `ticket`, `cookie` | sign-in tickets and switchboard cookies: signed, bound, cookies single-use |
@@ -23,12 +25,14 @@ mod announcing;
 mod asking;
 mod carrying_out;
 mod cookie;
+mod datagram;
 mod delivery;
 mod directory;
 mod generation;
 mod gossip;
 mod handle;
 mod handshake;
+mod inquiry;
 mod link;
 mod membership;
 mod metrics;

@@ -55,6 +55,8 @@ pub struct Node {
     pub client_addr: SocketAddr,
     /// Where the other nodes' peer links reach it.
     pub peer_addr: SocketAddr,
+    /// Where the others' gossip reaches it.
+    pub gossip_addr: SocketAddr,
     /// Its burden at its last report.
     pub load: Load,
     /// Rises by one with each report of `load`, so that estimates made since can be dropped.

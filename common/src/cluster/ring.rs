@@ -109,6 +109,7 @@ pub(super) mod tests {
             role: Role::Notification,
             client_addr: ([127, 0, 0, 1], 1).into(),
             peer_addr: ([127, 0, 0, 1], 2).into(),
+            gossip_addr: ([127, 0, 0, 1], 3).into(),
             load: Load { capacity: 1, ..Load::default() },
             report: 0,
             highest_epoch: Epoch(0),

@@ -3,6 +3,7 @@
 mod crowd;
 mod edits;
 mod hash_memory;
+mod replays;
 mod rings;
 mod stage;
 mod web;

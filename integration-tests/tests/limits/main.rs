@@ -15,6 +15,7 @@ mod orders;
 mod rates;
 mod sizes;
 mod starting;
+mod twins;
 
 use std::time::Duration;
 

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::clock::HybridClock;
 use crate::cluster::router::lock;
 use crate::cluster::{
-    Audience, Cluster, Deliver, Instruction, Keyring, Load, Location, Me, Notice, Outcome, Role, Told,
+    Audience, Cluster, ClusterError, Deliver, Instruction, Keyring, Load, Location, Me, Notice, Outcome, Role,
+    Told,
 };
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::model::{Endpoint, Epoch, Passport};
@@ -218,6 +219,21 @@ impl World {
     }
 
     pub(super) async fn start_with(&mut self, name: &str, role: Role, secrets: &[u8], store: u128) -> Arc<Node> {
+        let node = self.try_start(name, role, secrets, store, self.seeds.clone()).await.unwrap();
+        self.seeds.push(node.cluster.gossip_addr().to_string());
+        self.nodes.insert(name.into(), Arc::clone(&node));
+        node
+    }
+
+    /// Starts a node that these seeds were named, and that nobody else is told of.
+    pub(super) async fn try_start(
+        &self,
+        name: &str,
+        role: Role,
+        secrets: &[u8],
+        store: u128,
+        seeds: Vec<String>,
+    ) -> Result<Arc<Node>, ClusterError> {
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let node = NodeConfig {
             id: name.into(),
@@ -237,7 +253,7 @@ impl World {
             load,
             directory: self.directory.path().into(),
         };
-        let config = ClusterConfig { seeds: self.seeds.clone(), ..ClusterConfig::default() };
+        let config = ClusterConfig { seeds, ..ClusterConfig::default() };
         let keys = Keyring::from_secrets(secrets.iter().map(|byte| [*byte; 32])).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (hub, shutdown, mut registry) =
@@ -249,11 +265,19 @@ impl World {
             (cluster, registry)
         });
         let (cluster, registry) = started.await.unwrap();
-        let cluster = cluster.unwrap();
-        self.seeds.push(cluster.gossip_addr().to_string());
-        let node = Arc::new(Node { cluster, hub, shutdown, registry, role, runtime: Mutex::new(Some(runtime)) });
-        self.nodes.insert(name.into(), Arc::clone(&node));
-        node
+        let cluster = match cluster {
+            Ok(cluster) => cluster,
+            Err(error) => {
+                runtime.shutdown_background();
+                return Err(error);
+            }
+        };
+        Ok(Arc::new(Node { cluster, hub, shutdown, registry, role, runtime: Mutex::new(Some(runtime)) }))
+    }
+
+    /// Where the nodes that were started gossip.
+    pub(super) fn seeds(&self) -> Vec<String> {
+        self.seeds.clone()
     }
 
     /// The number of its last life that a node finds at its next start.

@@ -1,0 +1,231 @@
+//! A datagram of gossip: sealed, dated, signed with its sender's address; and which of them are taken.
+//!
+//! ```text
+//! version | key id | code | time | sender's IP | port | flags | message
+//!    1         4      16      8        16          2      1
+//! ```
+//! The code is over everything else, but for the key id that names its key. Any secret of the keyring verifies. The time (µs
+//! since 1970) rises with each datagram of a sender, so what was recorded is of no use: it is too old, or not newer than
+//! what came since. A sender that gossips from the very address it tells others says so, and is then believed from nowhere else;
+//! one that is bound to all addresses of its host can't know from which the system sends, and is answered at the address it tells.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use hmac::Mac;
+
+use super::secrets::{Keyring, Purpose, finish};
+
+const VERSION: u8 = 2;
+const CODE: usize = 16;
+const BODY: usize = 8 + 16 + 2 + 1;
+/// A datagram whose time is further from the own clock is no answer to anything that goes on.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+/// See [`Head::pinned`].
+const PINNED: u8 = 1;
+
+/// What a datagram carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// What chitchat wrote.
+    Gossip,
+    /// A question who has a name.
+    Ask,
+    /// The answer.
+    Tell,
+}
+
+impl Kind {
+    fn bits(self) -> u8 {
+        match self {
+            Self::Gossip => 0,
+            Self::Ask => 1 << 1,
+            Self::Tell => 2 << 1,
+        }
+    }
+
+    fn of(flags: u8) -> Option<Self> {
+        [Self::Gossip, Self::Ask, Self::Tell].into_iter().find(|kind| kind.bits() == flags & !PINNED)
+    }
+}
+
+/// What stands before the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    /// When it was sent, in µs since 1970.
+    pub(super) sent: u64,
+    /// The address that its sender tells others.
+    pub(super) from: SocketAddr,
+    /// It is sent from that very address.
+    pub(super) pinned: bool,
+    pub(super) kind: Kind,
+}
+
+/// Why a datagram is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Dropped {
+    /// No secret of ours verifies it, or it is of another version.
+    Foreign,
+    /// It comes from somewhere else than its sender.
+    Elsewhere,
+    /// Its time is so many µs behind the own clock; negative: ahead.
+    Untimely(i64),
+    /// A later one of its sender has come before.
+    Repeated,
+}
+
+impl Dropped {
+    /// The word in metrics.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Elsewhere => "elsewhere",
+            Self::Untimely(_) => "untimely",
+            Self::Repeated => "repeated",
+        }
+    }
+}
+
+pub(super) fn seal(keys: &Keyring, head: &Head, message: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(BODY + message.len());
+    body.extend_from_slice(&head.sent.to_be_bytes());
+    let ip = match head.from.ip() {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    };
+    body.extend_from_slice(&ip.octets());
+    body.extend_from_slice(&head.from.port().to_be_bytes());
+    body.push(head.kind.bits() | u8::from(head.pinned));
+    body.extend_from_slice(message);
+    let (key, hasher) = keys.signer(Purpose::Gossip);
+    let code = finish(hasher.chain_update([VERSION]).chain_update(&body));
+    [&[VERSION][..], &key, &code[..CODE], &body].concat()
+}
+
+/// The head and the message of a genuine datagram.
+pub(super) fn open<'a>(keys: &Keyring, datagram: &'a [u8]) -> Option<(Head, &'a [u8])> {
+    let ([version], rest) = datagram.split_first_chunk()?;
+    let (key, rest) = rest.split_first_chunk()?;
+    let (code, body) = rest.split_first_chunk::<CODE>()?;
+    let hasher = keys.subkey(*key, Purpose::Gossip).filter(|_| *version == VERSION)?;
+    hasher.chain_update([VERSION]).chain_update(body).verify_truncated_left(code).ok()?;
+    let (sent, rest) = body.split_first_chunk()?;
+    let (ip, rest) = rest.split_first_chunk::<16>()?;
+    let (port, rest) = rest.split_first_chunk()?;
+    let ([flags], message) = rest.split_first_chunk()?;
+    let head = Head {
+        sent: u64::from_be_bytes(*sent),
+        from: SocketAddr::new(Ipv6Addr::from(*ip).to_canonical(), u16::from_be_bytes(*port)),
+        pinned: flags & PINNED != 0,
+        kind: Kind::of(*flags)?,
+    };
+    Some((head, message))
+}
+
+/// Who has been heard, and when: what tells new datagrams from old ones.
+#[derive(Debug, Default)]
+pub(super) struct Doorkeeper {
+    heard: HashMap<SocketAddr, Heard>,
+}
+
+#[derive(Debug)]
+struct Heard {
+    /// The latest time of its datagrams.
+    sent: u64,
+    at: Instant,
+}
+
+impl Doorkeeper {
+    /// As many senders are remembered; more have no common secret with us but by mistake.
+    const MOST: usize = 10_000;
+
+    /// Whether a genuine datagram is taken that has come from `source` at `wall` µs since 1970.
+    pub(super) fn admit(
+        &mut self,
+        head: &Head,
+        source: SocketAddr,
+        wall: u64,
+        now: Instant,
+    ) -> Result<(), Dropped> {
+        if head.pinned && (source.ip().to_canonical(), source.port()) != (head.from.ip(), head.from.port()) {
+            return Err(Dropped::Elsewhere);
+        }
+        let behind = wall.cast_signed().saturating_sub(head.sent.cast_signed());
+        if u128::from(behind.unsigned_abs()) > WINDOW.as_micros() {
+            return Err(Dropped::Untimely(behind));
+        }
+        if self.heard.len() >= Self::MOST && !self.heard.contains_key(&head.from) {
+            // What these have sent is untimely by now.
+            self.heard.retain(|_, heard| now.duration_since(heard.at) < WINDOW * 2);
+            if self.heard.len() >= Self::MOST {
+                return Err(Dropped::Repeated);
+            }
+        }
+        match self.heard.get_mut(&head.from) {
+            // After a step back of its clock a sender is heard again once what it sent before is untimely.
+            Some(heard) if head.sent <= heard.sent && now.duration_since(heard.at) < WINDOW * 2 => {
+                return Err(Dropped::Repeated);
+            }
+            Some(heard) => *heard = Heard { sent: head.sent, at: now },
+            None => _ = self.heard.insert(head.from, Heard { sent: head.sent, at: now }),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys(secrets: &[u8]) -> Keyring {
+        Keyring::from_secrets(secrets.iter().map(|byte| [*byte; 32])).unwrap()
+    }
+
+    fn head(sent: u64) -> Head {
+        Head { sent, from: "192.0.2.1:1873".parse().unwrap(), pinned: true, kind: Kind::Ask }
+    }
+
+    #[test]
+    fn any_secret_verifies_and_nothing_else() {
+        let datagram = seal(&keys(&[1, 2]), &head(7), b"syn");
+        assert_eq!(datagram.len(), 1 + 4 + CODE + BODY + 3);
+        assert_eq!(open(&keys(&[2, 1]), &datagram), Some((head(7), &b"syn"[..])));
+        assert_eq!(open(&keys(&[2]), &datagram), None);
+        for place in 0..datagram.len() {
+            let mut changed = datagram.clone();
+            changed[place] ^= 1;
+            assert_eq!(open(&keys(&[1]), &changed), None);
+            assert_eq!(open(&keys(&[1]), &datagram[..place]), None);
+        }
+        for (kind, pinned) in [(Kind::Gossip, true), (Kind::Gossip, false), (Kind::Tell, false)] {
+            let head = Head { kind, pinned, from: "[2001:db8::1]:7".parse().unwrap(), sent: u64::MAX };
+            assert_eq!(open(&keys(&[1]), &seal(&keys(&[1]), &head, b"")), Some((head, &b""[..])));
+        }
+    }
+
+    #[test]
+    fn each_is_taken_once_in_time_and_from_where_it_was_sent() {
+        let (mut keeper, now) = (Doorkeeper::default(), Instant::now());
+        let (there, window) = (head(0).from, u64::try_from(WINDOW.as_micros()).unwrap());
+        let wall = 100 * window;
+        assert_eq!(keeper.admit(&head(wall), there, wall, now), Ok(()));
+        assert_eq!(keeper.admit(&head(wall), there, wall, now), Err(Dropped::Repeated));
+        assert_eq!(keeper.admit(&head(wall - 1), there, wall, now), Err(Dropped::Repeated));
+        let mapped = "[::ffff:192.0.2.1]:1873".parse().unwrap();
+        assert_eq!(keeper.admit(&head(wall + 1), mapped, wall, now), Ok(()));
+        for elsewhere in ["192.0.2.2:1873", "192.0.2.1:1874"] {
+            let elsewhere = elsewhere.parse().unwrap();
+            assert_eq!(keeper.admit(&head(wall + 2), elsewhere, wall, now), Err(Dropped::Elsewhere));
+            let unpinned = Head { pinned: false, ..head(wall + 2) };
+            assert_eq!(Doorkeeper::default().admit(&unpinned, elsewhere, wall, now), Ok(()));
+        }
+        for late in [wall + window + 3, wall - window + 1] {
+            assert!(matches!(keeper.admit(&head(wall + 2), there, late, now), Err(Dropped::Untimely(_))));
+        }
+        // Its clock has gone back: it waits until nothing of before could be played again.
+        let back = head(wall - window / 2);
+        assert_eq!(keeper.admit(&back, there, back.sent, now + WINDOW), Err(Dropped::Repeated));
+        assert_eq!(keeper.admit(&back, there, back.sent, now + WINDOW * 2), Ok(()));
+    }
+}

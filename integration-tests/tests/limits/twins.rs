@@ -1,0 +1,55 @@
+//! A second process with the name of one that lives: it does not start, and nobody notices anything of it.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::accounts::PASSWORD;
+use integration_tests::client::Client;
+use integration_tests::{World, program};
+use tokio::process::Command;
+
+use crate::{one_of_each, people, play, soon};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_node_of_a_name_does_not_start_and_the_first_goes_on() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[(0, 1), (1, 0)]).await?;
+        let notification = world.process("notification-1")?.address("clients")?;
+        let mut at_alice = Client::sign_in(notification, &alice, PASSWORD).await?;
+        for tier in ["notification", "dispatch", "switchboard"] {
+            let (code, said) = start_twin(world, tier).await?;
+            let there = world.process(&format!("{tier}-1"))?.address("gossip")?;
+            for part in [
+                format!("a living {tier} node has the name {tier}-1"),
+                there.to_string(),
+                format!("{tier}.node.id"),
+            ] {
+                ensure!(said.contains(&part), "{part:?} is not in {said}");
+            }
+            ensure!(code != Some(0), "it ended as if all were well: {said}");
+        }
+        // Who comes is sent to the first, and sees who is there.
+        world.ready().await?;
+        let mut dispatch = Client::connect(world.process("dispatch-1")?.address("clients")?).await?;
+        dispatch.request("VER", "MSNP7 CVR0").await?;
+        dispatch.request("INF", "").await?;
+        let xfr = dispatch.request("USR", &format!("MD5 I {bob}")).await?;
+        ensure!(xfr.token(3) == notification.to_string(), "{:?}", xfr.tokens);
+        let _at_bob = Client::sign_in(notification, &bob, PASSWORD).await?;
+        soon(at_alice.expect("NLN")).await?;
+        ensure!(at_alice.request("XFR", "SB").await?.verb() == "XFR");
+        Ok(())
+    })
+    .await
+}
+
+/// Starts a tier's first node once more, on other ports, and waits until it has ended; what it said.
+async fn start_twin(world: &World, tier: &str) -> Result<(Option<i32>, String)> {
+    let seed = world.process("switchboard-1")?.address("gossip")?;
+    let mut twin = Command::new(program(tier)?);
+    twin.arg("--config").arg(world.directory().join("monarch.toml"));
+    twin.args(["--set", &format!("cluster.seeds={seed}"), "--set", &format!("{tier}.node.id={tier}-1")]);
+    let twin = twin.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let ended = soon(async { Ok(twin.output().await?) }).await.context("it goes on")?;
+    Ok((ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned()))
+}
