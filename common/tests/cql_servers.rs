@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// The version of the tables that this program makes.
-const NEWEST: i32 = 3;
+const NEWEST: i32 = 4;
 
 fn config(points: &[String]) -> &'static ScyllaConfig {
     static CONFIG: OnceLock<ScyllaConfig> = OnceLock::new();
@@ -228,6 +228,54 @@ async fn tables_are_made_by_one_of_many() {
         "what is there is left as it is"
     );
     assert_eq!(CqlStore::open(&config).await.unwrap().id().await.unwrap(), id);
+}
+
+/// Names under which contacts were added, of which version 3 did not know whether they were chosen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_that_contacts_were_added_under_become_their_own() {
+    let Some(points) = cql::contact_points() else { return };
+    let config = cql::fresh(&points);
+    CqlStore::migrate(&config, &mut |_| ()).await.unwrap();
+    let store = CqlStore::open(&config).await.unwrap();
+    let [me, same, seen, renamed, chosen] = std::array::from_fn(|_| claim(&somebody()));
+    for new in [&me, &same, &seen, &renamed, &chosen] {
+        store.create_account(new.clone()).await.unwrap();
+    }
+    let me = me.passport;
+    let add = async |who: &Passport, label: &str| {
+        let (list, on) = (List::Forward, true);
+        let edits = [
+            Edit::List { contact: who.clone(), list, on },
+            Edit::Name { contact: who.clone(), name: label.into() },
+        ];
+        store.edit(&me, edits.into()).await.unwrap();
+    };
+    for (who, label) in [(&same, "Somebody"), (&seen, "Seen"), (&renamed, "New name"), (&chosen, "My friend")] {
+        add(&who.passport, label).await;
+    }
+    let calls_itself = |name: &str| vec![Edit::NameAtContact { contact: me.clone(), name: name.into() }];
+    store.edit(&seen.passport, calls_itself("Seen")).await.unwrap();
+    store.edit(&renamed.passport, vec![Edit::FriendlyName("New name".into())]).await.unwrap();
+    let back = format!(
+        "UPDATE {}.migrations SET version = 3 WHERE name = 'schema' IF EXISTS",
+        config.accounts_keyspace()
+    );
+    cql::session(&config).await.query_unpaged(back, ()).await.unwrap();
+    for _ in 0..2 {
+        let mut said = Vec::new();
+        CqlStore::migrate(&config, &mut |step| said.push(step)).await.unwrap();
+        let roster = store.roster(&me).await.unwrap().unwrap();
+        let names = [&same, &seen, &renamed, &chosen].map(|who| {
+            let contact = &roster.contacts[&who.passport];
+            (contact.name.as_str(), contact.is_named)
+        });
+        assert_eq!(
+            names,
+            [("Somebody", false), ("Seen", false), ("New name", false), ("My friend", true)],
+            "{said:?}"
+        );
+        store.edit(&same.passport, calls_itself("Somebody")).await.unwrap();
+    }
 }
 
 /// A store whose clock is 5 s ahead, and one whose clock is right.

@@ -286,15 +286,15 @@ impl Accounts {
         Ok(())
     }
 
-    /// Puts `whom` on a list of `who`, under the name that a client would give it.
+    /// Puts `whom` on a list of `who`, under the name that it has, or one that `who` has chosen.
     fn list_edits(&self, who: &str, list: List, whom: &str, alias: Option<&str>) -> anyhow::Result<Vec<Edit>> {
         let (owner, contact) = (self.named(who)?, self.named(whom)?);
         let passport = contact.passport.clone();
-        let name = alias.unwrap_or(&contact.name).to_owned();
-        let mut edits = vec![
-            Edit::List { contact: passport.clone(), list, on: true },
-            Edit::Name { contact: passport.clone(), name },
-        ];
+        let name = match alias {
+            Some(alias) => Edit::Name { contact: passport.clone(), name: alias.to_owned() },
+            None => Edit::ContactName { contact: passport.clone(), name: contact.name.clone() },
+        };
+        let mut edits = vec![Edit::List { contact: passport.clone(), list, on: true }, name];
         if list == List::Forward {
             let set = contact.properties.iter().filter(|(property, _)| property.is_kept_by_contacts());
             edits.extend(set.map(|(property, value)| Edit::ContactProperty {

@@ -76,7 +76,7 @@ fn befriend(contact: &Passport, name: &str) -> [Edit; 3] {
     [
         put(contact, List::Forward, true),
         put(contact, List::Allow, true),
-        Edit::Name { contact: contact.clone(), name: name.to_owned() },
+        Edit::ContactName { contact: contact.clone(), name: name.to_owned() },
     ]
 }
 

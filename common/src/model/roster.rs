@@ -15,9 +15,10 @@ pub struct Contact {
     pub id: ContactId,
     /// The lists it is on.
     pub lists: Lists,
-    /// The name the owner's client gave it, or else the name it called itself when it added the owner, or else
-    /// its passport. Decoded.
+    /// The name that the owner chose for it, or else what it calls itself as far as that is known, or else its passport. Decoded.
     pub name: String,
+    /// The owner chose that name (`REA`, `SBP`): it stays, whatever the contact calls itself. Otherwise it is the contact's own.
+    pub is_named: bool,
     /// The groups it is in; only of meaning on the forward list.
     pub groups: BTreeSet<GroupId>,
     /// What the contact has set of the properties that [`Property::is_kept_by_contacts`]: a copy within the owner's
@@ -158,6 +159,7 @@ mod tests {
             id: ContactId(uuid::Uuid::nil()),
             lists: cells.iter().copied().collect(),
             name: String::new(),
+            is_named: false,
             groups: BTreeSet::new(),
             properties: Properties::new(),
             passport,

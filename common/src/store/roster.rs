@@ -24,14 +24,21 @@ pub enum Edit {
         /// On or off.
         on: bool,
     },
-    /// What the owner's client calls the contact, decoded. An empty one takes it back.
+    /// The name that the owner has chosen for the contact, decoded. An empty one takes it back.
     Name {
         /// Who.
         contact: Passport,
         /// The name.
         name: String,
     },
-    /// What the owner calls itself, as the reverse entry at `contact` shows it. By itself it puts nobody on a list.
+    /// What the contact calls itself, as far as the owner's client knows. Shown unless the owner has chosen a name.
+    ContactName {
+        /// Who.
+        contact: Passport,
+        /// The name, decoded.
+        name: String,
+    },
+    /// The same cell from the other side: what the owner calls itself, as the reverse entry at `contact` shows it. By itself it puts nobody on a list.
     NameAtContact {
         /// At whom.
         contact: Passport,
@@ -117,9 +124,9 @@ impl Kept {
 pub(super) struct RosterRow {
     pub(super) contact: Kept,
     pub(super) lists: Lists,
-    /// What the owner calls it.
+    /// What the owner has chosen to call it.
     pub(super) label: Option<String>,
-    /// What it called itself.
+    /// What it calls itself.
     pub(super) own_name: Option<String>,
     pub(super) groups: BTreeSet<GroupId>,
     /// What it has set.
@@ -136,12 +143,14 @@ pub(super) fn assemble(owner: ClaimId, settings: Settings, rows: Vec<RosterRow>,
         let groups = if on_forward { &row.groups & &known } else { BTreeSet::new() };
         match row.contact {
             Kept::Principal(passport) => {
-                let names = [row.label, row.own_name].into_iter().flatten();
-                let name = names.into_iter().find(|name| !name.is_empty());
+                let label = row.label.filter(|name| !name.is_empty());
+                let is_named = label.is_some();
+                let name = label.or(row.own_name.filter(|name| !name.is_empty()));
                 let contact = Contact {
                     id: ContactId::of(owner, &passport),
                     lists: row.lists,
                     name: name.unwrap_or_else(|| passport.as_str().to_owned()),
+                    is_named,
                     groups,
                     properties: if on_forward { row.properties } else { Properties::new() },
                     passport,

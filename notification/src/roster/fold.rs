@@ -18,9 +18,16 @@ fn apply(roster: &mut Roster, claim: ClaimId, edit: &Edit) {
         Edit::List { contact, list, on } => set(roster, claim, contact, *list, *on),
         Edit::Name { contact, name } => {
             if let Some(contact) = roster.contacts.get_mut(contact) {
-                contact.name.clone_from(name);
+                match (name.is_empty(), contact.is_named) {
+                    (false, _) => contact.name.clone_from(name),
+                    // What it calls itself is not in memory any more.
+                    (true, true) => contact.passport.as_str().clone_into(&mut contact.name),
+                    (true, false) => {}
+                }
+                contact.is_named = !name.is_empty();
             }
         }
+        Edit::ContactName { contact, name } => call_itself(roster, contact, name),
         // In the roster of the other.
         Edit::NameAtContact { .. } | Edit::PropertyAtContact { .. } => {}
         Edit::ContactProperty { contact, property, value } => {
@@ -61,11 +68,16 @@ pub(crate) fn fold_reverse(roster: &mut Roster, claim: ClaimId, by: &Passport, n
     for list in [List::Reverse, List::Pending] {
         set(roster, claim, by, list, name.is_some());
     }
-    if let (Some(name), Some(contact)) = (name, roster.contacts.get_mut(by)) {
-        // A name that the owner's client gave stays.
-        if contact.name == by.as_str() {
-            name.clone_into(&mut contact.name);
-        }
+    if let Some(name) = name {
+        call_itself(roster, by, name);
+    }
+}
+
+/// A contact calls itself so. A name that the owner chose stays.
+fn call_itself(roster: &mut Roster, contact: &Passport, name: &str) {
+    if let Some(contact) = roster.contacts.get_mut(contact).filter(|contact| !contact.is_named) {
+        let name = if name.is_empty() { contact.passport.as_str() } else { name };
+        contact.name = name.to_owned();
     }
 }
 
@@ -116,6 +128,7 @@ fn stranger(claim: ClaimId, who: &Passport) -> Contact {
         id: ContactId::of(claim, who),
         lists: Lists::NONE,
         name: who.as_str().to_owned(),
+        is_named: false,
         groups: BTreeSet::new(),
         properties: Properties::new(),
     }

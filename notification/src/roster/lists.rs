@@ -110,7 +110,7 @@ fn befriend(
     group: Option<GroupRef<'_>>,
     target: Option<&Target>,
 ) -> Result<Change, ErrorCode> {
-    let name = given_name(owner, add, who.as_str())?;
+    let given = given_name(owner, add, who.as_str())?;
     let target = target.ok_or(unknown_account(owner))?;
     let full = owner.roster.count_on(List::Forward) >= owner.limits.forward_list;
     if full || target.reverse_count >= owner.limits.reverse_list {
@@ -118,7 +118,11 @@ fn befriend(
     }
     let contact = who.clone();
     let mut edits = vec![Edit::List { contact: contact.clone(), list: List::Forward, on: true }];
-    edits.extend(name.map(|name| Edit::Name { contact: contact.clone(), name }));
+    // A name that was chosen for an earlier time as a contact is not meant for this one, nor is the one that a client adds somebody
+    // under: it is what the other called itself when the client last saw it.
+    edits.push(Edit::Name { contact: contact.clone(), name: String::new() });
+    let name = given.or_else(|| target.name.clone());
+    edits.extend(name.map(|name| Edit::ContactName { contact: contact.clone(), name }));
     if let Some(GroupRef::Group(group)) = group {
         edits.push(Edit::Membership { contact: contact.clone(), group: group.id, on: true });
     }
@@ -143,7 +147,7 @@ fn copied_properties(who: &Passport, target: &Target) -> impl Iterator<Item = Ed
     })
 }
 
-/// The name that the client gives a contact. Clients that know none send the handle: that is no name, and must
+/// The name under which the client adds a contact. Clients that know none send the handle: that is no name, and must
 /// not stand in the way of what the contact calls itself.
 pub(super) fn given_name(owner: &Owner<'_>, add: &Add, who: &str) -> Result<Option<String>, ErrorCode> {
     // `F=` alone says nothing.
@@ -187,7 +191,7 @@ fn add_privacy(
         () => {
             let mut edits = vec![Edit::List { contact: who.clone(), list: add.list, on: true }];
             let name = name.filter(|_| !known);
-            edits.extend(name.map(|name| Edit::Name { contact: who.clone(), name }));
+            edits.extend(name.map(|name| Edit::ContactName { contact: who.clone(), name }));
             Ok(with_visibility(owner, edits, who, add.list, true))
         }
     }

@@ -114,6 +114,18 @@ impl Request {
         }
     }
 
+    /// The contact whose name it changes, if it changes one.
+    pub(crate) fn renamed_contact<'a>(&'a self, roster: &'a Roster) -> Option<&'a Passport> {
+        let Self::Properties(request) = self else { return None };
+        match request {
+            PropertyRequest::Rename { passport, .. } => passport.as_ref().ok(),
+            PropertyRequest::OfContact { id, subject: Some(Subject::Name), .. } => {
+                roster.contact_by_id((*id)?).map(|contact| &contact.passport)
+            }
+            PropertyRequest::Own { .. } | PropertyRequest::OfContact { .. } => None,
+        }
+    }
+
     /// Whether it is `SYN`.
     pub(crate) fn is_sync(&self) -> bool {
         matches!(self, Self::Sync(SyncRequest::Sync { .. }))
@@ -149,6 +161,8 @@ pub(crate) struct Owner<'a> {
     pub(crate) keep_populated_groups: bool,
     /// What it has.
     pub(crate) roster: &'a Roster,
+    /// What the contact that a request renames calls itself now, if it is there to be seen.
+    pub(crate) present_name: Option<&'a str>,
     /// Others have changed something in the roster that its client was not told of, and is to see at its next SYN.
     pub(crate) untold: bool,
     /// The time, in milliseconds since 1970.
@@ -162,6 +176,8 @@ pub(crate) struct Owner<'a> {
 pub(crate) struct Target {
     /// What it has set. Whoever puts it on the forward list takes a copy of what contacts keep.
     pub(crate) properties: Properties,
+    /// What it calls itself, if the owner may see it. Only looked at if [`Request::befriends`].
+    pub(crate) name: Option<String>,
     /// How many have it on their forward list. Only looked at if [`Request::befriends`].
     pub(crate) reverse_count: usize,
 }

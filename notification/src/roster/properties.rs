@@ -144,7 +144,15 @@ fn name_owner(owner: &Owner<'_>, name: String) -> (Vec<Edit>, Vec<Effect>) {
     (vec![Edit::FriendlyName(name)], vec![Effect::NameChanged])
 }
 
+/// Some clients say by themselves what a contact calls itself now (`CLIENTS` 20): that is no choice of the owner's.
 fn name_contact(owner: &Owner<'_>, contact: &Passport, name: String) -> Vec<Edit> {
-    let same = owner.roster.contacts.get(contact).is_some_and(|known| known.name == name);
-    if same { Vec::new() } else { vec![Edit::Name { contact: contact.clone(), name }] }
+    let contact = contact.clone();
+    match owner.roster.contacts.get(&contact) {
+        Some(known) if known.name == name => Vec::new(),
+        _ if owner.present_name == Some(&name) => {
+            let no_choice = Edit::Name { contact: contact.clone(), name: String::new() };
+            vec![no_choice, Edit::ContactName { contact, name }]
+        }
+        _ => vec![Edit::Name { contact, name }],
+    }
 }

@@ -68,8 +68,8 @@ pub(crate) fn fold_in(owner: &Owner<'_>) -> Vec<Edit> {
 }
 
 /// 64 bits over what others write into a roster: who is on the reverse and pending lists, and the names and properties
-/// of contacts. 0 when there are none, as in a new account. Names that the owner gave count too, since a roster does
-/// not tell them apart: hence every stamp has the digest of the roster that it leaves.
+/// of contacts. 0 when there are none, as in a new account. Names that the owner chose count too: they hide what the contact calls
+/// itself. So every stamp has the digest of the roster that it leaves.
 pub(super) fn digest(roster: &Roster) -> u64 {
     let mut hash = Md5::new();
     let mut text = |text: &str| {

@@ -54,11 +54,22 @@ fn undo_one(before: &Roster, edit: &Edit, all: &[Edit]) -> Option<Option<Edit>> 
         Edit::Strangers(_) => Edit::Strangers(settings.strangers),
         Edit::AddPrompt(_) => Edit::AddPrompt(settings.add_prompt),
         Edit::Property(property, _) => Edit::Property(*property, settings.properties.get(property).cloned()),
-        Edit::Name { contact, .. } if !before.contacts.contains_key(contact) => {
-            Edit::Name { contact: contact.clone(), name: String::new() }
+        Edit::Name { contact, .. } => {
+            let chosen = before.contacts.get(contact).filter(|known| known.is_named);
+            let name = chosen.map(|known| known.name.clone()).unwrap_or_default();
+            Edit::Name { contact: contact.clone(), name }
         }
-        // Of a name it is not known who gave it; of a group, who was in it.
-        Edit::Name { .. } | Edit::RemoveGroup(_) => return None,
+        Edit::ContactName { contact, .. } => {
+            let name = match before.contacts.get(contact) {
+                // What it calls itself is not known while the owner's choice hides it.
+                Some(known) if known.is_named => return None,
+                Some(known) if known.name != contact.as_str() => known.name.clone(),
+                _ => String::new(),
+            };
+            Edit::ContactName { contact: contact.clone(), name }
+        }
+        // Of a group it is not known who was in it.
+        Edit::RemoveGroup(_) => return None,
         // A copy of the name that the owner has told the contact; versions only rise.
         Edit::NameAtContact { .. } | Edit::Stamp { .. } => return Some(None),
     }))
@@ -111,6 +122,10 @@ mod tests {
         let edits = [
             on("bob", List::Forward, true),
             on("bob", List::Allow, true),
+            on("dave", List::Allow, true),
+            Edit::Name { contact: who("dave"), name: "Dave".into() },
+            on("erin", List::Allow, true),
+            Edit::ContactName { contact: who("erin"), name: "Erin".into() },
             Edit::PutGroup(group("Friends")),
             Edit::Membership { contact: who("bob"), group: group("").id, on: true },
             Edit::Property(Property::HomePhone, Some("555".into())),
@@ -125,6 +140,10 @@ mod tests {
     fn what_is_undone_is_as_before_whether_or_not_it_happened() {
         let edits = [
             Edit::Name { contact: who("carol"), name: "C.".into() },
+            Edit::Name { contact: who("bob"), name: "B.".into() },
+            Edit::Name { contact: who("dave"), name: "D.".into() },
+            Edit::ContactName { contact: who("carol"), name: "C. C.".into() },
+            Edit::ContactName { contact: who("erin"), name: "E.".into() },
             on("carol", List::Forward, true),
             on("bob", List::Allow, false),
             on("bob", List::Block, true),
@@ -156,7 +175,7 @@ mod tests {
         for edit in [
             on("bob", List::Forward, false),
             on("bob", List::Forward, true),
-            Edit::Name { contact: who("bob"), name: "B.".into() },
+            Edit::ContactName { contact: who("dave"), name: "D.".into() },
             Edit::RemoveGroup(group("").id),
             phone,
         ] {

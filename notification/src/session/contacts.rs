@@ -116,6 +116,11 @@ impl Contacts {
         seen.write(self.dialect, who, before.as_ref(), initial, &mut self.late, out);
     }
 
+    /// What a contact calls itself now, if it is there to be seen.
+    pub(crate) fn present_name(&self, who: &Passport) -> Option<&str> {
+        self.seen.get(who)?.presence.as_ref().map(|presence| &*presence.name)
+    }
+
     /// Whether the client is to be shown something once it has read what it has.
     pub(crate) fn are_late(&self) -> bool {
         !self.late.is_empty()

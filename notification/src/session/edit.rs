@@ -59,7 +59,11 @@ async fn carry_out<T: Transport>(
         return Ok(());
     }
     let target = look_up(online, request).await?;
-    match roster::plan(&owner(online.session, online.services), request, target.as_ref()) {
+    let session = &*online.session;
+    let renamed = request.renamed_contact(&session.roster);
+    let present_name = renamed.and_then(|contact| session.contacts.present_name(contact));
+    let owner = Owner { present_name, ..owner(session, online.services) };
+    match roster::plan(&owner, request, target.as_ref()) {
         Ok(plan) => {
             store(online, &plan).await?;
             finish(online.session, plan, out);
@@ -157,6 +161,7 @@ pub(super) fn owner<'a>(session: &'a Session, services: &'a Services) -> Owner<'
         limits: &services.limits,
         keep_populated_groups: services.config.keep_populated_groups,
         roster: &session.roster,
+        present_name: None,
         untold: session.others.are_untold(),
         now_ms: common::clock::wall_ms(),
         new_uuid: super::Surroundings::random_uuid(services),
@@ -207,11 +212,13 @@ async fn look_up<T: Transport>(
     let services = online.services;
     if request.befriends(&online.session.roster) {
         let roster = ask(online, services.store.roster(who)).await?;
+        let owner = &online.session.passport;
         return Ok(roster.map(|roster| Target {
             reverse_count: roster.count_on(List::Reverse),
+            name: roster.allows(owner).then(|| roster.settings.friendly_name.clone()),
             properties: roster.settings.properties,
         }));
     }
     let account = ask(online, services.store.account(who)).await?;
-    Ok(account.map(|account| Target { reverse_count: 0, properties: account.settings.properties }))
+    Ok(account.map(|account| Target { reverse_count: 0, name: None, properties: account.settings.properties }))
 }

@@ -183,6 +183,7 @@ impl Session {
             let Some(contact) = contact else { continue };
             if let Some(known) = Arc::make_mut(&mut self.roster).contacts.get_mut(&who) {
                 known.name.clone_from(&contact.name);
+                known.is_named = contact.is_named;
             }
             for property in Property::kept_by_contacts() {
                 let value = contact.properties.get(&property).map(String::as_str).unwrap_or_default();

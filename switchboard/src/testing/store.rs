@@ -157,6 +157,7 @@ impl Store for FakeStore {
             id: ContactId::of(account.claim, &blocked),
             passport: blocked.clone(),
             name: String::new(),
+            is_named: false,
             lists: [List::Block].into_iter().collect(),
             groups: Default::default(),
             properties: Default::default(),

@@ -42,7 +42,9 @@ fn full() -> Roster {
         let lists: Lists = lists.iter().copied().collect();
         let groups = groups.into_iter().collect();
         let properties = Properties::new();
-        roster.contacts.insert(passport.clone(), Contact { passport, id, lists, name, groups, properties });
+        roster
+            .contacts
+            .insert(passport.clone(), Contact { passport, id, lists, name, is_named: false, groups, properties });
     }
     roster
 }

@@ -98,7 +98,7 @@ pub async fn one_may_add_oneself(source: &dyn Source) {
     assert_eq!(lists(&other, &me, &me).await, Lists::NONE);
 }
 
-/// A contact is called as its owner calls it, or as it called itself, or by its passport.
+/// A contact is called as its owner has chosen, or as it calls itself, whichever side says so, or by its passport.
 pub async fn names_follow_the_rule(source: &dyn Source) {
     let (one, other) = two(source).await;
     let (me, you) = (account(&one, "me").await, account(&one, "you").await);
@@ -114,8 +114,20 @@ pub async fn names_follow_the_rule(source: &dyn Source) {
     other.edit(&you, label("My friend")).await.unwrap();
     one.edit(&me, own_name("Unheard")).await.unwrap();
     assert_eq!(name().await, "My friend");
+    assert!(contact(&one, &you, &me).await.unwrap().is_named);
     other.edit(&you, label("")).await.unwrap();
     assert_eq!(name().await, "Unheard");
+    assert!(!contact(&one, &you, &me).await.unwrap().is_named);
+    let known = |name: &str| Edit::ContactName { contact: me.clone(), name: name.into() };
+    other.edit(&you, vec![known("Seen")]).await.unwrap();
+    assert_eq!(name().await, "Seen");
+    one.edit(&me, own_name("Renamed")).await.unwrap();
+    assert_eq!(name().await, "Renamed", "a name that was seen follows");
+    other.edit(&you, [label("Chosen"), vec![known("Seen again")]].concat()).await.unwrap();
+    assert_eq!(name().await, "Chosen");
+    other.edit(&you, vec![list(&me, List::Forward, true), known("")]).await.unwrap();
+    other.edit(&you, label("")).await.unwrap();
+    assert_eq!(name().await, me.as_str());
     assert_eq!(contact(&one, &me, &you).await.unwrap().name, you.as_str());
 }
 
@@ -309,6 +321,7 @@ pub async fn repeated_edits_change_nothing(source: &dyn Source) {
         list(&they, List::Forward, true),
         Edit::Membership { contact: you.clone(), group: friends.id, on: true },
         Edit::Name { contact: you.clone(), name: "You".into() },
+        Edit::ContactName { contact: they.clone(), name: "They".into() },
         Edit::NameAtContact { contact: you.clone(), name: "Me".into() },
         Edit::ContactProperty { contact: you.clone(), property: Property::WorkPhone, value: Some("5".into()) },
         Edit::ContactProperty { contact: you.clone(), property: Property::HasBlog, value: None },

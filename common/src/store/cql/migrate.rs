@@ -3,6 +3,8 @@
 //! One of them holds a lease, a cell that ends by itself, and takes the steps; the others wait for it. Before each
 //! step it makes sure of the lease, and behind each that all nodes know of it.
 
+mod given_names;
+
 use std::time::Duration;
 
 use scylla::client::session::Session;
@@ -17,7 +19,7 @@ use uuid::Uuid;
 use super::connect::connect;
 use super::errors::{corrupt, unavailable};
 use super::policy::Profiles;
-use super::schema::{VERSION, steps_after};
+use super::schema::{NAMES_FOLLOW, VERSION, steps_after};
 use super::server::Server;
 use crate::config::ScyllaConfig;
 use crate::store::{Result, StoreError};
@@ -200,6 +202,10 @@ impl Migration<'_> {
             for statement in statements {
                 self.hold_lease().await?;
                 self.change(&statement).await?;
+            }
+            if version == NAMES_FOLLOW {
+                let freed = self.free_names().await?;
+                (self.told)(format!("{freed} names of contacts follow the contacts from now on"));
             }
             let done = "UPDATE {a}.migrations SET version = ? WHERE name = 'schema' IF holder = ?";
             let values = vec![CqlValue::Int(version), CqlValue::Uuid(self.holder)];

@@ -177,6 +177,9 @@ impl<'a> Plan<'a> {
                 self.write(self.cell(*list), [at, bit(*on), me, text(contact.as_str())]);
             }
             Edit::Name { contact, name } => self.write(&s.set_label, [at, text(name), me, text(contact.as_str())]),
+            Edit::ContactName { contact, name } => {
+                self.write(&s.set_own_name, [at, text(name), me, text(contact.as_str())]);
+            }
             Edit::NameAtContact { contact, name } => {
                 self.write(&s.set_own_name, [at, text(name), text(contact.as_str()), me]);
             }

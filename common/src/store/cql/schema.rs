@@ -64,7 +64,12 @@ const STEPS: &[&[&str]] = &[&[
     // A row for each life of a node; the last comes first. Rows end by themselves.
     "CREATE TABLE IF NOT EXISTS {k}.heartbeats (node text, generation bigint, beats bigint,
         PRIMARY KEY (node, generation)) WITH CLUSTERING ORDER BY (generation DESC) AND {reads}",
+], &[
+    // The tables stay as they are; see `given_names`.
 ]];
+
+/// The version from which a name that a contact was added under is its own.
+pub(super) const NAMES_FOLLOW: i32 = 4;
 
 /// The steps behind `version`, with the version that each leads to.
 pub(super) fn steps_after(

@@ -77,6 +77,9 @@ fn groups(connection: &Connection, owner: &Passport) -> Result<Vec<Group>> {
     Ok(groups)
 }
 
+const SET_OWN_NAME: &str = "INSERT INTO roster (owner, contact, own_name) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET own_name = excluded.own_name";
+
 /// See [`Store::edit`](crate::store::Store::edit). The caller undoes everything if one fails.
 pub(super) fn edit(connection: &Connection, owner: &Passport, edits: &[Edit]) -> Result<()> {
     edits.iter().try_for_each(|edit| apply(connection, owner, edit))
@@ -96,11 +99,8 @@ fn apply(connection: &Connection, owner: &Passport, edit: &Edit) -> Result<()> {
              ON CONFLICT DO UPDATE SET label = excluded.label",
             params![me, contact.as_str(), name],
         ),
-        Edit::NameAtContact { contact, name } => run(
-            "INSERT INTO roster (owner, contact, own_name) VALUES (?, ?, ?)
-             ON CONFLICT DO UPDATE SET own_name = excluded.own_name",
-            params![contact.as_str(), me, name],
-        ),
+        Edit::ContactName { contact, name } => run(SET_OWN_NAME, params![me, contact.as_str(), name]),
+        Edit::NameAtContact { contact, name } => run(SET_OWN_NAME, params![contact.as_str(), me, name]),
         Edit::ContactProperty { contact, property, value } => {
             contact_property(connection, owner, contact, *property, value.as_deref())
         }

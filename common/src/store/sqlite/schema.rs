@@ -21,7 +21,7 @@ pub(super) struct Schema {
 pub(super) const ACCOUNTS: Schema = Schema {
     file: "accounts.db",
     application: i32::from_be_bytes(*b"MonA"),
-    steps: &[include_str!("migrations/accounts_1.sql")],
+    steps: &[include_str!("migrations/accounts_1.sql"), include_str!("migrations/accounts_2.sql")],
 };
 
 /// History and participations, in a file of their own so that chat never blocks a sign-in.
@@ -114,6 +114,40 @@ mod tests {
 
     fn version(connection: &Connection) -> u32 {
         connection.query_row("SELECT max(version) FROM schema", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn names_that_contacts_were_added_under_become_their_own() {
+        const OLD: Schema = Schema { steps: &[include_str!("migrations/accounts_1.sql")], ..ACCOUNTS };
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = fresh(directory.path());
+        migrate(&mut connection, &OLD).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO accounts (passport, claim, credential_epoch, password_hash, created, friendly_name,
+                        list_version, lists_changed, settings_changed)
+                    VALUES ('bob@x', x'01', 1, '', 0, 'Bob', 1, 0, 0);
+                 INSERT INTO roster (owner, contact, label, own_name) VALUES ('alice@x', 'bob@x', 'Bob', 'Robert'),
+                    ('carol@x', 'bob@x', 'Bobby', 'Bob'), ('dave@x', 'bob@x', 'Robert', 'Robert'),
+                    ('erin@x', 'bob@x', 'Bob', NULL), ('erin@x', 'gone@x', 'Gone', NULL), ('erin@x', 'tel:+1', 'Bob', NULL)",
+            )
+            .unwrap();
+        migrate(&mut connection, &ACCOUNTS).unwrap();
+        let mut rows = connection.prepare("SELECT label, own_name FROM roster ORDER BY owner, contact").unwrap();
+        let names = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let names: Vec<(Option<String>, Option<String>)> = names.map(rusqlite::Result::unwrap).collect();
+        let name = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            names,
+            [
+                (None, name("Bob")),
+                (name("Bobby"), name("Bob")),
+                (None, name("Robert")),
+                (None, name("Bob")),
+                (name("Gone"), None),
+                (name("Bob"), None),
+            ]
+        );
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn e210_full() {
         (desk.limits.forward_list, desk.limits.allow_list, desk.limits.block_list) = (1, 1, 1);
     };
     let popular = |desk: &mut Desk| {
-        let target = Target { properties: Properties::new(), reverse_count: desk.limits.reverse_list };
+        let target = Target { properties: Properties::new(), name: None, reverse_count: desk.limits.reverse_list };
         desk.accounts.insert(passport("dave"), target);
     };
     for list in ["FL", "AL", "BL"] {

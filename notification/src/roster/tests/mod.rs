@@ -25,6 +25,8 @@ struct Desk {
     dialect: &'static Dialect,
     limits: Limits,
     keep_populated_groups: bool,
+    /// What the contact that is renamed calls itself.
+    present_name: Option<&'static str>,
     roster: Roster,
     now_ms: u64,
     /// So many GUIDs were given out; the first is …01.
@@ -51,7 +53,7 @@ impl Desk {
             settings_changed: 1_750_000_000_000,
             reverse_digest: 0,
         };
-        let somebody = || Target { properties: Properties::new(), reverse_count: 0 };
+        let somebody = || Target { properties: Properties::new(), name: None, reverse_count: 0 };
         let account = |name| (passport(name), somebody());
         Self {
             passport: passport(name),
@@ -59,6 +61,7 @@ impl Desk {
             dialect,
             limits: Limits::default(),
             keep_populated_groups: false,
+            present_name: None,
             roster: Roster {
                 settings,
                 contacts: BTreeMap::new(),
@@ -113,6 +116,7 @@ impl Desk {
             limits: &self.limits,
             keep_populated_groups: self.keep_populated_groups,
             roster: &self.roster,
+            present_name: self.present_name,
             untold: false,
             now_ms: self.now_ms,
             new_uuid: Uuid::from_u128(self.uuids + 1),

@@ -48,7 +48,7 @@ impl Cells {
                     }
                 }
             }
-            Edit::Name { .. } | Edit::NameAtContact { .. } => {}
+            Edit::Name { .. } | Edit::ContactName { .. } | Edit::NameAtContact { .. } => {}
             Edit::ContactProperty { contact, property, value } => {
                 self.set_property((owner.clone(), contact), property, value);
             }
@@ -93,6 +93,7 @@ impl Cells {
                 id: ContactId::of(claim, who),
                 lists: *lists,
                 name: String::new(),
+                is_named: false,
                 groups: groups.map(|(.., group)| *group).collect(),
                 properties: properties.cloned().unwrap_or_default(),
             };
@@ -213,7 +214,10 @@ impl World {
     fn verify(&mut self) {
         for desk in &mut self.desks {
             let mut held = desk.roster.clone();
-            held.contacts.values_mut().for_each(|contact| contact.name.clear());
+            for contact in held.contacts.values_mut() {
+                contact.name.clear();
+                contact.is_named = false;
+            }
             assert_eq!(held, self.cells.load(&desk.passport, desk.claim), "{}", desk.passport);
             let both =
                 |contact: &Contact| contact.lists.contains(List::Allow) && contact.lists.contains(List::Block);

@@ -358,7 +358,7 @@ fn names() {
     desk.check("C: REA 3 bob@example.com Bobby\nS: REA 3 32 bob@example.com Bobby").then(&[]);
     desk.check("C: REA 4 bob@example.com Bobby\nS: REA 4 32 bob@example.com Bobby");
     assert_eq!(desk.roster.contacts[&passport("bob")].name, "Bobby");
-    // What a client calls a contact stays; the handle is no name.
+    // What a client calls a contact stays, and what it adds one under follows; the handle is no name.
     desk.says("ADD 5 AL dave@example.com Dave@example.com");
     desk.is_added_by("dave", "Dave");
     desk.is_removed_by("bob");
@@ -366,8 +366,17 @@ fn names() {
     desk.says("ADD 6 BL erin@example.com Er%20in");
     let name = |who| desk.roster.contacts[&passport(who)].name.as_str();
     assert_eq!((name("bob"), name("dave"), name("erin")), ("Bobby", "Dave", "Er in"));
+    desk.is_added_by("erin", "Erin");
+    assert_eq!(desk.roster.contacts[&passport("erin")].name, "Erin");
+    desk.says("REA 6 dave@example.com My%20Dave");
+    desk.is_added_by("dave", "David");
+    assert_eq!(desk.roster.contacts[&passport("dave")].name, "My Dave");
     desk.says("ADD 7 FL dave@example.com Davy");
-    assert_eq!(desk.roster.contacts[&passport("dave")].name, "Davy");
+    assert_eq!(desk.roster.contacts[&passport("dave")].name, "Davy", "what was chosen is for the time before");
+    desk.says("REM 7 FL dave@example.com");
+    desk.accounts.get_mut(&passport("dave")).unwrap().name = Some("Dave D.".into());
+    desk.says("ADD 7 FL dave@example.com dave@example.com");
+    assert_eq!(desk.roster.contacts[&passport("dave")].name, "Dave D.", "as it calls itself");
     let at_contact = Edit::NameAtContact { contact: passport("dave"), name: "A A".into() };
     assert!(desk.last.edits.contains(&at_contact));
 }
@@ -497,6 +506,23 @@ fn times_rise_though_the_clock_steps_back() {
     desk.now_ms = 5;
     desk.says("ADG 1 Work");
     assert_eq!(desk.roster.settings.lists_changed, last + 1);
+}
+
+/// `CLIENTS` 20
+#[test]
+fn a_client_that_says_what_a_contact_calls_itself_chooses_nothing() {
+    for (dialect, line) in
+        [(&Dialect::MSNP9, "REA 1 bob@example.com Bobby"), (&Dialect::MSNP10, "SBP 1 {bob} MFN Bobby")]
+    {
+        for (present_name, is_named) in [(None, true), (Some("Bob"), true), (Some("Bobby"), false)] {
+            let mut desk = Desk::alice(dialect);
+            desk.present_name = present_name;
+            let line = desk.fill(line);
+            desk.says(&line);
+            let bob = &desk.roster.contacts[&passport("bob")];
+            assert_eq!((bob.name.as_str(), bob.is_named), ("Bobby", is_named), "{present_name:?}");
+        }
+    }
 }
 
 #[test]

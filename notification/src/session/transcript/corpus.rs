@@ -87,7 +87,7 @@ fn edit_roster(session: &mut Session, request: &roster::Request, world: &World, 
     // Some accounts exist, and some don't.
     let exists = |who: &&Passport| who.as_str().len() % 2 == 1;
     let target = request.names_account().filter(exists);
-    let target = target.map(|_| Target { properties: Properties::new(), reverse_count: 0 });
+    let target = target.map(|_| Target { properties: Properties::new(), name: None, reverse_count: 0 });
     let owner = Owner {
         passport: &session.passport,
         claim: session.claim,
@@ -95,6 +95,7 @@ fn edit_roster(session: &mut Session, request: &roster::Request, world: &World, 
         limits: world.limits(),
         keep_populated_groups: false,
         roster: &session.roster,
+        present_name: None,
         untold: false,
         now_ms: world.wall_ms(),
         new_uuid: world.random_uuid(),

@@ -133,7 +133,7 @@ pub(super) fn alice(dialect: &'static Dialect, now: Instant) -> Session {
         let id = ContactId::of(claim, &passport);
         let lists: Lists = lists.iter().copied().collect();
         let (name, groups, properties) = (name.into(), [].into(), [].into());
-        let contact = Contact { passport: passport.clone(), id, lists, name, groups, properties };
+        let contact = Contact { passport: passport.clone(), id, lists, name, is_named: false, groups, properties };
         (passport, contact)
     };
     let contacts = [
