@@ -39,7 +39,8 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} played, {} failed", self.played, self.failed)?;
         if self.left_out > 0 {
-            write!(f, "; files left out: {}", self.left_out)?;
+            let (count, hint) = (self.left_out, "`monarch up --nodes 1,2,1` starts more servers");
+            write!(f, "; files left out: {count} ({hint})")?;
         }
         let mut causes: Vec<_> = self.causes.iter().collect();
         causes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
@@ -93,7 +94,7 @@ mod tests {
         {
             summary.add(&outcome(run, Some(text)));
         }
-        let expected = "4 played, 3 failed; files left out: 2\nCauses:\n     \
+        let expected = "4 played, 3 failed; files left out: 2 (`monarch up --nodes 1,2,1` starts more servers)\nCauses:\n     \
                         2 × expected  FLN bob-…  (first at a.txt:7)\n     1 × closed  (first at a.txt:7)";
         assert_eq!(summary.to_string(), expected);
     }
