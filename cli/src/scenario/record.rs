@@ -16,7 +16,7 @@ pub enum Direction {
 
 /// A command that a scenario sent, or expected and got. Not among them is what the prelude's macros do, which look at
 /// little; what is passed over (`<*`, `ignore`); what is sent as bytes (`>>`); and a command that ended the connection,
-/// but for `OUT`.
+/// but for `OUT` and `BYE`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shown {
     /// What kind of server the client talked to.
@@ -128,7 +128,9 @@ impl Record {
     /// The server has closed the connection: what was sent last was refused.
     pub(super) fn closed(&mut self, connection: &str) {
         let Some(track) = self.open.get_mut(connection) else { return };
-        if track.last_is_sent && track.words.last().is_some_and(|last| last.word != "OUT") {
+        if track.last_is_sent
+            && track.words.last().is_some_and(|last| !matches!(last.word.as_str(), "OUT" | "BYE"))
+        {
             track.words.pop();
         }
         track.last_is_sent = false;

@@ -92,6 +92,11 @@ pub enum ListRequest {
     Add(Add),
     /// Take somebody off.
     Remove(Remove),
+    /// `ADD` from a dialect that has `ADC` for it: an error, and the session goes on (`CLIENTS` 32).
+    Dropped {
+        /// Its transaction id.
+        trid: TrId,
+    },
 }
 
 impl ListRequest {
@@ -101,6 +106,7 @@ impl ListRequest {
     /// [`ParseError`] for unknown lists, missing arguments and missing prefixes.
     pub fn parse(command: &Command, dialect: &Dialect) -> Result<Option<Self>, ParseError> {
         let request = match &command.verb().0 {
+            b"ADD" if dialect.roster_ids == RosterIds::Guids => Self::Dropped { trid: command.trid()? },
             b"ADD" => Self::Add(parse_add(command, dialect)?),
             b"ADC" => Self::Add(parse_adc(command, dialect)?),
             b"REM" => Self::Remove(parse_rem(command, dialect)?),
@@ -242,6 +248,7 @@ mod tests {
         let written = match parse(dialect, line).unwrap() {
             ListRequest::Add(add) => added(dialect, &add, 36, new(&add)),
             ListRequest::Remove(remove) => removed(dialect, &remove, 36),
+            ListRequest::Dropped { trid } => Line::error(crate::msnp::ErrorCode::CommandDisabled, trid),
         };
         assert_eq!(written, format!("{reply}\r\n"));
     }
@@ -291,6 +298,7 @@ mod tests {
         }
         let who = |dialect, line: &str| match parse(dialect, line).unwrap() {
             ListRequest::Add(Add { who, .. }) | ListRequest::Remove(Remove { who, .. }) => who,
+            ListRequest::Dropped { .. } => panic!("{line}"),
         };
         let number = PhoneNumber::parse("tel:+1555").unwrap();
         let phone = who(&Dialect::MSNP11, "ADC 1 FL N=tel:+1-555");

@@ -201,7 +201,8 @@ pub const TABLE: &[Row] = &[
     ns(*b"LSG", (7, 7), (1, 1)),
     ns(*b"GTC", (2, 12), (2, 2)),
     ns(*b"BLP", (2, LAST), (2, 2)),
-    ns(*b"ADD", (2, 9), (4, 5)),
+    // From MSNP10 on answered by an error: some clients send it there all the same (CLIENTS 32).
+    ns(*b"ADD", (2, LAST), (4, 5)),
     ns(*b"ADC", (10, 12), (3, 5)),
     ns(*b"REM", (2, 12), (3, 4)),
     ns(*b"REA", (2, 9), (3, 3)),

@@ -100,9 +100,9 @@ const SENT: &[Sent] = &[
     sb("BYE"),
 ];
 
-/// What is answered with an error by definition, since the dialect that is named first: what is switched off, and `LST` alone,
-/// which newer clients should not send (§6.6, §6.17, §6.19, §6.23; CLIENTS 4).
-const REFUSED: &[(&str, u8)] = &[("FND", 2), ("LST", 8), ("PAG", 5), ("PGD", 9), ("LKP", 12)];
+/// What is answered with an error by definition, since the dialect that is named first: what is switched off, and `LST` alone
+/// and `ADD`, which newer clients should not send (§6.6, §6.17, §6.19, §6.23; CLIENTS 4, 32).
+const REFUSED: &[(&str, u8)] = &[("FND", 2), ("LST", 8), ("ADD", 10), ("PAG", 5), ("PGD", 9), ("LKP", 12)];
 
 fn is_refused(service: Service, word: &str, dialect: Option<Number>) -> bool {
     let refused = |&(of, since): &(&str, u8)| of == word && dialect.is_some_and(|dialect| dialect.0 >= since);

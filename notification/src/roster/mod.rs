@@ -239,6 +239,7 @@ pub(crate) fn plan(owner: &Owner<'_>, request: &Request, target: Option<&Target>
         Request::Sync(_) => Ok(Plan::default()),
         Request::Lists(ListRequest::Add(add)) => lists::add(owner, add, target),
         Request::Lists(ListRequest::Remove(remove)) => lists::remove(owner, remove),
+        Request::Lists(ListRequest::Dropped { trid }) => Err(Refused::Code(ErrorCode::CommandDisabled, *trid)),
         Request::Groups(request) => groups::plan(owner, request),
         Request::Properties(request) => properties::plan(owner, request),
         Request::Privacy(request) => privacy::plan(owner, request),

@@ -237,6 +237,7 @@ fn e230_group_zero() {
 fn e502_dropped() {
     check(&NUMBERED[1..], "LST 9 FL", "502");
     check(NEW, "LST 9 FL", "502");
+    check(NEW, "ADD 9 FL bob@example.com Bob", "502");
 }
 
 #[test]
