@@ -7,12 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::cluster::{Audience, Deliver, Instruction, Invitation, Notice, Outcome, Question, Told};
+use common::cluster::{
+    Audience, Deliver, Instruction, Invitation, Notice, Outcome, Question, Sighting, Tally, Told, Watcher,
+};
 use common::model::{Bulletin, Endpoint, Epoch, Generation, NodeId, Passport, SignOut};
 use common::net::{Full, Mailbox, Sender, mailbox};
 use tokio::sync::oneshot;
 
 use crate::gate::Gate;
+use crate::repair::{Visible, Watchings};
 use crate::session::Asked;
 
 mod orders;
@@ -32,8 +35,6 @@ pub(crate) enum Item {
     Reannounce,
     /// Something did not fit into the mailbox.
     Missed(Missed),
-    /// That notification node is dead, and the grace for its users is over.
-    NodeLost(NodeId),
     /// What came of asking for what was kept.
     AskedForKept(Asked),
     /// That life of a switchboard is dead: what it has left may be asked for after that time.
@@ -69,7 +70,7 @@ pub(crate) struct Missed {
 impl Missed {
     fn with(mut self, notice: &Notice) -> Self {
         match notice {
-            Notice::Presence { .. } | Notice::ProbeAnswer { .. } => self.looks = true,
+            Notice::Presence { .. } | Notice::ProbeAnswer { .. } | Notice::Absent { .. } => self.looks = true,
             Notice::Probe { .. } => self.probes = true,
             Notice::Added { .. } | Notice::Removed { .. } | Notice::Property { .. } => self.edits = true,
             Notice::Outstanding { .. } | Notice::PickedUp { .. } => self.kept = true,
@@ -97,6 +98,10 @@ pub(crate) struct Hub {
     next_id: AtomicU64,
     sessions: AtomicU64,
     gate: OnceLock<Arc<Gate>>,
+    /// Whom the sessions watch.
+    pub(crate) watchings: Watchings,
+    /// Who is to be seen here.
+    pub(crate) visible: Visible,
 }
 
 #[derive(Debug)]
@@ -127,6 +132,8 @@ impl Hub {
             next_id: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             gate: OnceLock::new(),
+            watchings: Watchings::default(),
+            visible: Visible::default(),
         }
     }
 
@@ -242,13 +249,15 @@ impl Entry {
 /// About the bytes that a notice holds while it waits.
 fn cost(notice: &Notice) -> usize {
     let texts = match notice {
-        Notice::Presence { presence: Some(presence), .. } | Notice::ProbeAnswer { presence, .. } => {
+        Notice::Presence { presence: Some(presence), .. }
+        | Notice::ProbeAnswer { presence: Some(presence), .. } => {
             presence.name.len()
                 + presence.object.as_ref().map_or(0, |object| object.len())
                 + presence.personal_message.as_ref().map_or(0, |message| message.len())
         }
         Notice::Added { name, .. } => name.len(),
         Notice::Property { value, .. } => value.len(),
+        Notice::Probe { watchers, .. } => watchers.len() * size_of::<Watcher>(),
         _ => 0,
     };
     size_of::<Item>() + Passport::MAX_LEN + texts
@@ -337,6 +346,14 @@ impl Deliver for Hub {
 
     async fn carry_out(&self, to: &Audience, what: &Instruction) -> Told {
         self.hand_out(to, what).await
+    }
+
+    fn tallies(&self) -> Vec<Tally> {
+        self.visible.tallies()
+    }
+
+    fn sightings(&self, bucket: u8) -> Vec<Sighting> {
+        self.visible.sightings(bucket)
     }
 }
 
@@ -443,8 +460,9 @@ mod tests {
             personal_message: Some(text(limits.personal_message)),
         };
         let node = NodeId::parse("ns-1").unwrap();
-        let stamp = common::cluster::Stamp { epoch: Epoch(1), node, count: 1 };
-        let longest = cost(&Notice::ProbeAnswer { from: alice(), stamp, presence });
+        let stamp = common::cluster::Stamp { epoch: Epoch(1), node, count: 1, version: 1 };
+        let presence = Some(presence);
+        let longest = cost(&Notice::ProbeAnswer { from: alice(), stamp, presence, properties: 0 });
         assert!(Asking::AT_ONCE * longest <= FOR_LOOKS, "{longest} bytes each");
     }
 
@@ -452,8 +470,9 @@ mod tests {
     async fn looks_that_do_not_fit_are_asked_for_again() {
         let hub = Arc::new(Hub::new());
         let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
-        let stamp = common::cluster::Stamp { epoch: Epoch(1), node: NodeId::parse("ns-1").unwrap(), count: 1 };
-        let gone = || Notice::Presence { from: alice(), stamp: stamp.clone(), presence: None };
+        let node = NodeId::parse("ns-1").unwrap();
+        let stamp = common::cluster::Stamp { epoch: Epoch(1), node, count: 1, version: 1 };
+        let gone = || Notice::Presence { from: alice(), stamp: stamp.clone(), presence: None, properties: 0 };
         let fitting = FOR_LOOKS / cost(&gone());
         for _ in 0..fitting + 10 {
             assert_eq!(hub.deliver(&alice(), None, gone()).await, Outcome::Accepted);
@@ -471,14 +490,14 @@ mod tests {
         let hub = Arc::new(Hub::new());
         let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
         let node = NodeId::parse("ns-2").unwrap();
-        let (from, generation) = (alice(), common::model::Generation(1));
-        let reply_to = common::cluster::Location { node, generation, epoch: Epoch(1), endpoint: Endpoint::SOLE };
+        let stamp = common::cluster::Stamp { epoch: Epoch(1), node: node.clone(), count: 1, version: 1 };
+        let (watchers, generation) = (Vec::new(), common::model::Generation(1));
         let property = common::model::Property::HomePhone;
         let all = [
             removed(),
             Notice::Added { by: alice(), name: "Alice".into() },
-            Notice::Property { of: alice(), property, value: "555".into() },
-            Notice::Probe { from, reply_to },
+            Notice::Property { of: alice(), stamp, property, value: "555".into() },
+            Notice::Probe { watchers, node, generation },
             Notice::Outstanding { participation: common::model::ParticipationId(uuid::Uuid::nil()) },
             Notice::PickedUp { epoch: Epoch(1), complete: true, unanswered: Vec::new() },
         ];

@@ -6,6 +6,7 @@ mod last_active;
 mod metrics;
 mod nodes;
 mod passwords;
+mod repair;
 mod roster;
 mod services;
 mod session;
@@ -124,6 +125,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     services.cluster.tell_readiness(&readiness, &shutdown);
     let upkeep = tokio::spawn(upkeep::run(Arc::clone(&services), load));
     let mourning = tokio::spawn(nodes::mourn(Arc::clone(&services)));
+    let repair = tokio::spawn(repair::run(Arc::clone(&services)));
     telemetry::announce(&addresses);
 
     accept(&listener, &services).await;
@@ -134,6 +136,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
         tracing::warn!(left, "sessions were still there");
     }
     mourning.await?;
+    repair.await?;
     upkeep.await?;
     services.last_active.flush(&*services.store).await;
     services.store.flush().await;

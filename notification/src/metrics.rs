@@ -54,6 +54,10 @@ pub(crate) struct Metrics {
     pub(crate) notices_in: Counter,
     /// Notices that sessions sent.
     pub(crate) notices_out: Counter,
+    /// Comparisons of what this node shows with what nodes, itself included, have to be seen.
+    pub(crate) comparisons: Counter,
+    /// Principals who were asked how they look since somebody may have been shown wrong.
+    pub(crate) repair_questions: Counter,
     /// How long the oldest note of a last appearance waits to be written, in seconds.
     pub(crate) last_active_age: Gauge<f64, AtomicU64>,
     sign_ins: Family<Label, Counter>,
@@ -80,6 +84,8 @@ impl Metrics {
             sessions: Gauge::default(),
             notices_in: Counter::default(),
             notices_out: Counter::default(),
+            comparisons: Counter::default(),
+            repair_questions: Counter::default(),
             last_active_age: Gauge::default(),
             sign_ins: Family::default(),
             closes: Family::default(),
@@ -91,6 +97,10 @@ impl Metrics {
         registry.register("sessions", "Clients signed in", metrics.sessions.clone());
         registry.register("notices_in", "Notices handed to sessions", metrics.notices_in.clone());
         registry.register("notices_out", "Notices that sessions sent", metrics.notices_out.clone());
+        let compared = "Comparisons of what is shown with what nodes have to be seen";
+        registry.register("comparisons", compared, metrics.comparisons.clone());
+        let asked = "Principals asked how they look, since somebody may have been shown wrong";
+        registry.register("repair_questions", asked, metrics.repair_questions.clone());
         let age = metrics.last_active_age.clone();
         registry.register("last_active_age_seconds", "Of the oldest last appearance to be written", age);
         registry.register("sign_ins", "Attempts to sign in, by result", metrics.sign_ins.clone());

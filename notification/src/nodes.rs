@@ -1,5 +1,4 @@
-//! Mourning nodes: a dead notification node can't say that its users have gone, nor a dead switchboard what it has not
-//! delivered.
+//! Mourning switchboards: a dead one can't say what it has not delivered.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,37 +17,28 @@ const SILENCE: Duration = Duration::from_secs(7);
 /// So many sessions a second ask for what a dead switchboard has left.
 const ASKING: u32 = 500;
 
-/// Watches the view until shutdown. Once a notification node has been away for the grace period, sessions ask its users
-/// anew; once a switchboard has been away, they ask for what it has left.
+/// Watches the view until shutdown. Once a switchboard has been away, sessions ask for what it has left.
 pub(crate) async fn mourn(services: Arc<Services>) {
     let mut views = services.cluster.watch();
-    let of = |view: &View| [Role::Notification, Role::Switchboard].map(|role| (role, lives(view, role)));
-    let mut known = of(&views.borrow_and_update());
+    let mut known = lives(&views.borrow_and_update());
     loop {
         tokio::select! {
             changed = views.changed() => if changed.is_err() { return },
             () = services.shutdown.begun() => return,
         }
-        let now = of(&views.borrow_and_update());
-        for ((role, known), (_, now)) in known.iter().zip(&now) {
-            for (node, generation) in lost(known, now) {
-                tracing::warn!(%node, "a {} is gone", role.as_str());
-                tokio::spawn(tell(Arc::clone(&services), *role, node, generation));
-            }
+        let now = lives(&views.borrow_and_update());
+        for (node, generation) in lost(&known, &now) {
+            tracing::warn!(%node, "a switchboard is gone");
+            tokio::spawn(tell(Arc::clone(&services), node, generation));
         }
         known = now;
     }
 }
 
-async fn tell(services: Arc<Services>, role: Role, node: NodeId, generation: Generation) {
-    let switchboard = role == Role::Switchboard;
-    let silence = if switchboard { SILENCE } else { Duration::from_secs(services.config.grace_secs) };
-    tokio::time::sleep(silence).await;
+async fn tell(services: Arc<Services>, node: NodeId, generation: Generation) {
+    tokio::time::sleep(SILENCE).await;
     if services.cluster.view().has(&node, generation) {
         return;
-    }
-    if !switchboard {
-        return services.hub.tell_all(|| Item::NodeLost(node.clone()));
     }
     let mut told = 0;
     services.hub.tell_all(|| {
@@ -58,11 +48,11 @@ async fn tell(services: Arc<Services>, role: Role, node: NodeId, generation: Gen
     });
 }
 
-fn lives(view: &View, role: Role) -> Lives {
-    view.of(role).map(|node| (node.id.clone(), node.generation)).collect()
+fn lives(view: &View) -> Lives {
+    view.of(Role::Switchboard).map(|node| (node.id.clone(), node.generation)).collect()
 }
 
-/// Those that were alive and are not, or live again: their former users are gone either way.
+/// Those that were alive and are not, or live again: what they had is gone either way.
 fn lost(before: &Lives, now: &Lives) -> Vec<(NodeId, Generation)> {
     let gone = before.iter().filter(|(node, generation)| now.get(*node) != Some(*generation));
     gone.map(|(node, generation)| (node.clone(), *generation)).collect()

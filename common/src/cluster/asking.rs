@@ -7,14 +7,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::comparing::asked_in;
 use super::delivery::better;
 use super::node::Node;
-use super::notice::{Location, Notice, Outcome};
+use super::notice::{Notice, Outcome};
 use super::posting::{Batches, group_size};
 use super::ring::{Place, Ring};
 use super::router::{Router, hand, handed, to_millis};
 use super::wire::{Answer, Group, Parcel, Reply, Request};
-use crate::model::Passport;
+use crate::model::{Epoch, Passport};
 
 /// Posted notices are given up after so long on each step of their way.
 const POST_PATIENCE: Duration = Duration::from_secs(5);
@@ -36,6 +37,9 @@ impl Drop for OnTheirWay {
 }
 
 impl Router {
+    /// So many notices to sessions of one node share a frame: they fit, however long each is.
+    const LETTERS: usize = 64;
+
     /// See [`super::Cluster::route`].
     pub(super) async fn route(&self, to: &Passport, notice: Notice, patience: Duration) -> Outcome {
         let groups = vec![Group { to: to.clone(), notices: vec![notice] }];
@@ -68,21 +72,36 @@ impl Router {
     }
 
     /// See [`super::Cluster::post_to`].
-    pub(super) fn post_to(&self, place: &Location, to: Passport, notice: Notice) {
-        let parcels = vec![Parcel { epoch: Some(place.epoch), group: Group { to, notices: vec![notice] } }];
-        let holder = Place { node: place.node.clone(), generation: place.generation };
-        let _runtime = self.runtime.enter();
-        if holder == self.me {
+    pub(super) fn post_to(&self, holder: &Place, letters: Vec<(Passport, Epoch, Notice)>) {
+        let mut letters = letters.into_iter();
+        loop {
+            let some = letters.by_ref().take(Self::LETTERS);
+            let parcels: Vec<Parcel> = some
+                .map(|(to, epoch, notice)| Parcel {
+                    epoch: Some(epoch),
+                    group: Group { to, notices: vec![notice] },
+                })
+                .collect();
+            if parcels.is_empty() {
+                return;
+            }
+            self.post_parcels(holder, parcels);
+        }
+    }
+
+    fn post_parcels(&self, holder: &Place, parcels: Vec<Parcel>) {
+        let (_runtime, count) = (self.runtime.enter(), parcels.len());
+        if *holder == self.me {
             let delivery = self.delivery.clone();
             let work = async move {
                 delivery.deliver(parcels, POST_PATIENCE).await;
             };
-            return self.delivery.run(work, || self.dropped(1, "too many notices wait for sessions"));
+            return self.delivery.run(work, || self.dropped(count, "too many notices wait for sessions"));
         }
         let request = Request::Hand { id: 0, patience_ms: to_millis(POST_PATIENCE), parcels };
-        let sent = self.links.to(&holder).is_some_and(|link| link.tell(&request).is_ok());
+        let sent = self.links.to(holder).is_some_and(|link| link.tell(&request).is_ok());
         if !sent {
-            self.dropped(1, "the node of a session can't be reached");
+            self.dropped(count, "the node of a session can't be reached");
         }
     }
 
@@ -99,6 +118,7 @@ impl Router {
         for batch in by_owner.into_values().flat_map(Batches::finish) {
             let sizes = batch.iter().map(|group| (group.to.clone(), group_size(group))).collect();
             let way = OnTheirWay { router: Arc::clone(self), groups: sizes };
+            let asked = asked_in(&batch);
             let stop = self.stop.clone();
             self.runtime.spawn(async move {
                 tokio::select! {
@@ -108,6 +128,7 @@ impl Router {
                         if lost > 0 {
                             way.router.dropped(lost, "no word of notices that were sent");
                         }
+                        way.router.tell_absent(asked, &outcomes, POST_PATIENCE).await;
                     }
                 }
             });
@@ -115,6 +136,7 @@ impl Router {
     }
 
     fn dropped(&self, count: usize, why: &str) {
+        self.gaps.lost_own();
         self.metrics.dropped_notices.inc_by(count as u64);
         if self.drops.permits() {
             tracing::warn!(count, why, "notices dropped (others in this minute are only counted)");

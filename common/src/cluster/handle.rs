@@ -20,7 +20,9 @@ use super::membership::{Driver, Membership, ROUND, Witness};
 use super::metrics::Metrics;
 use super::ring::Place;
 use super::router::Router;
-use super::{Deliver, Keyring, Load, Location, Node, Notice, Order, OrderError, Outcome, Reached, Role, View};
+use super::{
+    Deliver, Gap, Keyring, Load, Node, Notice, Order, OrderError, Outcome, Reached, Role, Sighting, Tally, View,
+};
 use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::model::{Endpoint, Epoch, Generation, NodeId, Passport};
@@ -278,10 +280,32 @@ impl Cluster {
         self.router.post(notices);
     }
 
-    /// Sends a notice straight to a session whose place is known, without waiting. In order with others sent this
+    /// Sends notices straight to sessions of that life of a node, without waiting. In order with others sent this
     /// way, but not with those that were posted.
-    pub fn post_to(&self, place: &Location, to: Passport, notice: Notice) {
-        self.router.post_to(place, to, notice);
+    pub fn post_to(&self, node: &NodeId, generation: Generation, letters: Vec<(Passport, Epoch, Notice)>) {
+        self.router.post_to(&Place { node: node.clone(), generation }, letters);
+    }
+
+    /// Waits until notices may have been lost, and says with whom. One task asks.
+    pub async fn gap(&self) -> Gap {
+        self.router.gaps.next().await
+    }
+
+    /// Tells all other notification nodes that notices of this one to them may be lost.
+    pub fn tell_gap(&self) {
+        self.router.tell_gap();
+    }
+
+    /// Asks another notification node who is to be seen there, in short: one tally for each of
+    /// [`BUCKETS`](super::BUCKETS). Nothing without an answer in time.
+    pub async fn tallies(&self, of: &Node, patience: Duration) -> Option<Vec<Tally>> {
+        self.router.tallies(of, patience).await
+    }
+
+    /// Asks another notification node who is to be seen there, of these buckets: at most 20,000 by their tallies. Nothing
+    /// without an answer in time; it may have fewer buckets than were asked for, the first ones.
+    pub async fn sightings(&self, of: &Node, buckets: Vec<u8>, patience: Duration) -> Option<Vec<Vec<Sighting>>> {
+        self.router.sightings(of, buckets, patience).await
     }
 }
 

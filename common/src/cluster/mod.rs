@@ -18,16 +18,19 @@
 //! | `asking`, `posting` | its asking side, and the order of what is posted |
 //! | `registering`, `registrations`, `announcing` | how sessions get into the directory |
 //! | `delivery` | how notices get into sessions |
+//! | `sighting`, `comparing`, `gaps` | how lost notices are found: whom nodes show, compared; when that is urgent |
 //! | `order`, `order_desk`, `carrying_out` | what operators order, sealed; where it is taken; what becomes of it |
 
 mod announcement;
 mod announcing;
 mod asking;
 mod carrying_out;
+mod comparing;
 mod cookie;
 mod datagram;
 mod delivery;
 mod directory;
+mod gaps;
 mod generation;
 mod gossip;
 mod handle;
@@ -49,18 +52,21 @@ mod ring;
 mod router;
 mod secrets;
 mod settling;
+mod sighting;
 mod standing;
 mod ticket;
 mod wire;
 
 pub use carrying_out::{Reached, Told};
 pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
+pub use gaps::Gap;
 pub use handle::{Cluster, ClusterError, Me};
 pub use node::{Load, Node, Role, View};
-pub use notice::{Deliver, Invitation, Kept, Location, Notice, Outcome, Question, Stamp};
+pub use notice::{Deliver, Invitation, Kept, Location, Notice, Outcome, Question, Stamp, Watcher};
 pub use order::{Audience, Instruction, ORDERS, Order, OrderError};
 pub use order_desk::OrderDesk;
 pub use secrets::{Keyring, SecretsError};
+pub use sighting::{BUCKETS, Mark, PassportKey, Sighting, Tally};
 pub use ticket::{SignInTicket, TicketError};
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::carrying_out::Told;
 use super::order::{Audience, Instruction};
+use super::sighting::{Mark, Sighting, Tally};
 use crate::model::{
     ConversationId, Endpoint, Epoch, Generation, NodeId, ParticipationId, Passport, Presence, Property,
 };
@@ -38,6 +39,21 @@ pub struct Stamp {
     pub node: NodeId,
     /// Rises with everything the session says.
     pub count: u64,
+    /// Rises with what somebody may see differently, and only then: what is compared to find lost notices.
+    pub version: u32,
+}
+
+/// Somebody who wants to know how a principal looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watcher {
+    /// Who.
+    pub who: Passport,
+    /// Its session.
+    pub epoch: Epoch,
+    /// What it was shown; nothing: nobody has been heard of yet.
+    pub shown: Option<Mark>,
+    /// It wants to know the properties, and nothing else.
+    pub properties: bool,
 }
 
 /// An invitation to a conversation (`RNG`). The invited session makes the cookie itself: it alone knows its dialect
@@ -84,14 +100,25 @@ pub enum Notice {
         stamp: Stamp,
         /// What may be seen.
         presence: Option<Presence>,
+        /// The digest of its properties: see [`crate::model::digest`].
+        properties: u32,
     },
-    /// `from` asks how the recipient looks. The answer is a [`Notice::ProbeAnswer`] sent straight to `reply_to`, or
-    /// nothing if `from` may not see it.
+    /// These ask how the recipient looks, at most [`Notice::MOST_WATCHERS`]. Each is sent a [`Notice::ProbeAnswer`], also one who may
+    /// see nothing; if the recipient is surely signed in nowhere, each that was shown something gets a [`Notice::Absent`].
     Probe {
         /// Who asks.
-        from: Passport,
-        /// Where the answer goes.
-        reply_to: Location,
+        watchers: Vec<Watcher>,
+        /// The node of their sessions.
+        node: NodeId,
+        /// In which of its lives.
+        generation: Generation,
+    },
+    /// In answer to a probe: `of` is signed in nowhere.
+    Absent {
+        /// Who.
+        of: Passport,
+        /// What the recipient was shown when it asked. What it was shown since then counts more.
+        shown: Mark,
     },
     /// `by` has put the recipient on its forward list.
     Added {
@@ -109,6 +136,8 @@ pub enum Notice {
     Property {
         /// Whose.
         of: Passport,
+        /// How old this is.
+        stamp: Stamp,
         /// Which.
         property: Property,
         /// Its value, decoded; empty when cleared.
@@ -129,8 +158,10 @@ pub enum Notice {
         from: Passport,
         /// How old this is.
         stamp: Stamp,
-        /// What may be seen.
-        presence: Presence,
+        /// What may be seen: nothing, if it is hidden from the recipient.
+        presence: Option<Presence>,
+        /// The digest of its properties.
+        properties: u32,
     },
     /// To a switchboard: bring the recipient what was kept for it. [`Outcome::Accepted`]: a [`Notice::PickedUp`] follows.
     PickUp {
@@ -164,6 +195,11 @@ pub enum Question {
     LastHeard,
     /// Whether nothing is being brought of what was kept: [`Outcome::Accepted`]; otherwise [`Outcome::Refused`].
     Brought,
+}
+
+impl Notice {
+    /// The most watchers that one probe names.
+    pub const MOST_WATCHERS: usize = 128;
 }
 
 /// What became of a notice.
@@ -215,4 +251,14 @@ pub trait Deliver: Send + Sync + 'static {
     /// Hands what operators want to the sessions here that it is for, a few at a time: so many at once would feel it. Those that
     /// come meanwhile are not meant.
     async fn carry_out(&self, to: &Audience, what: &Instruction) -> Told;
+
+    /// The principals who are to be seen here, in short: a tally for each bucket.
+    fn tallies(&self) -> Vec<Tally> {
+        Vec::new()
+    }
+
+    /// The principals of one bucket who are to be seen here.
+    fn sightings(&self, _bucket: u8) -> Vec<Sighting> {
+        Vec::new()
+    }
 }

@@ -111,9 +111,13 @@ impl Outgoing {
     fn push(&self, request: &Request) -> Result<(), Unreachable> {
         let message = encode(request).ok_or(Unreachable)?;
         match request {
-            Request::Ask { .. } | Request::Hand { .. } | Request::Ping | Request::Order { .. } => {
-                self.queue.push(message)
-            }
+            Request::Ask { .. }
+            | Request::Hand { .. }
+            | Request::Ping
+            | Request::Order { .. }
+            | Request::Tallies { .. }
+            | Request::Sightings { .. }
+            | Request::Gap => self.queue.push(message),
             Request::Register { .. }
             | Request::Unregister { .. }
             | Request::Done { .. }

@@ -131,7 +131,7 @@ fn size(notice: &Notice) -> usize {
     let optional = |text: &Option<std::sync::Arc<str>>| text.as_ref().map_or(0, |text| text.len());
     let texts = match notice {
         Notice::Presence { presence: Some(Presence { name, object, personal_message, .. }), .. }
-        | Notice::ProbeAnswer { presence: Presence { name, object, personal_message, .. }, .. } => {
+        | Notice::ProbeAnswer { presence: Some(Presence { name, object, personal_message, .. }), .. } => {
             name.len() + optional(object) + optional(personal_message)
         }
         Notice::Added { name, .. } => name.len(),
@@ -143,8 +143,11 @@ fn size(notice: &Notice) -> usize {
             // Each with its length.
             unanswered.iter().map(|who| who.as_str().len() + 8).sum()
         }
+        // Each with its length, epoch and mark.
+        Notice::Probe { watchers, .. } => watchers.iter().map(|watcher| watcher.who.as_str().len() + 32).sum(),
         Notice::Presence { presence: None, .. }
-        | Notice::Probe { .. }
+        | Notice::ProbeAnswer { presence: None, .. }
+        | Notice::Absent { .. }
         | Notice::Removed { .. }
         | Notice::Outstanding { .. }
         | Notice::Asked { .. } => 0,

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::carrying_out::Orders;
 use super::delivery::{Delivery, better};
 use super::directory::{Directory, Verdict};
+use super::gaps::Gaps;
 use super::link::{Handler, Links, Origin, Replies};
 use super::membership::Witness;
 use super::metrics::Metrics;
@@ -51,6 +52,8 @@ pub(super) struct Router {
     pub(super) last_ticket: AtomicU64,
     pub(super) skew: Throttle,
     pub(super) drops: Throttle,
+    /// When notices may have been lost.
+    pub(super) gaps: Gaps,
     /// What operators have ordered.
     pub(super) orders: Orders,
     joined: watch::Receiver<bool>,
@@ -73,7 +76,7 @@ impl Router {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let (directory, settling, registrations, chains, announced) = Default::default();
-        let (announcement, last_ticket, skew, drops) = Default::default();
+        let (announcement, last_ticket, skew, drops, gaps) = Default::default();
         let router = Arc::new(Self {
             me: links.identity.me.clone(),
             role,
@@ -90,6 +93,7 @@ impl Router {
             last_ticket,
             skew,
             drops,
+            gaps,
             orders: Orders::new(clock::wall_ms()),
             joined,
             runtime: tokio::runtime::Handle::current(),
@@ -269,6 +273,9 @@ impl Witness for Router {
         }
         lock(&self.announced)
             .retain(|place, _| after.node(&place.node).is_none_or(|node| node.generation <= place.generation));
+        for node in after.of(Role::Notification).filter(|node| !before.has(&node.id, node.generation)) {
+            self.gaps.with(&node.id);
+        }
         let ring = Arc::new(Ring::of(after));
         if ring.hash() != self.ring.borrow().hash() {
             tracing::info!(nodes = ring.all().len(), "the notification nodes have changed");
@@ -288,6 +295,9 @@ impl Handler for Router {
     fn linked(self: Arc<Self>, link: Arc<Outgoing>, up: CancellationToken) {
         if self.role == Role::Notification && self.ring().all().contains(&link.place) {
             let runtime = self.runtime.clone();
+            // What was on its way on a link before this one is lost, and nobody knows what that was.
+            self.gaps.with(&link.place.node);
+            let _ = link.tell(&Request::Gap);
             runtime.spawn(self.keep_told(link, up));
         }
     }
@@ -337,6 +347,14 @@ impl Handler for Router {
                 let answer = async move { back.send(&Reply::CarriedOut { id, told: done.await }) };
                 self.delivery.run(answer, || tracing::warn!("too much to do to say what became of an order"));
             }
+            Request::Tallies { id } => {
+                let tallies = self.delivery.hub().map(|hub| hub.tallies()).unwrap_or_default();
+                replies.send(&Reply::Tallies { id, tallies });
+            }
+            Request::Sightings { id, buckets } => {
+                replies.send(&Reply::Sightings { id, buckets: self.own_sightings(&buckets) });
+            }
+            Request::Gap => self.gaps.with(&origin.place.node),
             Request::Ping => {}
         }
     }

@@ -13,6 +13,7 @@ use super::carrying_out::Told;
 use super::notice::{Notice, Outcome};
 use super::order::Order;
 use super::secrets::{Hasher, finish};
+use super::sighting::{Sighting, Tally};
 use crate::model::{Endpoint, Epoch, NodeId, Passport};
 
 /// The most bytes of a frame after its length.
@@ -63,6 +64,12 @@ pub(super) enum Request {
     /// To a notification node: what operators want of its sessions. Done once for each order, which was `sealed` at that time, in
     /// milliseconds since 1970.
     Order { id: u64, sealed: u64, order: Order },
+    /// To a notification node: who is to be seen there, in short.
+    Tallies { id: u64 },
+    /// To a notification node: who is to be seen there, of these buckets.
+    Sightings { id: u64, buckets: Vec<u8> },
+    /// To a notification node: notices of the sending node may be lost. Not answered.
+    Gap,
 }
 
 /// From the side that was dialed.
@@ -78,6 +85,10 @@ pub(super) enum Reply {
     Pong,
     /// To [`Request::Order`]. Nothing: it was not carried out.
     CarriedOut { id: u64, told: Option<Told> },
+    /// To [`Request::Tallies`]: one of each bucket.
+    Tallies { id: u64, tallies: Vec<Tally> },
+    /// To [`Request::Sightings`]: of as many of the buckets as fit into a frame.
+    Sightings { id: u64, buckets: Vec<Vec<Sighting>> },
 }
 
 impl Reply {
@@ -87,7 +98,9 @@ impl Reply {
             Self::Registered { id, .. }
             | Self::Asked { id, .. }
             | Self::Handed { id, .. }
-            | Self::CarriedOut { id, .. } => Some(*id),
+            | Self::CarriedOut { id, .. }
+            | Self::Tallies { id, .. }
+            | Self::Sightings { id, .. } => Some(*id),
             Self::Pong => None,
         }
     }
@@ -190,6 +203,7 @@ pub(super) async fn read_frame(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Stamp;
     use crate::cluster::secrets::hasher;
     use crate::model::Property;
 
@@ -209,6 +223,7 @@ mod tests {
             to: "alice@example.com".parse().unwrap(),
             notices: vec![Notice::Property {
                 of: "bob@example.com".parse().unwrap(),
+                stamp: Stamp { epoch: Epoch(5), node: NodeId::parse("ns-1").unwrap(), count: 2, version: 1 },
                 property: Property::HomePhone,
                 value: "1 23".into(),
             }],

@@ -411,6 +411,8 @@ pub struct NotificationConfig {
     pub grace_secs: u64,
     /// Seconds that contacts do not see an orderly end of the connection without `OUT`.
     pub close_grace_secs: u64,
+    /// Seconds at most between two comparisons of what sessions show with what a node has to be seen.
+    pub repair_secs: u64,
     /// Seconds that `QNG` tells the client to wait until its next `PNG`.
     pub ping_secs: u64,
     /// Seconds between challenges; 0: none is sent.
@@ -454,6 +456,7 @@ impl Default for NotificationConfig {
             sign_in_secs: 60,
             grace_secs: 10,
             close_grace_secs: 2,
+            repair_secs: 30,
             ping_secs: 50,
             challenge_interval_secs: 1800,
             challenge_secs: 50,

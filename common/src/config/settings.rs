@@ -213,6 +213,11 @@ const NOTIFICATION: &[Setting] = &[
     setting("notification.sign_in_secs", seconds(1, DAY), "From the connection to the end of the sign-in"),
     setting("notification.grace_secs", seconds(0, DAY), "How long contacts don't see an abrupt disconnect"),
     setting("notification.close_grace_secs", seconds(0, DAY), "How long they don't see that a client has closed"),
+    setting(
+        "notification.repair_secs",
+        seconds(1, 3600),
+        "How often it is looked whether contacts are shown wrong",
+    ),
     setting("notification.ping_secs", seconds(1, DAY), "What `QNG` tells a client to wait until its next `PNG`"),
     setting("notification.challenge_interval_secs", seconds(0, 30 * DAY), "Time between challenges; 0: none"),
     setting("notification.challenge_secs", seconds(1, DAY), "Time to answer a challenge"),

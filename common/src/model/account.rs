@@ -86,6 +86,16 @@ impl Property {
 /// Properties that are set, with their decoded values.
 pub type Properties = BTreeMap<Property, String>;
 
+/// 32 bits over the properties that contacts keep, the same on every node: whoever has other copies finds that out. An empty
+/// value counts as none. (FNV-1a.)
+#[must_use]
+pub fn digest(properties: &Properties) -> u32 {
+    let kept = properties.iter().filter(|(property, value)| property.is_kept_by_contacts() && !value.is_empty());
+    let bytes =
+        kept.flat_map(|(property, value)| property.code().bytes().chain(value.bytes()).chain(std::iter::once(0)));
+    bytes.fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
 /// The settings of an account, all changed by its own session only.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {

@@ -12,7 +12,7 @@ mod rates;
 mod roster;
 mod sign_out;
 
-pub use account::{AddPrompt, Properties, Property, Settings, StrangerPolicy};
+pub use account::{AddPrompt, Properties, Property, Settings, StrangerPolicy, digest};
 pub use bulletin::{Bulletin, BulletinError, BulletinText, xml_len};
 pub use ids::{
     ChannelId, ClaimId, ContactId, ConversationId, Endpoint, Epoch, Generation, GroupId, InboxId, MessageId,

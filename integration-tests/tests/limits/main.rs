@@ -13,6 +13,7 @@ mod offline;
 mod operators;
 mod orders;
 mod rates;
+mod repair;
 mod sizes;
 mod starting;
 mod twins;

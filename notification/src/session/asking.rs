@@ -27,12 +27,6 @@ impl Asking {
         }
     }
 
-    /// How long it takes from now until all that wait are asked.
-    pub(super) fn duration(&self) -> Duration {
-        let pauses = self.waiting.len().div_ceil(Self::AT_ONCE).saturating_sub(1);
-        Self::PAUSE * u32::try_from(pauses).unwrap_or(u32::MAX)
-    }
-
     /// When some are to be asked next, if any wait.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.next
@@ -65,7 +59,6 @@ mod tests {
         let (mut asking, mut now) = (Asking::default(), Instant::now());
         assert!(asking.due(now, false).is_empty() && asking.deadline().is_none());
         asking.enter(contacts(), now);
-        assert_eq!(asking.duration(), Asking::PAUSE * 3);
         let mut asked = Vec::new();
         for count in [32, 0, 32, 32, 4, 0] {
             assert!(asking.due(now - Duration::from_millis(1), false).is_empty(), "not yet");

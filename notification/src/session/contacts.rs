@@ -1,14 +1,14 @@
 //! What a client has been shown of its contacts, and what it is to be shown next (protocol reference §6.8, §6.21).
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use common::cluster::Stamp;
+use common::cluster::{Mark, Stamp};
 use common::model::{Passport, PersonalMessage, Presence};
 use common::msnp::{Dialect, TrId, presence};
 
 use super::out::Out;
+use crate::repair::{Change, Shown};
 
 /// How the contacts on the forward list look. Others are never entered: a client must not hear of them
 /// (`CLIENTS` 17).
@@ -19,8 +19,6 @@ pub(crate) struct Contacts {
     first_change: Option<TrId>,
     /// Contacts added while signed in, whose answer to our probe belongs to that request.
     asked: Vec<(Passport, TrId)>,
-    /// When suspects have to have answered.
-    patience: Option<Instant>,
     /// Those whose looks the client gets once it has read what it has: how they look then, whatever they were meanwhile.
     late: Vec<Passport>,
 }
@@ -35,8 +33,8 @@ struct Seen {
     message: Option<PersonalMessage>,
     /// The client has been told something of it.
     shown: bool,
-    /// What it said last may have been lost, with its node or on the way, and it has not been heard of since.
-    suspect: bool,
+    /// The version that the client was shown; nothing: the contact was found to be signed in nowhere.
+    mark: Option<Mark>,
     /// It is among the late.
     late: bool,
     /// The request that its `ILN` answers, if it is late with that.
@@ -44,19 +42,9 @@ struct Seen {
 }
 
 impl Contacts {
-    /// How long a suspect has to answer, from wherever it is now.
-    const PATIENCE: Duration = Duration::from_secs(5);
-
     /// Nobody is known yet.
     pub(crate) fn new(dialect: &'static Dialect) -> Self {
-        Self {
-            dialect,
-            seen: HashMap::new(),
-            first_change: None,
-            asked: Vec::new(),
-            patience: None,
-            late: Vec::new(),
-        }
+        Self { dialect, seen: HashMap::new(), first_change: None, asked: Vec::new(), late: Vec::new() }
     }
 
     /// Whether the client has been shown its contacts.
@@ -90,7 +78,7 @@ impl Contacts {
     }
 
     /// Word of a contact on the forward list. What is no newer than what is known changes nothing; what looks the
-    /// same to this client is not written. `answer`: it answers a probe.
+    /// same to this client is not written. `answer`: it answers a probe. Returns whether it was new.
     pub(crate) fn hear(
         &mut self,
         who: &Passport,
@@ -98,22 +86,55 @@ impl Contacts {
         presence: Option<Presence>,
         answer: bool,
         out: &mut Out,
-    ) {
+    ) -> bool {
         let asked = if answer { self.take_asked(who) } else { None };
         if let Some(known) = self.seen.get_mut(who) {
             if stamp <= known.stamp {
-                return;
+                return false;
             }
             known.stamp = stamp;
         } else {
             self.seen.insert(who.clone(), Box::new(Seen::new(stamp)));
         }
-        let Some(seen) = self.seen.get_mut(who) else { return };
-        seen.suspect = false;
+        let Some(seen) = self.seen.get_mut(who) else { return false };
+        seen.mark = Some(Mark::of(&seen.stamp));
         let before = std::mem::replace(&mut seen.presence, presence);
-        let Some(first_change) = self.first_change else { return };
-        let initial = (answer && !seen.shown).then(|| asked.unwrap_or(first_change));
-        seen.write(self.dialect, who, before.as_ref(), initial, &mut self.late, out);
+        seen.compare(who, out);
+        if let Some(first_change) = self.first_change {
+            let initial = (answer && !seen.shown).then(|| asked.unwrap_or(first_change));
+            seen.write(self.dialect, who, before.as_ref(), initial, &mut self.late, out);
+        }
+        true
+    }
+
+    /// A contact has changed something that is not part of its looks. If nothing before it was missed, the client is shown
+    /// this version from now on.
+    pub(crate) fn follow(&mut self, who: &Passport, stamp: &Stamp, out: &mut Out) {
+        let Some(seen) = self.seen.get_mut(who).filter(|seen| seen.mark.is_some()) else { return };
+        let known = &mut seen.stamp;
+        let same_session = known.epoch == stamp.epoch && known.node == stamp.node;
+        if same_session && known.version.wrapping_add(1) == stamp.version {
+            known.version = stamp.version;
+            seen.mark = Some(Mark::of(known));
+            seen.compare(who, out);
+        }
+    }
+
+    /// A contact is signed in nowhere, and was not when it was asked because of what was shown then. Whatever has been heard
+    /// since counts more.
+    pub(crate) fn absent(&mut self, who: &Passport, shown: Mark, out: &mut Out) {
+        let Some(seen) = self.seen.get_mut(who).filter(|seen| seen.mark == Some(shown)) else { return };
+        seen.mark = None;
+        let before = seen.presence.take();
+        seen.compare(who, out);
+        if self.first_change.is_some() {
+            seen.write(self.dialect, who, before.as_ref(), None, &mut self.late, out);
+        }
+    }
+
+    /// What the client was shown of a contact.
+    pub(crate) fn mark_of(&self, who: &Passport) -> Option<Mark> {
+        self.seen.get(who)?.mark
     }
 
     /// What a contact calls itself now, if it is there to be seen.
@@ -162,46 +183,6 @@ impl Contacts {
         self.asked.retain(|(asked, _)| asked != who);
         self.late.retain(|late| late != who);
     }
-
-    /// Those whose last word is of such a kind may have gone unheard. Returns who is to be probed.
-    pub(crate) fn suspect(&mut self, last_word: impl Fn(&Stamp) -> bool) -> Vec<Passport> {
-        let mut suspects = Vec::new();
-        for (who, seen) in &mut self.seen {
-            if seen.presence.is_some() && last_word(&seen.stamp) {
-                seen.suspect = true;
-                suspects.push(who.clone());
-            }
-        }
-        suspects
-    }
-
-    /// All suspects will have been probed at that time: who has not answered a while later is shown as gone by
-    /// [`Contacts::tick`].
-    pub(crate) fn expect_answers(&mut self, probed: Instant) {
-        if self.seen.values().any(|seen| seen.suspect) {
-            self.patience = Some(probed + Self::PATIENCE);
-        }
-    }
-
-    /// When [`Contacts::tick`] has something to do.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.patience
-    }
-
-    /// Shows suspects that have not answered as gone.
-    pub(crate) fn tick(&mut self, now: Instant, out: &mut Out) {
-        if self.patience.is_none_or(|patience| now < patience) {
-            return;
-        }
-        self.patience = None;
-        for (who, seen) in self.seen.iter_mut().filter(|(_, seen)| seen.suspect) {
-            seen.suspect = false;
-            let before = seen.presence.take();
-            if self.first_change.is_some() {
-                seen.write(self.dialect, who, before.as_ref(), None, &mut self.late, out);
-            }
-        }
-    }
 }
 
 /// Everything that a client can be shown of somebody who is there, in one piece. `clears`: without a personal message
@@ -225,7 +206,13 @@ fn status(dialect: &Dialect, who: &Passport, presence: &Presence, initial: Optio
 
 impl Seen {
     fn new(stamp: Stamp) -> Self {
-        Self { stamp, presence: None, message: None, shown: false, suspect: false, late: false, initial: None }
+        Self { stamp, presence: None, message: None, shown: false, mark: None, late: false, initial: None }
+    }
+
+    /// Others may have to compare what is shown now.
+    fn compare(&self, who: &Passport, out: &mut Out) {
+        let online_at = self.presence.as_ref().map(|_| self.stamp.node.clone());
+        out.changes.push(Change::Shown(who.clone(), Shown { mark: self.mark, online_at }));
     }
 
     /// Writes how the contact looks now, as far as the client can tell it from how it looked before. A client with
@@ -278,8 +265,8 @@ mod tests {
         Passport::parse(&format!("{name}@example.com")).unwrap()
     }
 
-    fn stamp(count: u64) -> Stamp {
-        Stamp { epoch: Epoch(1), node: NodeId::parse("ns-1").unwrap(), count }
+    fn stamp(count: u32) -> Stamp {
+        Stamp { epoch: Epoch(1), node: NodeId::parse("ns-1").unwrap(), count: count.into(), version: count }
     }
 
     fn looks(status: Status, message: &str) -> Option<Presence> {
@@ -294,7 +281,7 @@ mod tests {
     /// What one word of bob makes the client see.
     fn hear(
         contacts: &mut Contacts,
-        count: u64,
+        count: u32,
         presence: Option<Presence>,
         answer: bool,
         backlogged: bool,
@@ -392,28 +379,37 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_answer_after_its_node_died_has_gone() {
+    fn who_is_surely_nowhere_is_shown_as_gone_unless_heard_of_since() {
         let mut contacts = Contacts::new(&Dialect::MSNP7);
         shown(&mut contacts);
-        let now = Instant::now();
-        let node = NodeId::parse("ns-1").unwrap();
-        hear(&mut contacts, 1, looks(Status::Online, ""), false, false);
-        assert!(contacts.suspect(|_| false).is_empty());
-        for (answers, line) in [(true, ""), (false, "FLN bob/")] {
-            assert_eq!(contacts.suspect(|stamp| stamp.node == node), [who("bob")]);
-            contacts.expect_answers(now);
-            assert_eq!(contacts.deadline(), Some(now + Contacts::PATIENCE));
-            if answers {
-                assert_eq!(hear(&mut contacts, 2, looks(Status::Online, ""), true, false), "");
-            }
+        let absent = |contacts: &mut Contacts, mark| {
             let mut out = Out::default();
-            contacts.tick(now, &mut out);
-            contacts.tick(now + Contacts::PATIENCE, &mut out);
-            assert_eq!(text(out), line);
-            assert_eq!(contacts.deadline(), None);
+            contacts.absent(&who("bob"), mark, &mut out);
+            text(out)
+        };
+        hear(&mut contacts, 1, looks(Status::Online, ""), false, false);
+        let asked = contacts.mark_of(&who("bob")).unwrap();
+        hear(&mut contacts, 2, looks(Status::Away, ""), false, false);
+        assert_eq!(absent(&mut contacts, asked), "", "he has been heard of since");
+        let asked = contacts.mark_of(&who("bob")).unwrap();
+        assert_eq!(absent(&mut contacts, asked), "FLN bob/");
+        assert_eq!(contacts.mark_of(&who("bob")), None);
+        assert_eq!(absent(&mut contacts, asked), "");
+        // He was there after all.
+        assert_eq!(hear(&mut contacts, 3, looks(Status::Away, ""), true, false), "NLN AWY bob Bob/");
+    }
+
+    #[test]
+    fn the_version_follows_a_property_only_if_nothing_was_missed() {
+        let mut contacts = Contacts::new(&Dialect::MSNP7);
+        hear(&mut contacts, 4, looks(Status::Online, ""), false, false);
+        let mark = |version| Mark::of(&Stamp { version, ..stamp(1) });
+        for (count, known) in [(6, 4), (5, 5), (5, 5), (6, 6)] {
+            let mut out = Out::default();
+            contacts.follow(&who("bob"), &stamp(count), &mut out);
+            assert_eq!(contacts.mark_of(&who("bob")), Some(mark(known)));
         }
-        assert!(contacts.suspect(|stamp| stamp.node == node).is_empty());
-        contacts.expect_answers(now);
-        assert_eq!(contacts.deadline(), None);
+        contacts.follow(&who("carol"), &stamp(1), &mut Out::default());
+        assert_eq!(contacts.mark_of(&who("carol")), None);
     }
 }

@@ -55,6 +55,7 @@ use tracing::Instrument;
 use tracing::field::{Empty, display};
 
 use crate::metrics::Counted;
+use crate::repair::Watch;
 use crate::services::Services;
 use handshake::{Handshake, Proof, Step};
 use online::Online;
@@ -180,8 +181,8 @@ async fn stay<T: Transport>(
         let _ = connection.send(miscellany::out(OutReason::ShuttingDown));
         Closing::ShuttingDown
     } else {
-        let SignedIn { session, inbox, .. } = &mut *signed_in;
-        Online::new(connection, session, inbox, services).drive().await
+        let SignedIn { session, inbox, watch, .. } = &mut *signed_in;
+        Online::new(connection, session, inbox, services, watch).drive().await
     };
     tracing::info!(reason = closing.label(), "signed out");
     drop(counted);
@@ -191,12 +192,13 @@ async fn stay<T: Transport>(
 
 /// The end of a session: nobody finds it from now on, and those who saw the principal are told.
 fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
-    let SignedIn { mut session, inbox, place, registration } = signed_in;
+    let SignedIn { mut session, inbox, place, registration, watch } = signed_in;
     drop((place, inbox));
+    watch.end(session.watched());
     services.last_active.note(&session.passport, services.wall_ms());
     let goodbyes = session.leave();
     write_last_copies(services, &mut session);
-    say_goodbye(services, goodbyes, closing.held_for(&services.config));
+    say_goodbye(services, goodbyes, closing.held_for(&services.config), watch);
     // A later sign-in is left alone: its epoch is greater.
     drop(registration);
 }
@@ -220,7 +222,9 @@ fn write_last_copies(services: &Arc<Services>, session: &mut Session) {
 /// Says goodbye at once, or later. If the principal comes back meanwhile, here or elsewhere, what its new session
 /// says is newer, and the goodbyes are dropped where they arrive. A node that shuts down says none: whoever shows
 /// its users asks for them again.
-fn say_goodbye(services: &Arc<Services>, goodbyes: Vec<(Passport, Notice)>, held_for: Duration) {
+///
+/// As long as they are held the principal counts as to be seen here: nobody who compares finds it missing.
+fn say_goodbye(services: &Arc<Services>, goodbyes: Vec<(Passport, Notice)>, held_for: Duration, watch: Watch) {
     if held_for.is_zero() {
         return services.cluster.post(goodbyes);
     }
@@ -233,6 +237,7 @@ fn say_goodbye(services: &Arc<Services>, goodbyes: Vec<(Passport, Notice)>, held
             () = tokio::time::sleep(held_for) => held.cluster.post(goodbyes),
             () = held.shutdown.begun() => {}
         }
+        drop(watch);
     });
 }
 

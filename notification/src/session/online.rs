@@ -11,9 +11,10 @@ use common::net::{Connection, Event, Outbox, Transport};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::inbox::Inbox;
-use super::out::{Out, Piece};
+use super::out::{Direct, Out, Piece};
 use super::{Closing, Session, copies, doubt, edit, pickup};
 use crate::hub::Item;
+use crate::repair::Watch;
 use crate::services::Services;
 
 /// Notices taken in a row before the client's turn comes.
@@ -32,6 +33,7 @@ pub(super) struct Online<'a, T> {
     pub(super) session: &'a mut Session,
     pub(super) inbox: &'a mut Inbox,
     pub(super) services: &'a Arc<Services>,
+    watch: &'a Watch,
     /// Whether the last flush left something behind.
     backlogged: bool,
     /// Why the session is to end, once that is decided.
@@ -44,8 +46,9 @@ impl<'a, T: Transport> Online<'a, T> {
         session: &'a mut Session,
         inbox: &'a mut Inbox,
         services: &'a Arc<Services>,
+        watch: &'a Watch,
     ) -> Self {
-        Self { connection, session, inbox, services, backlogged: false, closing: None }
+        Self { connection, session, inbox, services, watch, backlogged: false, closing: None }
     }
 
     /// Drives the session until it ends.
@@ -155,7 +158,7 @@ impl<'a, T: Transport> Online<'a, T> {
             Item::Notice(_) | Item::Invite(..) | Item::Asked(..) | Item::Missed(_) => self.take(item),
             Item::AskedForKept(_) | Item::SwitchboardLost { .. } | Item::Bulletin(_) => self.take(item),
             // These end the session or make it say something of itself: better once it knows where it stands.
-            Item::Displaced | Item::Reannounce | Item::NodeLost(_) | Item::SignOut(_) | Item::ShutDown => {
+            Item::Displaced | Item::Reannounce | Item::SignOut(_) | Item::ShutDown => {
                 self.inbox.put_off(item);
             }
         }
@@ -205,7 +208,6 @@ impl<'a, T: Transport> Online<'a, T> {
                 tracing::info!(?missed, "others said too much at once: it is found out again");
                 self.session.missed(missed, Instant::now().into_std(), &mut out);
             }
-            Item::NodeLost(node) => self.session.node_lost(&node, Instant::now().into_std(), &mut out),
             Item::SignOut(order) => {
                 out.line(miscellany::out(OutReason::ordered(self.session.dialect, order)));
                 out.close(Closing::Ordered(order));
@@ -244,6 +246,9 @@ impl<'a, T: Transport> Online<'a, T> {
 
     /// Carries out what the session wants done.
     pub(super) fn apply(&mut self, mut out: Out) {
+        if !out.changes.is_empty() {
+            self.watch.note(std::mem::take(&mut out.changes));
+        }
         if apply(self.connection, self.services, &mut out) && !self.backlogged {
             self.flush();
         }
@@ -275,9 +280,9 @@ pub(super) fn apply<T: Transport>(connection: &mut Connection<T>, services: &Ser
         services.metrics.notices_out.inc_by(posts.len() as u64);
         services.cluster.post(posts);
     }
-    for (place, to, notice) in std::mem::take(&mut out.direct) {
-        services.metrics.notices_out.inc();
-        services.cluster.post_to(&place, to, notice);
+    for Direct { node, generation, letters } in std::mem::take(&mut out.direct) {
+        services.metrics.notices_out.inc_by(letters.len() as u64);
+        services.cluster.post_to(&node, generation, letters);
     }
     source || connection.outbox().queued() >= LONG
 }

@@ -1,12 +1,13 @@
 //! What a session wants done: decided without I/O, carried out by its driver.
 
 use bytes::Bytes;
-use common::cluster::{Location, Notice};
-use common::model::Passport;
+use common::cluster::Notice;
+use common::model::{Epoch, Generation, NodeId, Passport};
 use common::msnp::{ErrorCode, Line, TrId};
 
 use super::Closing;
 use crate::metrics::Limited;
+use crate::repair::Change;
 
 /// Something for the client.
 pub(crate) enum Piece {
@@ -14,6 +15,16 @@ pub(crate) enum Piece {
     Line(Bytes),
     /// Commands that are made as the socket drains.
     Source(Box<dyn Iterator<Item = Bytes> + Send>),
+}
+
+/// Notices for sessions of that life of a node.
+pub(crate) struct Direct {
+    /// Which node.
+    pub(crate) node: NodeId,
+    /// Which of its lives.
+    pub(crate) generation: Generation,
+    /// For whom, and for which session of it.
+    pub(crate) letters: Vec<(Passport, Epoch, Notice)>,
 }
 
 /// What a session wants done, in order within each field.
@@ -24,7 +35,9 @@ pub(crate) struct Out {
     /// For other principals, wherever they are.
     pub(crate) posts: Vec<(Passport, Notice)>,
     /// For sessions whose place is known.
-    pub(crate) direct: Vec<(Location, Passport, Notice)>,
+    pub(crate) direct: Vec<Direct>,
+    /// What others may have to compare.
+    pub(crate) changes: Vec<Change>,
     /// A request was refused since it came too often.
     pub(crate) too_often: Option<Limited>,
     /// What was kept for the principal is to be asked for.

@@ -4,13 +4,16 @@
 
 use std::sync::Arc;
 
-use common::cluster::{Location, Notice, Stamp};
-use common::model::{List, Passport, PersonalMessage, Presence, Property, Status, StrangerPolicy};
+use common::cluster::{Mark, Notice, Stamp, Watcher};
+use common::model::{
+    Generation, List, NodeId, Passport, PersonalMessage, Presence, Property, Status, StrangerPolicy, digest,
+};
 use common::msnp::presence::Change;
 
 use super::Session;
 use super::copies::Change as Copied;
-use super::out::Out;
+use super::out::{Direct, Out};
+use crate::repair::Change as Compared;
 use crate::roster::Effect;
 
 /// How the principal looks.
@@ -23,11 +26,21 @@ pub(crate) struct Own {
     personal_message: Option<PersonalMessage>,
     /// How often something was said of it.
     count: u64,
+    /// How often somebody could see something different since: what nodes compare to find notices that were lost.
+    version: u32,
 }
 
 impl Own {
     pub(super) fn new(name: &str) -> Self {
-        Self { status: None, name: name.into(), capabilities: 0, object: None, personal_message: None, count: 0 }
+        Self {
+            status: None,
+            name: name.into(),
+            capabilities: 0,
+            object: None,
+            personal_message: None,
+            count: 0,
+            version: 0,
+        }
     }
 
     /// Whether anybody may see the principal.
@@ -82,9 +95,20 @@ impl Session {
     fn alter(&mut self, always: bool, out: &mut Out, change: impl FnOnce(&mut Own)) {
         let before = self.own.presence();
         change(&mut self.own);
-        if always || before != self.own.presence() {
+        let differs = before != self.own.presence();
+        if differs {
+            self.differ(out);
+        }
+        if always || differs {
             self.announce(out);
         }
+    }
+
+    /// Somebody may see something different from now on: whoever misses the word of it is found by the version.
+    fn differ(&mut self, out: &mut Out) {
+        self.own.version = self.own.version.wrapping_add(1);
+        let mark = self.own.is_visible().then(|| Mark::of(&self.last_stamp()));
+        out.changes.push(Compared::Visible(mark));
     }
 
     /// Tells everyone who may see the principal how it looks, unless nothing was ever said of it.
@@ -99,15 +123,21 @@ impl Session {
     pub(crate) fn leave(&mut self) -> Vec<(Passport, Notice)> {
         let mut out = Out::default();
         if self.own.is_visible() {
+            self.own.version = self.own.version.wrapping_add(1);
             self.tell_watchers(None, &mut out);
         }
         out.posts
     }
 
     fn tell_watchers(&mut self, presence: Option<&Presence>, out: &mut Out) {
-        let stamp = self.stamp();
+        let (stamp, properties) = (self.stamp(), self.properties_digest());
         let from = &self.passport;
-        let notice = || Notice::Presence { from: from.clone(), stamp: stamp.clone(), presence: presence.cloned() };
+        let notice = || Notice::Presence {
+            from: from.clone(),
+            stamp: stamp.clone(),
+            presence: presence.cloned(),
+            properties,
+        };
         out.posts.extend(self.watchers().map(|watcher| (watcher.clone(), notice())));
     }
 
@@ -119,29 +149,75 @@ impl Session {
     /// The age of what is said next.
     fn stamp(&mut self) -> Stamp {
         self.own.count += 1;
-        Stamp { epoch: self.here.epoch, node: self.here.node.clone(), count: self.own.count }
+        self.last_stamp()
+    }
+
+    fn last_stamp(&self) -> Stamp {
+        let Own { count, version, .. } = self.own;
+        Stamp { epoch: self.here.epoch, node: self.here.node.clone(), count, version }
+    }
+
+    fn properties_digest(&self) -> u32 {
+        digest(&self.roster.settings.properties)
     }
 
     /// Tells one principal how this one looks, or that it can't be seen.
     fn tell(&mut self, whom: &Passport, presence: Option<Presence>, out: &mut Out) {
         if self.roster.is_on(List::Reverse, whom) {
-            let notice = Notice::Presence { from: self.passport.clone(), stamp: self.stamp(), presence };
+            let (stamp, properties) = (self.stamp(), self.properties_digest());
+            let notice = Notice::Presence { from: self.passport.clone(), stamp, presence, properties };
             out.posts.push((whom.clone(), notice));
         }
     }
 
-    /// Answers a probe, if the one who asks may see the principal.
-    pub(super) fn answer_probe(&mut self, from: Passport, reply_to: Location, out: &mut Out) {
-        let Some(presence) = self.own.presence().filter(|_| self.roster.allows(&from)) else { return };
-        let answer = Notice::ProbeAnswer { from: self.passport.clone(), stamp: self.stamp(), presence };
-        out.direct.push((reply_to, from, answer));
+    /// Answers a probe: each who asks hears how the principal looks, or that it may see nothing of it. Whoever asks has the
+    /// principal on its forward list: if the principal does not know, word of it may have been lost.
+    pub(super) fn answer_probe(
+        &mut self,
+        watchers: Vec<Watcher>,
+        (node, generation): (NodeId, Generation),
+        out: &mut Out,
+    ) {
+        let (stamp, properties) = (self.stamp(), self.properties_digest());
+        let mut letters = Vec::with_capacity(watchers.len());
+        for Watcher { who, epoch, properties: wants_properties, .. } in watchers {
+            if wants_properties {
+                if self.roster.allows(&who) {
+                    self.tell_all_properties(&who, out);
+                }
+                continue;
+            }
+            if !self.roster.is_on(List::Reverse, &who) {
+                // The store says whether that is so: the probe may be older than a removal.
+                self.others.missed(self.heard());
+            }
+            let presence = self.own.presence().filter(|_| self.roster.allows(&who));
+            let (from, stamp) = (self.passport.clone(), stamp.clone());
+            letters.push((who, epoch, Notice::ProbeAnswer { from, stamp, presence, properties }));
+        }
+        if !letters.is_empty() {
+            out.direct.push(Direct { node, generation, letters });
+        }
     }
 
     /// Asks contacts how they look.
     pub(super) fn probe(&self, contacts: impl Iterator<Item = Passport>, out: &mut Out) {
-        let probe = || Notice::Probe { from: self.passport.clone(), reply_to: self.here.clone() };
         let others = contacts.filter(|contact| *contact != self.passport);
-        out.posts.extend(others.map(|contact| (contact, probe())));
+        out.posts.extend(others.map(|contact| {
+            let probe = self.probe_of(&contact, false);
+            (contact, probe)
+        }));
+    }
+
+    /// Asks a contact for its properties.
+    pub(super) fn probe_properties(&self, contact: &Passport, out: &mut Out) {
+        out.posts.push((contact.clone(), self.probe_of(contact, true)));
+    }
+
+    fn probe_of(&self, contact: &Passport, properties: bool) -> Notice {
+        let (who, epoch, shown) = (self.passport.clone(), self.here.epoch, self.contacts.mark_of(contact));
+        let watchers = vec![Watcher { who, epoch, shown, properties }];
+        Notice::Probe { watchers, node: self.here.node.clone(), generation: self.here.generation }
     }
 
     /// What an edit of the roster, already done, means for others and for what the client sees.
@@ -149,21 +225,27 @@ impl Session {
         match effect {
             Effect::Notify(whom, notice) => out.posts.push((whom, notice)),
             Effect::ShowTo(whom) => {
+                self.differ(out);
                 self.show_or_hide(&whom, out);
                 self.tell_all_properties(&whom, out);
             }
             Effect::HideFrom(whom) => {
                 if self.own.is_visible() {
+                    self.differ(out);
                     self.tell(&whom, None, out);
                 }
             }
             Effect::Watch { who, trid } => {
+                if who != self.passport {
+                    out.changes.push(Compared::Watched(who.clone()));
+                }
                 self.contacts.ask(who.clone(), trid);
                 self.probe(std::iter::once(who), out);
             }
             Effect::Unwatch(who) => {
                 self.contacts.forget(&who);
                 self.others.forget(&who);
+                out.changes.push(Compared::Unwatched(who));
             }
             Effect::PrivacyChanged => self.privacy_changed(out),
             Effect::NameChanged => {
@@ -188,9 +270,10 @@ impl Session {
             return;
         }
         let own = &self.roster.settings.properties;
+        let stamp = self.last_stamp();
         out.posts.extend(Property::kept_by_contacts().map(|property| {
             let value = own.get(&property).map(String::as_str).unwrap_or_default().into();
-            (whom.clone(), Notice::Property { of: self.passport.clone(), property, value })
+            (whom.clone(), Notice::Property { of: self.passport.clone(), stamp: stamp.clone(), property, value })
         }));
     }
 
@@ -206,18 +289,25 @@ impl Session {
             self.copy(Copied::Everything);
         }
         tracing::debug!(strangers = strangers.len(), hide, "privacy changed");
+        self.differ(out);
         for stranger in &strangers {
             self.show_or_hide(stranger, out);
         }
     }
 
-    fn tell_property(&self, property: Property, value: &str, out: &mut Out) {
+    fn tell_property(&mut self, property: Property, value: &str, out: &mut Out) {
         // Whoever looks offline says nothing; the contacts' lists have it all the same.
         if !self.own.is_visible() {
             return;
         }
-        let value: Arc<str> = value.into();
-        let notice = || Notice::Property { of: self.passport.clone(), property, value: Arc::clone(&value) };
+        self.differ(out);
+        let (value, stamp): (Arc<str>, _) = (value.into(), self.stamp());
+        let notice = || Notice::Property {
+            of: self.passport.clone(),
+            stamp: stamp.clone(),
+            property,
+            value: Arc::clone(&value),
+        };
         out.posts.extend(self.watchers().map(|watcher| (watcher.clone(), notice())));
     }
 }

@@ -18,6 +18,7 @@ use super::inbox::Inbox;
 use super::out::Out;
 use super::{Closing, Session, Surroundings};
 use crate::hub::Place;
+use crate::repair::Watch;
 use crate::services::Services;
 
 /// The store may take so long, together with the directory in between; then the client is told to come back.
@@ -32,6 +33,7 @@ pub(super) struct SignedIn {
     pub(super) inbox: Inbox,
     pub(super) place: Place,
     pub(super) registration: Registration,
+    pub(super) watch: Watch,
 }
 
 /// A session's entry in the directory; dropping it takes the entry back, if it is still this session's.
@@ -148,7 +150,8 @@ async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Res
     let here = Location { node, generation, epoch, endpoint: Endpoint::SOLE };
     let now = Instant::now().into_std();
     let session = Session::new(who.clone(), account.claim, proof.dialect, here, roster, now);
-    Ok(SignedIn { session, inbox, place, registration })
+    let watch = Watch::begin(services, who, epoch);
+    Ok(SignedIn { session, inbox, place, registration, watch })
 }
 
 async fn check(services: &Services, proof: &Proof, peer: SocketAddr) -> Result<Account, Denied> {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::cluster::{Location, Notice, Outcome, Question, Stamp};
 use common::config::NotificationConfig;
-use common::model::{Bucket, Bulletin, ClaimId, List, NodeId, Passport, Presence, Roster};
+use common::model::{Bucket, Bulletin, ClaimId, List, Passport, Presence, Roster, digest};
 use common::msnp::handshake::{self, Handshake};
 use common::msnp::hotmail::Addressee;
 use common::msnp::presence::Change;
@@ -25,6 +25,7 @@ use super::rings::Rings;
 use super::{Closing, Surroundings};
 use crate::hub::Missed;
 use crate::metrics::Limited;
+use crate::repair::Change as Compared;
 use crate::roster::{self, Renamed};
 
 /// A signed-in session. Only its own task touches it.
@@ -103,22 +104,28 @@ impl Session {
 
     /// Begins to ask all contacts how they look, so that the answers are there when the client wants them.
     pub(crate) fn begin(&mut self, now: Instant, out: &mut Out) {
+        out.changes.extend(self.watched().map(|who| Compared::Watched(who.clone())));
         self.ask_all(now, out);
         self.pick_up.want(now);
     }
 
+    /// The contacts whose looks the client wants to know: those on the forward list, without the principal itself.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = &Passport> {
+        let watched = self.roster.contacts.values().filter(|contact| contact.lists.contains(List::Forward));
+        watched.map(|contact| &contact.passport).filter(|who| **who != self.passport)
+    }
+
     fn ask_all(&mut self, now: Instant, out: &mut Out) {
-        let contacts = self.roster.contacts.values();
-        let watched = contacts.filter(|contact| contact.lists.contains(List::Forward));
-        self.asking = Asking::default();
-        self.asking.enter(watched.map(|contact| contact.passport.clone()), now);
+        let mut asking = Asking::default();
+        asking.enter(self.watched().cloned(), now);
+        self.asking = asking;
         self.ask_some(now, out);
     }
 
     /// More was said than fitted into the mailbox: it is found out in other ways.
     pub(crate) fn missed(&mut self, missed: Missed, now: Instant, out: &mut Out) {
         if missed.looks {
-            self.missed_looks(now, out);
+            self.ask_all(now, out);
         }
         if missed.probes {
             self.announce(out);
@@ -129,13 +136,6 @@ impl Session {
         if missed.kept {
             self.pick_up.want(now);
         }
-    }
-
-    /// All contacts are asked again, and who does not answer has gone.
-    fn missed_looks(&mut self, now: Instant, out: &mut Out) {
-        self.contacts.suspect(|_| true);
-        self.ask_all(now, out);
-        self.contacts.expect_answers(now + self.asking.duration());
     }
 
     fn ask_some(&mut self, now: Instant, out: &mut Out) {
@@ -288,10 +288,18 @@ impl Session {
     /// Takes what happened to others. [`Notice::Invite`] is the driver's: it needs an answer.
     pub(crate) fn notice(&mut self, notice: Notice, out: &mut Out) {
         match notice {
-            Notice::Presence { from, stamp, presence } => self.hear(&from, stamp, presence, false, out),
-            Notice::ProbeAnswer { from, stamp, presence } => self.hear(&from, stamp, Some(presence), true, out),
-            Notice::Probe { from, reply_to } => self.answer_probe(from, reply_to, out),
-            Notice::Property { of, property, value } => self.hear_property(&of, property, &value, out),
+            Notice::Presence { from, stamp, presence, properties } => {
+                self.hear(&from, stamp, (presence, properties), false, out);
+            }
+            Notice::ProbeAnswer { from, stamp, presence, properties } => {
+                self.hear(&from, stamp, (presence, properties), true, out);
+            }
+            Notice::Probe { watchers, node, generation } => self.answer_probe(watchers, (node, generation), out),
+            Notice::Absent { of, shown } => self.contacts.absent(&of, shown, out),
+            Notice::Property { of, stamp, property, value } => {
+                self.hear_property(&of, property, &value, out);
+                self.contacts.follow(&of, &stamp, out);
+            }
             // At once: that moment has passed.
             Notice::Outstanding { .. } => self.pick_up.want(self.heard),
             Notice::Added { by, name } => self.turned(&by, Some(&name)),
@@ -339,18 +347,22 @@ impl Session {
         self.claim.0.as_u64_pair().0
     }
 
-    fn hear(&mut self, from: &Passport, stamp: Stamp, presence: Option<Presence>, answer: bool, out: &mut Out) {
-        if self.roster.is_on(List::Forward, from) {
-            self.contacts.hear(from, stamp, presence, answer, out);
+    /// Word of how a contact looks, with the digest of its properties: if these are others than are known here, word of
+    /// them was lost.
+    fn hear(
+        &mut self,
+        from: &Passport,
+        stamp: Stamp,
+        (presence, properties): (Option<Presence>, u32),
+        answer: bool,
+        out: &mut Out,
+    ) {
+        let known = self.roster.contacts.get(from).filter(|contact| contact.lists.contains(List::Forward));
+        let Some(known) = known else { return };
+        let lacks_properties = presence.is_some() && digest(&known.properties) != properties;
+        if self.contacts.hear(from, stamp, presence, answer, out) && lacks_properties {
+            self.probe_properties(from, out);
         }
-    }
-
-    /// A notification node is dead, and the grace for its users is over.
-    pub(crate) fn node_lost(&mut self, node: &NodeId, now: Instant, out: &mut Out) {
-        let suspects = self.contacts.suspect(|stamp| stamp.node == *node);
-        self.asking.enter(suspects.into_iter(), now);
-        self.contacts.expect_answers(now + self.asking.duration());
-        self.ask_some(now, out);
     }
 
     /// When the client last sent something.
@@ -368,10 +380,10 @@ impl Session {
     /// When [`Session::tick`] has something to do, if ever.
     pub(crate) fn deadline(&self, config: &NotificationConfig) -> Option<Instant> {
         let silence = self.longest_silence(config).map(|silence| self.heard + silence);
-        let (challenges, contacts) = (self.challenges.deadline(), self.contacts.deadline());
+        let challenges = self.challenges.deadline();
         let (asking, doubt, copies) = (self.asking.deadline(), self.doubt_deadline(), self.copies_deadline());
         let pick_up = self.pick_up.deadline().filter(|_| self.may_be_rung());
-        let deadlines = [challenges, contacts, asking, doubt, copies, pick_up, self.others.deadline(), silence];
+        let deadlines = [challenges, asking, doubt, copies, pick_up, self.others.deadline(), silence];
         deadlines.into_iter().flatten().min()
     }
 
@@ -382,11 +394,6 @@ impl Session {
         }
         self.challenges.tick(now, env, out);
         self.ask_some(now, out);
-        if self.asking.deadline().is_some() {
-            // A slow client's contacts are asked later than was thought.
-            self.contacts.expect_answers(now + self.asking.duration());
-        }
-        self.contacts.tick(now, out);
         out.pick_up |= self.may_be_rung() && self.pick_up.begins(now);
     }
 }

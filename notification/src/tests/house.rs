@@ -1,14 +1,19 @@
 //! A notification server in this process: one node, a store that obeys, clients on loopback.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::clock::{self, HybridClock};
-use common::cluster::{Cluster, Deliver, Keyring, Load, Me, Notice, Role, SignInTicket, Stamp};
+use common::cluster::{
+    Audience, Cluster, Deliver, Instruction, Keyring, Load, Me, Notice, Outcome, Role, Sighting, SignInTicket,
+    Stamp, Tally, Told,
+};
 use common::config::{Config, StoreConfig};
 use common::credentials::{AttemptGuard, SealingKey};
-use common::model::{ClaimId, Endpoint, Epoch, List, NodeId, Passport, Presence, Status};
+use common::model::{ClaimId, Endpoint, Epoch, List, NodeId, Passport, Presence, Properties, Status, digest};
 use common::msnp::challenge::md5_answer;
 use common::net::{AddressLimiter, Listener, Shutdown};
 use common::store::{Credentials, Edit, NewAccount};
@@ -16,6 +21,7 @@ use common::telemetry::Registry;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -42,7 +48,16 @@ pub(super) struct House {
     key: SealingKey,
     door: std::net::SocketAddr,
     registry: Registry,
-    _files: TempDir,
+    lossy: Arc<Lossy>,
+    _files: Option<TempDir>,
+}
+
+/// What is common to the nodes of one deployment.
+struct Common {
+    store: Arc<Moody>,
+    key: SealingKey,
+    directory: PathBuf,
+    seeds: Vec<String>,
 }
 
 impl House {
@@ -55,16 +70,34 @@ impl House {
         let stored = StoreConfig { path: files.path().join("data"), ..StoreConfig::default() };
         let store = Arc::new(Moody::new(common::store::open(&stored).await.unwrap()));
         let key = SealingKey::create(&files.path().join("md5.key")).unwrap();
+        let common = Common { store, key, directory: stored.path, seeds: Vec::new() };
+        Self { _files: Some(files), ..Self::start(config, common).await }
+    }
+
+    /// Another node of the same deployment.
+    pub(super) async fn open_beside(&self, config: Config) -> Self {
+        let common = Common {
+            store: Arc::clone(&self.store),
+            key: self.key.clone(),
+            directory: self._files.as_ref().unwrap().path().join("data"),
+            seeds: vec![self.services.cluster.gossip_addr().to_string()],
+        };
+        Self::start(config, common).await
+    }
+
+    async fn start(config: Config, common: Common) -> Self {
+        let Common { store, key, directory, seeds } = common;
         let keys = Keyring::from_secrets([[1; 32]]).unwrap();
         let (hub, shutdown, mut registry) = (Arc::new(Hub::new()), Shutdown::default(), Registry::default());
         let any = ([127, 0, 0, 1], 0).into();
         let mut node = config.notification.node.clone();
         (node.gossip, node.peer, node.admin) = (any, any, any);
         let load = Load { capacity: 1, ..Load::default() };
-        let (store_id, directory) = (Uuid::nil(), stored.path);
+        let store_id = Uuid::nil();
         let me = Me { role: Role::Notification, node, client_addr: any, store: store_id, load, directory };
-        let cluster = common::config::ClusterConfig { seeds: Vec::new(), ..config.cluster.clone() };
-        let deliver: Arc<dyn Deliver> = hub.clone();
+        let cluster = common::config::ClusterConfig { seeds, ..config.cluster.clone() };
+        let lossy = Arc::new(Lossy { hub: Arc::clone(&hub), every: AtomicU64::new(0), count: AtomicU64::new(0) });
+        let deliver: Arc<dyn Deliver> = lossy.clone();
         let (clock, metrics) = (Arc::new(HybridClock::default()), Metrics::new(&mut registry));
         let cluster = Cluster::start(&cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown)
             .await
@@ -95,7 +128,17 @@ impl House {
                 tokio::spawn(session::serve(listener.accept().await, id, Arc::clone(&inside)));
             }
         });
-        Self { services, store, key, door, registry, _files: files }
+        Self { services, store, key, door, registry, lossy, _files: None }
+    }
+
+    /// From now on each notice of that number is lost on its way to a session here; 0: none is.
+    pub(super) fn lose_every(&self, number: u64) {
+        self.lossy.every.store(number, Ordering::Relaxed);
+    }
+
+    /// How many notices have come to sessions here.
+    pub(super) fn notices(&self) -> u64 {
+        self.lossy.count.load(Ordering::Relaxed)
     }
 
     /// How the store behaves from now on.
@@ -145,18 +188,21 @@ impl House {
         tokio::spawn(async move {
             let _place = place;
             while let Some(item) = mailbox.recv().await {
-                let Item::Notice(Notice::Probe { from, reply_to }) = item else { continue };
+                let Item::Notice(Notice::Probe { watchers, node, generation }) = item else { continue };
                 counted.fetch_add(1, Ordering::Relaxed);
-                let presence = looks.lock().unwrap().clone();
-                let answer = Notice::ProbeAnswer { from: passport.clone(), stamp: newest_stamp(), presence };
-                cluster.post_to(&reply_to, from, answer);
+                let (presence, properties) = (Some(looks.lock().unwrap().clone()), no_properties());
+                let (from, stamp) = (passport.clone(), newest_stamp());
+                let answer = Notice::ProbeAnswer { from, stamp, presence, properties };
+                let letters = watchers.into_iter().map(|watcher| (watcher.who, watcher.epoch, answer.clone()));
+                cluster.post_to(&node, generation, letters.collect());
             }
         });
         asked
     }
 
     pub(super) async fn connect(&self) -> Client {
-        Client { stream: BufReader::new(TcpStream::connect(self.door).await.unwrap()) }
+        let (reads, writes) = TcpStream::connect(self.door).await.unwrap().into_split();
+        Client { stream: BufReader::new(reads), writes }
     }
 
     /// A client of MSNP7 that has been asked for its password.
@@ -207,13 +253,27 @@ impl House {
 pub(super) fn newest_stamp() -> Stamp {
     static COUNT: AtomicU64 = AtomicU64::new(1);
     let (node, count) = (NodeId::parse("elsewhere").unwrap(), COUNT.fetch_add(1, Ordering::Relaxed));
-    Stamp { epoch: Epoch(u64::MAX), node, count }
+    Stamp { epoch: Epoch(u64::MAX), node, count, version: 1 }
+}
+
+/// The digest of one who has set none.
+pub(super) fn no_properties() -> u32 {
+    digest(&Properties::new())
 }
 
 /// How somebody looks, with texts of that many bytes in all.
 pub(super) fn looks(bytes: usize) -> Presence {
     let personal_message = (bytes > 0).then(|| "x".repeat(bytes).into());
     Presence { status: Status::Online, name: "N".into(), capabilities: 0, object: None, personal_message }
+}
+
+/// What a client shows of contacts.
+#[derive(Default)]
+pub(super) struct Screen {
+    /// The status of those who are there.
+    pub(super) there: BTreeMap<String, String>,
+    /// Who was ever seen to go.
+    pub(super) seen_to_go: BTreeSet<String>,
 }
 
 /// See [`House::challenged`].
@@ -230,14 +290,83 @@ impl Challenged {
     }
 }
 
+/// Hands notices to a hub, and loses some: for whoever sent them they have arrived.
+struct Lossy {
+    hub: Arc<Hub>,
+    every: AtomicU64,
+    count: AtomicU64,
+}
+
+#[async_trait::async_trait]
+impl Deliver for Lossy {
+    async fn deliver(&self, to: &Passport, epoch: Option<Epoch>, notice: Notice) -> Outcome {
+        let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
+        match self.every.load(Ordering::Relaxed) {
+            every if every > 0 && number.is_multiple_of(every) => Outcome::Accepted,
+            _ => self.hub.deliver(to, epoch, notice).await,
+        }
+    }
+
+    fn displaced(&self, who: &Passport, endpoint: Endpoint, by: Epoch) {
+        self.hub.displaced(who, endpoint, by);
+    }
+
+    fn sessions(&self) -> Vec<(Passport, Endpoint, Epoch)> {
+        self.hub.sessions()
+    }
+
+    fn reannounce(&self, who: &Passport, epoch: Epoch) {
+        self.hub.reannounce(who, epoch);
+    }
+
+    async fn carry_out(&self, to: &Audience, what: &Instruction) -> Told {
+        self.hub.carry_out(to, what).await
+    }
+
+    fn tallies(&self) -> Vec<Tally> {
+        self.hub.tallies()
+    }
+
+    fn sightings(&self, bucket: u8) -> Vec<Sighting> {
+        self.hub.sightings(bucket)
+    }
+}
+
 /// A client.
 pub(super) struct Client {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<OwnedReadHalf>,
+    writes: OwnedWriteHalf,
 }
 
 impl Client {
     pub(super) async fn says(&mut self, line: &str) {
-        self.stream.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+        self.writes.write_all(format!("{line}\r\n").as_bytes()).await.unwrap();
+    }
+
+    /// What it shows from now on, and what it sends.
+    pub(super) fn watches(self) -> (Arc<Mutex<Screen>>, OwnedWriteHalf) {
+        let Self { mut stream, writes } = self;
+        let screen = Arc::new(Mutex::new(Screen::default()));
+        let shows = Arc::clone(&screen);
+        tokio::spawn(async move {
+            let mut line = String::new();
+            while stream.read_line(&mut line).await.unwrap_or(0) > 0 {
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let mut shows = shows.lock().unwrap();
+                match words[..] {
+                    ["NLN", status, who, ..] | ["ILN", _, status, who, ..] => {
+                        shows.there.insert(who.to_owned(), status.to_owned());
+                    }
+                    ["FLN", who] => {
+                        shows.there.remove(who);
+                        shows.seen_to_go.insert(who.to_owned());
+                    }
+                    _ => {}
+                }
+                line.clear();
+            }
+        });
+        (screen, writes)
     }
 
     /// The next line, its payload passed over; nothing once the connection is closed.

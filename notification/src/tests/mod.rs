@@ -1,6 +1,7 @@
 //! Whole sessions against a store that is slow, or fails, at the wrong moment.
 
 mod house;
+mod repair;
 mod store;
 
 use std::collections::BTreeSet;
@@ -13,7 +14,7 @@ use common::config::Config;
 use common::model::{Epoch, List, NodeId, Passport, Presence, Property, Status};
 use common::store::Edit;
 
-use house::{House, looks, newest_stamp, who};
+use house::{House, looks, newest_stamp, no_properties, who};
 use store::{Edits, Mood};
 
 const CONTACTS: usize = 600;
@@ -24,7 +25,8 @@ async fn all_say(house: &House, all: &[Passport], whom: &Passport, looks: &Mutex
     for some in all.chunks(16) {
         for from in some {
             let (from, presence) = (from.clone(), Some(now.clone()));
-            let notice = Notice::Presence { from, stamp: newest_stamp(), presence };
+            let (stamp, properties) = (newest_stamp(), no_properties());
+            let notice = Notice::Presence { from, stamp, presence, properties };
             house.services.cluster.post(vec![(whom.clone(), notice)]);
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -94,10 +96,10 @@ async fn contacts_that_say_too_much_at_once_are_asked_again() {
     }
     // Nothing that they say is news, but it is far more than a mailbox takes: the session's task does not run before
     // the last has spoken.
-    let stamp = Stamp { epoch: Epoch(0), node: NodeId::parse("elsewhere").unwrap(), count: 1 };
+    let stamp = Stamp { epoch: Epoch(0), node: NodeId::parse("elsewhere").unwrap(), count: 1, version: 1 };
     for number in 0..CONTACTS {
         let (from, stamp, presence) = (who(&number.to_string()), stamp.clone(), Some(looks(4000)));
-        let said = Notice::Presence { from, stamp, presence };
+        let said = Notice::Presence { from, stamp, presence, properties: no_properties() };
         assert_eq!(house.services.hub.deliver(&alice, None, said).await, Outcome::Accepted);
     }
     let all = || asked.iter().all(|asked| asked.load(Ordering::Relaxed) == 2);
@@ -116,7 +118,11 @@ async fn a_burst_comes_through_whole() {
     client.hears_of("CHG 5").await;
     const COUNT: usize = 300;
     let (of, property) = (&bob, Property::HomePhone);
-    let phone = |number: usize| Notice::Property { of: of.clone(), property, value: number.to_string().into() };
+    let stamp = newest_stamp();
+    let phone = |number: usize| {
+        let (of, stamp, value) = (of.clone(), stamp.clone(), number.to_string().into());
+        Notice::Property { of, stamp, property, value }
+    };
     let added = |number: usize| Notice::Added { by: who(&format!("{number}")), name: number.to_string().into() };
     // All at once: the session's task does not run before the last is in its mailbox.
     let notices = (0..COUNT).flat_map(|number| [phone(number), added(number)]);

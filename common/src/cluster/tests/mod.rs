@@ -115,15 +115,17 @@ async fn posted_notices_arrive_in_order() {
     }
     // Straight to a known place, and to one that is over.
     for number in COUNT..COUNT + 50 {
-        world.node("ns-1").cluster.post_to(&place, passport("bob"), notice("ns-1", number));
-        world.node("ns-2").cluster.post_to(&place, passport("bob"), notice("ns-2", number));
+        for node in ["ns-1", "ns-2"] {
+            let letters = vec![(passport("bob"), place.epoch, notice(node, number))];
+            world.node(node).cluster.post_to(&place.node, place.generation, letters);
+        }
     }
     let hub = &world.node("ns-2").hub;
     soon("all have come", || async { hub.heard("bob", "ns-1").len() == COUNT + 50 }).await;
     assert_eq!(hub.heard("bob", "ns-1"), (0..COUNT + 50).collect::<Vec<_>>());
     assert_eq!(hub.heard("bob", "ns-2"), (0..COUNT + 50).collect::<Vec<_>>());
-    let earlier = super::Location { epoch: Epoch(1), ..place };
-    world.node("ns-1").cluster.post_to(&earlier, passport("bob"), notice("ns-1", 999));
+    let earlier = vec![(passport("bob"), Epoch(1), notice("ns-1", 999))];
+    world.node("ns-1").cluster.post_to(&place.node, place.generation, earlier);
     world.node("ns-1").cluster.post(vec![(passport("bob"), notice("ns-1", 1000))]);
     soon("the marker", || async { hub.heard("bob", "ns-1").last() == Some(&1000) }).await;
     assert!(!hub.heard("bob", "ns-1").contains(&999), "for another session");

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use common::cluster::{
-    Admittance, Cookie, Invitation, Kept, Load, Location, Node, Notice, Question, Role, Stamp, View,
+    Admittance, Cookie, Invitation, Kept, Load, Location, Node, Notice, Question, Role, Stamp, View, Watcher,
 };
 use common::config::NotificationConfig;
 use common::model::{
     Bulletin, BulletinText, ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits,
     List, Lists, NodeId, ParticipationId, Passport, Presence, Property, Rates, Roster, Settings, Status,
-    StrangerPolicy,
+    StrangerPolicy, digest,
 };
 use common::msnp::{Command, Decoder, Dialect, Service, TrId};
 use uuid::Uuid;
@@ -193,7 +193,8 @@ fn check_in(world: &World, dialect: &'static Dialect, script: &str) {
     assert_eq!(played.lines().collect::<Vec<_>>(), wanted, "{dialect:?}");
 }
 
-/// `bob looks STATUS message`, `bob answers STATUS`, `bob gone`, `bob asks`, `bob calls [again]`, `bob phones VALUE`,
+/// `bob looks STATUS message`, `bob answers STATUS|nothing`, `bob answers STATUS phones`, `bob gone`, `bob absent`,
+/// `bob asks [phones]`, `bob calls [again]`, `bob phones VALUE`,
 /// `bob kept EPOCH`, `operators say TEXT`, `operators stop MINUTES`, `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`,
 /// `outstanding`, `serves`, `brought EPOCH all|part`, `switchboard asks heard|brought`; `elsewhere`: of another session's client.
 fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world: &World, out: &mut Out) {
@@ -201,7 +202,9 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
     let (subject, verb) = (words.next().unwrap(), words.next().unwrap_or_default());
     let rest = words.next().unwrap_or_default();
     let message = words.next().map(Into::into);
-    let stamp = Stamp { epoch: Epoch(1), node: NodeId::parse("ns-2").unwrap(), count };
+    let version = u32::try_from(count).unwrap();
+    let stamp = Stamp { epoch: Epoch(1), node: NodeId::parse("ns-2").unwrap(), count, version };
+    let properties = digest(&[].into());
     let looks = |status: &str| Presence {
         status: Status::from_code(status).unwrap(),
         name: subject.into(),
@@ -238,19 +241,31 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
             let outcome = session.asked(sign, question, *now, world, out);
             out.line(format!("({outcome:?})").into());
         }
-        ("lost", node) => session.node_lost(&NodeId::parse(node).unwrap(), *now, out),
+        (_, "absent") => {
+            let shown = session.contacts.mark_of(&from()).expect("somebody who was heard of");
+            session.notice(Notice::Absent { of: from(), shown }, out);
+        }
         ("edit", effect) => edit(session, effect, rest, out),
         (_, "looks") => {
             let presence = Some(looks(rest));
-            session.notice(Notice::Presence { from: from(), stamp, presence }, out);
+            session.notice(Notice::Presence { from: from(), stamp, presence, properties }, out);
         }
-        (_, "gone") => session.notice(Notice::Presence { from: from(), stamp, presence: None }, out),
+        (_, "gone") => {
+            session.notice(Notice::Presence { from: from(), stamp, presence: None, properties }, out);
+        }
         (_, "answers") => {
-            session.notice(Notice::ProbeAnswer { from: from(), stamp, presence: looks(rest) }, out);
+            let presence = (rest != "nothing").then(|| looks(rest));
+            let properties = if message.as_deref() == Some("phones") { 7 } else { properties };
+            session.notice(Notice::ProbeAnswer { from: from(), stamp, presence, properties }, out);
         }
-        (_, "asks") => session.notice(Notice::Probe { from: from(), reply_to: location("ns-2") }, out),
+        (_, "asks") => {
+            let Location { node, generation, epoch, .. } = location("ns-2");
+            let watchers = vec![Watcher { who: from(), epoch, shown: None, properties: rest == "phones" }];
+            session.notice(Notice::Probe { watchers, node, generation }, out);
+        }
         (_, "phones") => {
-            let notice = Notice::Property { of: from(), property: Property::MobilePhone, value: rest.into() };
+            let property = Property::MobilePhone;
+            let notice = Notice::Property { of: from(), stamp, property, value: rest.into() };
             session.notice(notice, out);
         }
         (_, "calls" | "kept") => {
@@ -328,9 +343,12 @@ fn report(out: Out, played: &mut String) {
     let mut posts: Vec<_> = out.posts.iter().map(|(to, notice)| format!("{to} {}", describe(notice))).collect();
     posts.sort();
     posts.iter_mut().for_each(|post| post.truncate(post.trim_end().len()));
-    posts.extend(
-        out.direct.iter().map(|(place, to, notice)| format!("{to} at {} {}", place.node, describe(notice))),
-    );
+    posts.extend(out.direct.iter().flat_map(|direct| {
+        let letter = move |(to, _, notice): &(Passport, Epoch, Notice)| {
+            format!("{to} at {} {}", direct.node, describe(notice))
+        };
+        direct.letters.iter().map(letter)
+    }));
     for post in posts {
         let _ = writeln!(played, "> {}", post.replace("@example.com", ""));
     }
@@ -349,7 +367,9 @@ fn describe(notice: &Notice) -> String {
     match notice {
         Notice::Presence { presence: None, .. } => "gone".into(),
         Notice::Presence { presence: Some(presence), .. } => format!("looks {}", describe_presence(presence)),
-        Notice::ProbeAnswer { presence, .. } => format!("answer {}", describe_presence(presence)),
+        Notice::ProbeAnswer { presence: None, .. } => "answer nothing".into(),
+        Notice::ProbeAnswer { presence: Some(presence), .. } => format!("answer {}", describe_presence(presence)),
+        Notice::Probe { watchers, .. } if watchers.iter().any(|watcher| watcher.properties) => "phones?".into(),
         Notice::Probe { .. } => "probe".into(),
         Notice::Property { property, value, .. } => format!("{} {value}", property.code()),
         other => format!("{other:?}"),

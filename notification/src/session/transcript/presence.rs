@@ -1,6 +1,7 @@
 //! Who sees whom, and how.
 
 use super::*;
+use crate::repair::Change;
 
 #[test]
 fn contacts_are_asked_at_sign_in_and_shown_with_the_first_chg() {
@@ -70,6 +71,7 @@ fn hidden_is_seen_by_nobody() {
          > bob gone
          > erin gone
          @ bob asks
+         > bob at ns-2 answer nothing
          @ bob calls
          S: (Refused)
          C: XFR 10 SB
@@ -93,6 +95,7 @@ fn before_the_first_chg_nobody_sees_or_calls() {
     check(
         MSNP7,
         "@ bob asks
+         > bob at ns-2 answer nothing
          @ bob calls
          S: (Refused)
          @ bob phones 555
@@ -118,6 +121,7 @@ fn blocking_hides_and_unblocking_shows() {
          @ edit block bob
          > bob gone
          @ bob asks
+         > bob at ns-2 answer nothing
          @ bob calls
          S: (Refused)
          @ reannounce
@@ -134,9 +138,11 @@ fn blocking_hides_and_unblocking_shows() {
          @ dave asks
          > dave at ns-2 answer BSY Alice 0
          @ carol asks
+         > carol at ns-2 answer nothing
          @ edit strangers BL
          > erin gone
          @ erin asks
+         > erin at ns-2 answer nothing
          @ edit strangers AL
          > erin looks BSY Alice 0
          @ edit phone 555
@@ -149,7 +155,9 @@ fn blocking_hides_and_unblocking_shows() {
 fn what_a_contact_has_set_is_remembered_for_a_later_syn() {
     let mut session = alice(MSNP8, Instant::now());
     for (name, value) in [("bob", "1"), ("bob", "555"), ("dave", "7"), ("dave", ""), ("erin", "8"), ("zoe", "9")] {
-        let notice = Notice::Property { of: who(name), property: Property::MobilePhone, value: value.into() };
+        let stamp = Stamp { epoch: Epoch(1), node: NodeId::parse("ns-2").unwrap(), count: 1, version: 1 };
+        let (of, property) = (who(name), Property::MobilePhone);
+        let notice = Notice::Property { of, stamp, property, value: value.into() };
         let mut out = Out::default();
         session.notice(notice, &mut out);
         assert!(out.pieces.is_empty(), "before the first CHG nothing is shown");
@@ -183,7 +191,7 @@ fn an_added_contact_is_asked_and_a_dropped_one_forgotten() {
 }
 
 #[test]
-fn a_node_that_dies_takes_its_users_along() {
+fn only_who_is_surely_nowhere_is_shown_as_gone() {
     check(
         MSNP7,
         "C: CHG 9 NLN
@@ -195,12 +203,82 @@ fn a_node_that_dies_takes_its_users_along() {
          S: NLN NLN bob@example.com bob
          @ dave looks NLN
          S: NLN NLN dave@example.com dave
-         @ lost ns-3
-         @ lost ns-2
-         > bob probe
-         > dave probe
-         @ dave answers NLN
-         @ wait 5
-         S: FLN bob@example.com",
+         @ bob absent
+         S: FLN bob@example.com
+         @ dave answers nothing
+         S: FLN dave@example.com
+         @ bob answers NLN
+         S: NLN NLN bob@example.com bob",
     );
+}
+
+#[test]
+fn lost_properties_are_asked_for() {
+    check(
+        MSNP8,
+        "@ bob answers NLN phones
+         > bob phones?
+         @ bob answers NLN
+         @ bob answers nothing phones
+         C: CHG 9 NLN 0
+         S: CHG 9 NLN 0
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ bob asks phones
+         > bob HSB
+         > bob MOB
+         > bob PHH
+         > bob PHM
+         > bob PHW
+         @ carol asks phones",
+    );
+}
+
+/// What nodes compare: who is to be seen, in which version, and what was shown of whom.
+#[test]
+fn whatever_somebody_may_see_differently_is_a_new_version() {
+    let (mut session, mut now, world) = (alice(MSNP8, Instant::now()), Instant::now(), World::default());
+    let mut seen = Vec::new();
+    let mut version = |session: &mut Session, line: &str| {
+        let mut out = Out::default();
+        match line.strip_prefix("C: ") {
+            Some(sent) => {
+                session.command(&command(&format!("{sent}\r\n")), now, &world, &mut out).unwrap();
+            }
+            None => event(session, line, 1, &mut now, &world, &mut out),
+        }
+        let visible = out.changes.into_iter().filter_map(|change| match change {
+            Change::Visible(mark) => Some(mark),
+            _ => None,
+        });
+        visible.last()
+    };
+    assert_eq!(version(&mut session, "edit block bob"), None, "nobody sees her yet");
+    for line in [
+        "C: CHG 9 NLN 0",
+        "C: CHG 10 BSY 0",
+        "edit unblock bob",
+        "edit block bob",
+        "edit strangers BL",
+        "edit rename Al",
+        "edit phone 555",
+    ] {
+        let mark = version(&mut session, line).flatten();
+        assert!(mark.is_some() && !seen.contains(&mark), "{line}");
+        seen.push(mark);
+    }
+    for line in ["C: CHG 11 BSY 0", "bob asks", "reannounce", "bob looks NLN"] {
+        assert_eq!(version(&mut session, line), None, "{line}");
+    }
+    assert_eq!(version(&mut session, "C: CHG 12 HDN 0"), Some(None));
+}
+
+#[test]
+fn who_asks_and_is_not_on_the_reverse_list_has_perhaps_added_the_principal() {
+    let (mut session, mut now, world) = (alice(MSNP8, Instant::now()), Instant::now(), World::default());
+    for (who, looks_into_the_store) in [("bob", false), ("carol", false), ("zoe", true)] {
+        event(&mut session, &format!("{who} asks"), 1, &mut now, &world, &mut Out::default());
+        assert_eq!(session.others.deadline().is_some(), looks_into_the_store, "{who}");
+    }
 }

@@ -1,0 +1,198 @@
+//! Three nodes, people who come, go and change, and notices that get lost: what is wrong is found and made right.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::config::Config;
+use common::model::{List, Passport};
+use tokio::io::AsyncWriteExt;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use super::house::{House, Screen};
+use crate::repair;
+
+const PEOPLE: usize = 18;
+/// The first so many never go.
+const STEADY: usize = 6;
+const ROUNDS: usize = 150;
+
+/// Somebody who is signed in.
+struct There {
+    status: &'static str,
+    screen: Arc<Mutex<Screen>>,
+    writes: OwnedWriteHalf,
+}
+
+struct Town {
+    houses: Vec<House>,
+    people: Vec<Passport>,
+    there: BTreeMap<usize, There>,
+    /// Who has blocked whom.
+    blocked: Vec<(usize, usize)>,
+    trid: u32,
+}
+
+impl Town {
+    /// Everybody has everybody else on the list. `repairs`: what is lost is looked for.
+    async fn build(repairs: bool) -> Self {
+        let config = |number: usize| {
+            let mut config = Config::default();
+            config.notification.node.id = format!("ns-{number}");
+            (config.notification.repair_secs, config.notification.grace_secs) = (1, 1);
+            config
+        };
+        let first = House::open_with(config(1)).await;
+        let (second, third) = (first.open_beside(config(2)).await, first.open_beside(config(3)).await);
+        let houses = vec![first, second, third];
+        for house in &houses {
+            let services = Arc::clone(&house.services);
+            House::soon("they see each other", async || services.cluster.view().all().count() == 3).await;
+            if repairs {
+                tokio::spawn(repair::run(services));
+            }
+        }
+        let mut people = Vec::new();
+        for number in 0..PEOPLE {
+            people.push(houses[0].account(&number.to_string()).await);
+        }
+        for owner in &people {
+            for contact in people.iter().filter(|contact| *contact != owner) {
+                houses[0].list(owner, &[List::Forward, List::Allow, List::Reverse], contact).await;
+            }
+        }
+        Self { houses, people, there: BTreeMap::new(), blocked: Vec::new(), trid: 10 }
+    }
+
+    async fn comes(&mut self, who: usize, at: usize) {
+        let client = self.houses[at].sign_in(&who.to_string(), "MSNP8").await;
+        let (screen, writes) = client.watches();
+        self.there.insert(who, There { status: "", screen, writes });
+        self.looks(who, "NLN").await;
+    }
+
+    async fn looks(&mut self, who: usize, status: &'static str) {
+        self.says(who, &format!("CHG TRID {status} 0")).await;
+        self.there.get_mut(&who).unwrap().status = status;
+    }
+
+    async fn goes(&mut self, who: usize) {
+        self.says(who, "OUT").await;
+        self.there.remove(&who);
+    }
+
+    async fn says(&mut self, who: usize, line: &str) {
+        self.trid += 1;
+        let line = format!("{}\r\n", line.replace("TRID", &self.trid.to_string()));
+        self.there.get_mut(&who).unwrap().writes.write_all(line.as_bytes()).await.unwrap();
+    }
+
+    /// Blocks somebody, or takes that back.
+    async fn toggles(&mut self, who: usize, whom: usize) {
+        let contact = self.people[whom].clone();
+        let (from, onto) = match self.blocked.iter().position(|pair| *pair == (who, whom)) {
+            Some(at) => {
+                self.blocked.remove(at);
+                ("BL", "AL")
+            }
+            None => {
+                self.blocked.push((who, whom));
+                ("AL", "BL")
+            }
+        };
+        self.says(who, &format!("REM TRID {from} {contact}")).await;
+        self.says(who, &format!("ADD TRID {onto} {contact} {contact}")).await;
+    }
+
+    /// What is shown wrong.
+    fn wrong(&self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (watcher, there) in &self.there {
+            let screen = there.screen.lock().unwrap();
+            for (who, passport) in self.people.iter().enumerate().filter(|(who, _)| who != watcher) {
+                let looks = self.there.get(&who).map(|there| there.status).filter(|status| *status != "HDN");
+                let looks = looks.filter(|_| !self.blocked.contains(&(who, *watcher)));
+                let shown = screen.there.get(passport.as_str()).map(String::as_str);
+                if shown != looks {
+                    wrong.push(format!("{who} is {looks:?} and {watcher} sees {shown:?}"));
+                }
+            }
+        }
+        wrong
+    }
+
+    fn comparisons(&self) -> Vec<u64> {
+        self.houses.iter().map(|house| house.services.metrics.comparisons.get()).collect()
+    }
+
+    /// One thing after the other happens, and notices are lost.
+    async fn lives(&mut self, losing: u64) {
+        self.houses.iter().for_each(|house| house.lose_every(losing));
+        let mut dice = Dice(7);
+        for _ in 0..ROUNDS {
+            let who = dice.below(PEOPLE);
+            match dice.below(5) {
+                0 | 1 if self.there.contains_key(&who) => {
+                    let status = ["NLN", "BSY", "AWY", "BRB"][dice.below(4)];
+                    self.looks(who, status).await;
+                }
+                2 if self.there.contains_key(&who) && who >= STEADY => self.looks(who, "HDN").await,
+                3 if self.there.contains_key(&who) && who >= STEADY => {
+                    let whom = (who + 1 + dice.below(PEOPLE - 1)) % PEOPLE;
+                    self.toggles(who, whom).await;
+                }
+                _ if who < STEADY => {}
+                _ if self.there.contains_key(&who) => self.goes(who).await,
+                _ => self.comes(who, dice.below(3)).await,
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// The same throws each time.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % bound
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_every_fiftieth_notice_lost_each_error_is_gone_after_two_comparisons() {
+    let mut town = Town::build(std::env::var("NOREPAIR").is_err()).await;
+    for who in 0..PEOPLE {
+        town.comes(who, who % 3).await;
+    }
+    town.lives(50).await;
+    let lost: u64 = town.houses.iter().map(|house| house.notices() / 50).sum();
+    assert!(lost > 20, "only {lost} were lost");
+    // Questions and answers are lost as before.
+    let before = town.comparisons();
+    House::soon("all see all as they are", async || town.wrong().is_empty()).await;
+    for (before, after) in before.iter().zip(town.comparisons()) {
+        // With three nodes, one that was under way when all stood still, and two more.
+        assert!(after - before <= 9, "{} comparisons", after - before);
+    }
+    for there in town.there.values() {
+        let screen = there.screen.lock().unwrap();
+        let steady = town.people.iter().take(STEADY);
+        let gone: Vec<_> = steady.filter(|who| screen.seen_to_go.contains(who.as_str())).collect();
+        assert!(gone.is_empty(), "shown as gone and never were: {gone:?}");
+    }
+    // And then there is nothing more to ask, though some are blocked and some hidden.
+    town.houses.iter().for_each(|house| house.lose_every(0));
+    let asked = || town.houses.iter().map(|house| house.services.metrics.repair_questions.get()).sum::<u64>();
+    let rounds = async |count: u64| {
+        let before = town.comparisons();
+        let passed = || before.iter().zip(town.comparisons()).all(|(before, after)| after - before >= 3 * count);
+        House::soon("they have compared", async || passed()).await;
+    };
+    assert!(!town.blocked.is_empty() && asked() > 0);
+    rounds(2).await;
+    let before = asked();
+    rounds(2).await;
+    assert_eq!(asked(), before, "somebody asks for ever");
+}
