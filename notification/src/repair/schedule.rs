@@ -153,11 +153,12 @@ fn spread(period: Duration, random: f64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use common::cluster::{Load, Node};
+    use common::cluster::Node;
     use common::model::Epoch;
 
     use super::super::watchings::Shown;
     use super::*;
+    use crate::session::transcript::switchboard;
 
     const PERIOD: Duration = Duration::from_secs(30);
     const GRACE: Duration = Duration::from_secs(10);
@@ -168,16 +169,9 @@ mod tests {
 
     fn view(nodes: &[(&str, u64)]) -> View {
         View::new(nodes.iter().map(|(name, generation)| Node {
-            id: id(name),
             generation: Generation(*generation),
             role: Role::Notification,
-            client_addr: ([127, 0, 0, 1], 1).into(),
-            peer_addr: ([127, 0, 0, 1], 1).into(),
-            load: Load::default(),
-            report: 0,
-            highest_epoch: Epoch(0),
-            ready: true,
-            linked: true,
+            ..switchboard(name, 0, 1)
         }))
     }
 

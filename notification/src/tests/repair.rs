@@ -34,8 +34,8 @@ struct Town {
 }
 
 impl Town {
-    /// Everybody has everybody else on the list. `repairs`: what is lost is looked for.
-    async fn build(repairs: bool) -> Self {
+    /// Everybody has everybody else on the list.
+    async fn build() -> Self {
         let config = |number: usize| {
             let mut config = Config::default();
             config.notification.node.id = format!("ns-{number}");
@@ -48,9 +48,7 @@ impl Town {
         for house in &houses {
             let services = Arc::clone(&house.services);
             House::soon("they see each other", async || services.cluster.view().all().count() == 3).await;
-            if repairs {
-                tokio::spawn(repair::run(services));
-            }
+            tokio::spawn(repair::run(services));
         }
         let mut people = Vec::new();
         for number in 0..PEOPLE {
@@ -162,7 +160,7 @@ impl Dice {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_every_fiftieth_notice_lost_each_error_is_gone_after_two_comparisons() {
-    let mut town = Town::build(std::env::var("NOREPAIR").is_err()).await;
+    let mut town = Town::build().await;
     for who in 0..PEOPLE {
         town.comes(who, who % 3).await;
     }
