@@ -116,7 +116,7 @@ async fn a_burst_comes_through_whole() {
     let mut client = house.sign_in("alice", "MSNP8").await;
     client.says("CHG 5 NLN 0").await;
     client.hears_of("CHG 5").await;
-    const COUNT: usize = 300;
+    const COUNT: usize = 250;
     let (of, property) = (&bob, Property::HomePhone);
     let stamp = newest_stamp();
     let phone = |number: usize| {
