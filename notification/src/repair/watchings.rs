@@ -3,6 +3,7 @@
 //! It lies in the same buckets as those lists. A watching takes 16 bytes, and what is common to all who watch somebody is
 //! kept once. Each session notes what it hears here; nobody else changes it.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -92,8 +93,8 @@ impl Watchings {
         loop {
             watchers.last = watchers.last.wrapping_add(1);
             let id = watchers.last;
-            if !watchers.sessions.contains_key(&id) {
-                watchers.sessions.insert(id, (who.clone(), epoch));
+            if let Entry::Vacant(free) = watchers.sessions.entry(id) {
+                free.insert((who.clone(), epoch));
                 return id;
             }
         }
