@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use super::problem::{ConfigError, Origin, Problem};
 use super::settings::{self, SETTINGS, Setting};
-use super::{Config, checks, file};
+use super::{Config, checks, file, ports};
 
 /// The variable that names the configuration file, where no `--config` does.
 pub const CONFIG_VARIABLE: &str = "MONARCH_CONFIG";
@@ -179,6 +179,9 @@ impl Layers {
 
     fn build(&self) -> Result<Config, Vec<Problem>> {
         let mut table = defaults();
+        for (key, value) in ports::derived(&table, |key| self.values.get(key).map(|(value, _)| value)) {
+            insert(&mut table, &key, value);
+        }
         for (key, (value, _)) in &self.values {
             insert(&mut table, key, value.clone());
         }
@@ -300,9 +303,9 @@ mod tests {
 
     #[test]
     fn a_node_takes_one_key_and_keeps_the_defaults_of_the_others() {
-        let (_dir, path) = file("[switchboard.node]\nid = 'sb-7'\n");
+        let (_dir, path) = file("[switchboard.node]\nid = 'sb-seven'\n");
         let loaded = load(&Sources { file: Some(path), ..Sources::default() }).unwrap();
-        let expected = crate::config::NodeConfig { id: "sb-7".into(), ..Config::default().switchboard.node };
+        let expected = crate::config::NodeConfig { id: "sb-seven".into(), ..Config::default().switchboard.node };
         assert_eq!(loaded.config.switchboard.node, expected);
     }
 

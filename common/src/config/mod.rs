@@ -11,6 +11,7 @@
 //! | `file` | reading TOML, with the line of every value |
 //! | `load` | the layers: defaults < file < environment < flags |
 //! | `checks`, `listeners` | what single values can't show |
+//! | `ports` | the ports of a second node of a tier on one machine |
 //! | `command_line` | the command line of the three programs |
 
 mod checks;
@@ -21,6 +22,7 @@ mod file;
 mod kind;
 mod listeners;
 mod load;
+mod ports;
 mod problem;
 mod sections;
 mod settings;
