@@ -1,6 +1,6 @@
 //! Which notification node a client is sent to.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use common::cluster::{Node, Role, View};
@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 /// Nodes publish how many sign-ins they admit in so long.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// An assignment whose client has not come after so long is forgotten: it has given up, or its password was wrong.
+const UNDERWAY: Duration = Duration::from_secs(15);
 
 /// What this dispatcher has assigned to whom. Holds live notification nodes only.
 #[derive(Debug)]
@@ -21,10 +24,50 @@ pub(crate) struct Balance {
 #[derive(Debug, Default)]
 struct Assigned {
     generation: Generation,
-    /// The node's report that `since_report` counts from.
-    report: u64,
-    since_report: u64,
+    /// How many sessions had come to it by its last report.
+    arrived: u64,
+    /// Arrivals that are not a whole one of this dispatcher's yet, where there are several.
+    shared: u64,
+    underway: Underway,
     in_interval: u64,
+}
+
+/// Own assignments whose clients have not come yet, as far as the node has reported: when, rounded, and how many.
+#[derive(Debug, Default)]
+struct Underway {
+    batches: VecDeque<(Instant, u64)>,
+    count: u64,
+}
+
+impl Underway {
+    fn add(&mut self, now: Instant) {
+        self.count += 1;
+        match self.batches.back_mut() {
+            Some((begun, count)) if now.saturating_duration_since(*begun) < INTERVAL => *count += 1,
+            _ => self.batches.push_back((now, 1)),
+        }
+    }
+
+    /// So many have come: the oldest, most likely.
+    fn arrive(&mut self, mut arrived: u64) {
+        while let Some((_, count)) = self.batches.front_mut() {
+            let taken = arrived.min(*count);
+            (*count, self.count, arrived) = (*count - taken, self.count - taken, arrived - taken);
+            if *count > 0 {
+                return;
+            }
+            self.batches.pop_front();
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((begun, count)) = self.batches.front()
+            && now.saturating_duration_since(*begun) >= UNDERWAY
+        {
+            self.count -= count;
+            self.batches.pop_front();
+        }
+    }
 }
 
 impl Balance {
@@ -36,50 +79,49 @@ impl Balance {
     /// Assigns one sign-in to the least-loaded notification node that is ready and not draining; nothing if there
     /// is none. `random` decides between equals.
     ///
-    /// A node's load is estimated: what it reported, and since then the own assignments as often as there are
-    /// dispatchers, by its capacity. Nodes that have had what they admit in an interval are passed over, so that a
+    /// A node's load is estimated: what it reported, and the own assignments that were not in it yet as often as there are
+    /// dispatchers, by its capacity. A report counts the sessions that have come, so an assignment counts until its client has:
+    /// a report on its way says nothing about those who are still signing in. Nodes that have had what they admit in an interval are passed over, so that a
     /// fresh one isn't flooded. If all have, the least loaded gets it nevertheless: it is the node that decides
     /// whom it admits, and a client told 601 here would only come back sooner.
     pub(crate) fn assign<'v>(&mut self, view: &'v View, now: Instant, random: u64) -> Option<&'v Node> {
-        self.catch_up(view, now);
         let dispatchers = view.of(Role::Dispatch).count().max(1) as u64;
+        self.catch_up(view, dispatchers, now);
         let fit = || view.open(Role::Notification);
         let admits = |node: &&Node| {
             let most = node.load.admits_per_second;
-            most == 0 || self.of(node).in_interval.saturating_mul(dispatchers) < most
+            let had = self.assigned.get(&node.id).map_or(0, |assigned| assigned.in_interval);
+            most == 0 || had.saturating_mul(dispatchers) < most
         };
         let estimate = |node: &Node| {
-            let since = self.of(node).since_report.saturating_mul(dispatchers);
+            let underway = self.assigned.get(&node.id).map_or(0, |assigned| assigned.underway.count);
+            let since = underway.saturating_mul(dispatchers);
             Estimate { load: node.load.load.saturating_add(since), capacity: node.load.capacity.max(1) }
         };
         let chosen = least(fit().filter(admits), estimate, random).or_else(|| least(fit(), estimate, random))?;
         let assigned = self.assigned.get_mut(&chosen.id)?;
-        assigned.since_report += 1;
+        assigned.underway.add(now);
         assigned.in_interval += 1;
         Some(chosen)
     }
 
     /// Takes in what has changed since the last assignment.
-    fn catch_up(&mut self, view: &View, now: Instant) {
+    fn catch_up(&mut self, view: &View, dispatchers: u64, now: Instant) {
         if now.saturating_duration_since(self.interval) >= INTERVAL {
             self.interval = now;
             self.assigned.values_mut().for_each(|assigned| assigned.in_interval = 0);
         }
         self.assigned.retain(|id, assigned| view.has(id, assigned.generation));
         for node in view.of(Role::Notification) {
-            let assigned = self.assigned.entry(node.id.clone()).or_default();
-            assigned.generation = node.generation;
-            if assigned.report != node.report {
-                assigned.report = node.report;
-                assigned.since_report = 0;
-            }
+            let (generation, arrived) = (node.generation, node.load.arrived);
+            let new = || Assigned { generation, arrived, ..Assigned::default() };
+            let assigned = self.assigned.entry(node.id.clone()).or_insert_with(new);
+            assigned.underway.forget(now);
+            assigned.shared += arrived.saturating_sub(assigned.arrived);
+            assigned.arrived = assigned.arrived.max(arrived);
+            assigned.underway.arrive(assigned.shared / dispatchers);
+            assigned.shared %= dispatchers;
         }
-    }
-
-    fn of(&self, node: &Node) -> &Assigned {
-        const NONE: &Assigned =
-            &Assigned { generation: Generation(0), report: 0, since_report: 0, in_interval: 0 };
-        self.assigned.get(&node.id).unwrap_or(NONE)
     }
 }
 
@@ -169,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn assignments_count_for_all_dispatchers_until_the_next_report() {
+    fn an_assignment_counts_for_all_dispatchers_until_its_client_has_come() {
         let now = Instant::now();
         let (mut a, b) = (notifier("a", 0, 10), notifier("b", 4, 10));
         let others = [dispatcher("d1", "192.0.2.1:1863"), dispatcher("d2", "192.0.2.2:1863")];
@@ -178,13 +220,47 @@ mod tests {
         // Two of mine are likely four of ours: a is at 4 then, as b.
         assert_eq!(assign(&mut balance, &view(&a, &b), now, 2), counts([("a", 2)]));
         assert_eq!(assign(&mut balance, &view(&a, &b), now, 2), counts([("a", 1), ("b", 1)]));
-        a.report += 1;
-        a.load.load = 1;
-        assert_eq!(
-            assign(&mut balance, &view(&a, &b), now, 2),
-            counts([("a", 2)]),
-            "the report counts, not the guess"
-        );
+        // It reports, and nobody has come yet: both are at 6.
+        a.load.load = 0;
+        assert_eq!(assign(&mut balance, &view(&a, &b), now, 2), counts([("a", 1), ("b", 1)]));
+        // All eight of ours have come, and seven of them have gone again: it is at 1, and b at 8.
+        (a.load.load, a.load.arrived) = (1, 8);
+        assert_eq!(assign(&mut balance, &view(&a, &b), now, 3), counts([("a", 3)]));
+        // Those who never come are forgotten.
+        assert_eq!(assign(&mut balance, &view(&a, &b), now + UNDERWAY, 1), counts([("a", 1)]));
+        assert_eq!(balance.assigned.values().map(|assigned| assigned.underway.count).sum::<u64>(), 1);
+    }
+
+    #[test]
+    fn a_burst_is_shared_evenly_whenever_reports_come() {
+        let (mut balance, mut now) = (Balance::new(Instant::now()), Instant::now());
+        let mut nodes = ["a", "b", "c"].map(|name| notifier(name, 0, 10_000));
+        // Clients come a second and more after they were sent; each node reports at another time, some of them late.
+        let mut underway: Vec<(usize, String)> = Vec::new();
+        let mut come: HashMap<String, u64> = HashMap::new();
+        let mut got: HashMap<String, usize> = HashMap::new();
+        for turn in 0..1200_usize {
+            now += Duration::from_millis(5);
+            let view = View::new(nodes.clone());
+            let name = balance.assign(&view, now, turn as u64).unwrap().id.to_string();
+            *got.entry(name.clone()).or_default() += 1;
+            underway.push((turn + 200 + turn * 7 % 150, name));
+            underway.retain(|(due, name)| {
+                let is_due = *due <= turn;
+                *come.entry(name.clone()).or_default() += u64::from(is_due);
+                !is_due
+            });
+            for (place, node) in nodes.iter_mut().enumerate() {
+                if turn % 200 == 60 * place {
+                    let here = come.get(node.id.as_str()).copied().unwrap_or_default();
+                    (node.load.load, node.load.arrived) = (here, here);
+                }
+            }
+            if turn == 59 {
+                assert!(got.values().all(|count| (15..=25).contains(count)), "{got:?}");
+            }
+        }
+        assert!(got.values().all(|count| (390..=410).contains(count)), "{got:?}");
     }
 
     #[test]
@@ -217,7 +293,7 @@ mod tests {
         a.generation.0 += 1;
         balance.assign(&View::new([a]), now, 0).unwrap();
         let known: Vec<_> =
-            balance.assigned.iter().map(|(id, assigned)| (id.as_str(), assigned.since_report)).collect();
+            balance.assigned.iter().map(|(id, assigned)| (id.as_str(), assigned.underway.count)).collect();
         assert_eq!(known, [("a", 1)]);
     }
 
@@ -243,7 +319,8 @@ mod tests {
             for turn in 0..enough {
                 let node = balance.assign(&view, now, seed.wrapping_add(turn)).unwrap();
                 *got.entry(node.id.to_string()).or_insert(0) += 1;
-                now += INTERVAL / 7;
+                // So fast that nobody can have come.
+                now += INTERVAL / 700;
             }
             prop_assert_eq!(got.len(), nodes.len(), "{:?}", got);
         }

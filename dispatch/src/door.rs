@@ -1,55 +1,22 @@
 //! Bounded accepting, for listeners whose connections are not MSNP.
-//!
-//! When places run out the oldest connection that waits for a request goes: silent strangers keep nobody out.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::net::{AddressLimiter, Admission, network_of};
+use common::net::{Place, Places};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// A listening socket that lets in so many connections, and so many from one address.
 #[derive(Debug)]
 pub(crate) struct Door {
     listener: TcpListener,
-    limiter: AddressLimiter,
-    places: Arc<Semaphore>,
-    waiting: Arc<Mutex<Waiting>>,
-}
-
-/// A connection's place; dropping it makes room. It waits for a request until it is told that it does not.
-#[derive(Debug)]
-pub(crate) struct Place {
-    held: Arc<Held>,
-    /// Its turn among those that wait; nothing while a request is answered.
-    turn: Mutex<Option<u64>>,
-    waiting: Arc<Mutex<Waiting>>,
-}
-
-/// What a place consists of. Taken out when another connection gets it.
-#[derive(Debug)]
-struct Held {
-    network: IpAddr,
-    counts: Mutex<Option<(Admission, OwnedSemaphorePermit)>>,
-    gone: Notify,
-}
-
-/// The connections that wait for a request, in the order in which they began to.
-#[derive(Debug, Default)]
-struct Waiting {
-    next: u64,
-    all: BTreeMap<u64, Arc<Held>>,
-    by_network: HashMap<IpAddr, BTreeMap<u64, Arc<Held>>>,
+    places: Places,
 }
 
 impl Door {
     /// Lets in up to `most` at once, and up to `per_address` of one address.
     pub(crate) fn new(listener: TcpListener, most: usize, per_address: usize) -> Self {
-        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { listener, limiter: AddressLimiter::new(per_address), places, waiting: Arc::default() }
+        Self { listener, places: Places::new(most, per_address) }
     }
 
     /// Where it listens.
@@ -64,7 +31,7 @@ impl Door {
     pub(crate) async fn accept(&self) -> (TcpStream, SocketAddr, Place) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => match self.place(peer) {
+                Ok((stream, peer)) => match self.places.take(peer.ip()) {
                     Some(place) => return (stream, peer, place),
                     None => tracing::debug!(%peer, "too many connections"),
                 },
@@ -75,149 +42,5 @@ impl Door {
                 }
             }
         }
-    }
-
-    /// A free place, or that of a connection that waits for a request: of the same address where the address has no more,
-    /// otherwise of any.
-    fn place(&self, peer: SocketAddr) -> Option<Place> {
-        let network = network_of(peer.ip());
-        let of_its_address = match self.limiter.admit(peer.ip()) {
-            Some(admission) => admission,
-            None => {
-                lock(&self.waiting).give_up(Some(network))?;
-                self.limiter.admit(peer.ip())?
-            }
-        };
-        let of_all = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => {
-                lock(&self.waiting).give_up(None)?;
-                Arc::clone(&self.places).try_acquire_owned().ok()?
-            }
-        };
-        let held = Held { network, counts: Mutex::new(Some((of_its_address, of_all))), gone: Notify::new() };
-        let (held, turn) = (Arc::new(held), Mutex::new(None));
-        let place = Place { held, turn, waiting: Arc::clone(&self.waiting) };
-        place.waits();
-        Some(place)
-    }
-}
-
-impl Place {
-    /// A request is being answered: the connection keeps its place meanwhile.
-    pub(crate) fn works(&self) {
-        let turn = lock(&self.turn).take();
-        if let Some(turn) = turn {
-            lock(&self.waiting).remove(turn, self.held.network);
-        }
-    }
-
-    /// It waits for a request, behind all that wait already.
-    pub(crate) fn waits(&self) {
-        self.works();
-        let turn = lock(&self.waiting).add(&self.held);
-        *lock(&self.turn) = Some(turn);
-    }
-
-    /// Waits until another connection has got the place. Safe to cancel.
-    pub(crate) async fn gone(&self) {
-        self.held.gone.notified().await;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.works();
-    }
-}
-
-impl Waiting {
-    fn add(&mut self, held: &Arc<Held>) -> u64 {
-        let turn = self.next;
-        self.next += 1;
-        self.all.insert(turn, Arc::clone(held));
-        self.by_network.entry(held.network).or_default().insert(turn, Arc::clone(held));
-        turn
-    }
-
-    fn remove(&mut self, turn: u64, network: IpAddr) {
-        self.all.remove(&turn);
-        if let Some(own) = self.by_network.get_mut(&network) {
-            own.remove(&turn);
-            if own.is_empty() {
-                self.by_network.remove(&network);
-            }
-        }
-    }
-
-    /// Frees the place of the connection that has waited longest, of one network or of all. Nothing if none waits.
-    fn give_up(&mut self, of: Option<IpAddr>) -> Option<()> {
-        let oldest = match of {
-            Some(network) => self.by_network.get(&network)?.first_key_value(),
-            None => self.all.first_key_value(),
-        };
-        let (turn, held) = oldest.map(|(turn, held)| (*turn, Arc::clone(held)))?;
-        self.remove(turn, held.network);
-        drop(lock(&held.counts).take());
-        held.gone.notify_one();
-        Some(())
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    async fn door(most: usize, per_address: usize) -> Door {
-        Door::new(TcpListener::bind("127.0.0.1:0").await.unwrap(), most, per_address)
-    }
-
-    fn from(last: u8) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, last], 1))
-    }
-
-    fn is_gone(place: &Place) -> bool {
-        lock(&place.held.counts).is_none()
-    }
-
-    #[tokio::test]
-    async fn the_oldest_that_waits_goes_and_one_that_works_stays() {
-        let door = door(3, 3).await;
-        let [first, second, third] = [1, 2, 3].map(|last| door.place(from(last)).unwrap());
-        first.works();
-        let fourth = door.place(from(4)).unwrap();
-        assert_eq!([&first, &second, &third, &fourth].map(is_gone), [false, true, false, false]);
-        second.gone().await;
-        // Behind those that wait already.
-        first.waits();
-        let _fifth = door.place(from(5)).unwrap();
-        assert_eq!([&first, &third, &fourth].map(is_gone), [false, true, false]);
-        first.works();
-        fourth.works();
-        let sixth = door.place(from(6)).unwrap();
-        sixth.works();
-        assert!(door.place(from(7)).is_none(), "all work");
-        drop(sixth);
-        assert!(door.place(from(8)).is_some());
-    }
-
-    #[tokio::test]
-    async fn an_address_gives_up_its_own() {
-        let door = door(10, 2).await;
-        let stranger = door.place(from(1)).unwrap();
-        let [first, second] = [2, 2].map(|last| door.place(from(last)).unwrap());
-        let third = door.place(from(2)).unwrap();
-        assert_eq!([&stranger, &first, &second, &third].map(is_gone), [false, true, false, false]);
-        for place in [&second, &third] {
-            place.works();
-        }
-        assert!(door.place(from(2)).is_none());
-        assert!(door.place(from(3)).is_some());
-        drop((stranger, first, second, third));
-        assert!(lock(&door.waiting).all.is_empty() && lock(&door.waiting).by_network.is_empty());
     }
 }

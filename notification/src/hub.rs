@@ -158,6 +158,11 @@ impl Hub {
         self.sessions.load(Ordering::Relaxed)
     }
 
+    /// How many sessions there have been.
+    pub(crate) fn entered(&self) -> u64 {
+        self.next_id.load(Ordering::Relaxed)
+    }
+
     /// Tells every session something.
     pub(crate) fn tell_all(&self, mut item: impl FnMut() -> Item) {
         for shard in &self.shards {

@@ -21,11 +21,17 @@ pub(crate) async fn run(services: Arc<Services>, load: Load) {
             _ = rounds.tick() => {}
             () = services.shutdown.begun() => break,
         }
-        services.cluster.publish(Load { load: services.hub.len(), ..load });
+        services.cluster.publish(burden(&services, load));
         services.metrics.last_active_age.set(services.last_active.age().as_secs_f64());
         if round % WRITE_EVERY == 0 {
             services.last_active.flush(&*services.store).await;
         }
     }
-    services.cluster.publish(Load { load: services.hub.len(), draining: true, ..load });
+    services.cluster.publish(Load { draining: true, ..burden(&services, load) });
+}
+
+/// In this order: who enters in between counts as arrived in the next report, and twice till then.
+fn burden(services: &Services, load: Load) -> Load {
+    let arrived = services.hub.entered();
+    Load { arrived, load: services.hub.len(), ..load }
 }

@@ -178,5 +178,5 @@ async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
 
 fn load(config: &Config, participants: u64, draining: bool) -> Load {
     let capacity = config.switchboard.capacity.max(1);
-    Load { load: participants, capacity, admits_per_second: 0, draining }
+    Load { load: participants, capacity, draining, ..Load::default() }
 }

@@ -10,20 +10,20 @@ const ROLE: &str = "role";
 const CLIENT: &str = "client";
 const PEER: &str = "peer";
 const STORE: &str = "store";
-/// `load capacity admits-per-second draining report`, in one so that they change together.
+/// `load capacity admits-per-second draining arrived`, in one so that they change together.
 const LOAD: &str = "load";
 const EPOCH: &str = "epoch";
 const READY: &str = "ready";
 
 /// Everything that a node says.
 pub(super) fn write(node: &Node, store: Uuid) -> Vec<(String, String)> {
-    let Load { load, capacity, admits_per_second, draining } = node.load;
+    let Load { load, capacity, admits_per_second, draining, arrived } = node.load;
     [
         (ROLE, node.role.as_str().to_owned()),
         (CLIENT, node.client_addr.to_string()),
         (PEER, node.peer_addr.to_string()),
         (STORE, store.to_string()),
-        (LOAD, format!("{load} {capacity} {admits_per_second} {} {}", u8::from(draining), node.report)),
+        (LOAD, format!("{load} {capacity} {admits_per_second} {} {arrived}", u8::from(draining))),
         (EPOCH, node.highest_epoch.0.to_string()),
         (READY, u8::from(node.ready).to_string()),
     ]
@@ -37,7 +37,7 @@ pub(super) fn read(id: &ChitchatId, state: &NodeState) -> Option<(Node, Uuid)> {
     let role = [Role::Dispatch, Role::Notification, Role::Switchboard].into_iter().find(|r| r.as_str() == role)?;
     let mut numbers = state.get(LOAD)?.split(' ').map(str::parse::<u64>);
     let mut number = || numbers.next()?.ok();
-    let (load, capacity, admits_per_second, draining, report) =
+    let (load, capacity, admits_per_second, draining, arrived) =
         (number()?, number()?, number()?, number()? != 0, number()?);
     let node = Node {
         id: NodeId::parse(&id.node_id)?,
@@ -46,8 +46,7 @@ pub(super) fn read(id: &ChitchatId, state: &NodeState) -> Option<(Node, Uuid)> {
         client_addr: state.get(CLIENT)?.parse().ok()?,
         peer_addr: state.get(PEER)?.parse().ok()?,
         gossip_addr: id.gossip_advertise_addr,
-        load: Load { load, capacity: capacity.max(1), admits_per_second, draining },
-        report,
+        load: Load { load, capacity: capacity.max(1), admits_per_second, draining, arrived },
         highest_epoch: Epoch(state.get(EPOCH)?.parse().ok()?),
         ready: state.get(READY)? == "1",
         linked: false,

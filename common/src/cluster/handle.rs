@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -26,7 +26,7 @@ use super::{
 use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::model::{Endpoint, Epoch, Generation, NodeId, Passport};
-use crate::net::Shutdown;
+use crate::net::{self, Shutdown};
 use crate::telemetry::{Condition, Registry};
 
 /// Who this process is.
@@ -101,7 +101,7 @@ impl Cluster {
         let bind_error = |addr| move |error| ClusterError::Bind(addr, error);
         let socket = UdpSocket::bind(me.node.gossip).await.map_err(bind_error(me.node.gossip))?;
         let gossip = socket.local_addr().map_err(bind_error(me.node.gossip))?;
-        let listener = TcpListener::bind(me.node.peer).await.map_err(bind_error(me.node.peer))?;
+        let listener = net::listen(me.node.peer).map_err(bind_error(me.node.peer))?;
         let peer = listener.local_addr().map_err(bind_error(me.node.peer))?;
         let gossip_told = advertised(gossip, me.node.gossip_advertise, "gossip")?;
         let peer_told = advertised(peer, me.node.peer_advertise, "peer")?;
@@ -334,7 +334,6 @@ fn own_node(me: &Me, place: &Place, peer_addr: SocketAddr, gossip_addr: SocketAd
         peer_addr,
         gossip_addr,
         load: Load { capacity: me.load.capacity.max(1), ..me.load },
-        report: 0,
         highest_epoch: Epoch::default(),
         ready: false,
         linked: true,

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +27,7 @@ use super::queue::{Queue, Throttle};
 use super::ring::Place;
 use super::wire::{MAX_FRAME, Opener, Reply, Request, Sealer, decode, encode, read_frame};
 use crate::model::NodeId;
-use crate::net::AddressLimiter;
+use crate::net::Places;
 
 /// A handshake takes no longer.
 pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -35,11 +35,13 @@ pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
 pub(super) const PING: Duration = Duration::from_secs(1);
 /// A link on which nothing is heard for so long is over.
 pub(super) const SILENCE: Duration = Duration::from_secs(5);
-/// Connections at once that have not yet said who they are.
+/// Connections at once that have not yet said who they are; for one more the oldest goes. As many again are kept for the
+/// addresses of nodes that gossip knows.
 const STRANGERS: usize = 64;
-/// As many of them may come from one address. Nodes on one host share it, and each says at once who it is; one stranger
-/// that says nothing must leave places to the others.
-const STRANGERS_PER_ADDRESS: usize = 16;
+/// As many of them may come from one address.
+const STRANGERS_PER_ADDRESS: usize = 8;
+/// As many may come from the address of a node: all those of its host share it, and each says at once who it is.
+const NODES_PER_ADDRESS: usize = 32;
 
 /// The side of a link that was dialed: what the router does with what comes in.
 pub(super) trait Handler: Send + Sync + 'static {
@@ -187,8 +189,8 @@ impl Links {
 
     /// Lets other nodes in until the end.
     pub(super) async fn listen(self: Arc<Self>, listener: TcpListener) {
-        let strangers = Arc::new(Semaphore::new(STRANGERS));
-        let by_address = AddressLimiter::new(STRANGERS_PER_ADDRESS);
+        let strangers = Places::new(STRANGERS, STRANGERS_PER_ADDRESS);
+        let nodes = Places::new(STRANGERS, NODES_PER_ADDRESS);
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -196,21 +198,19 @@ impl Links {
             };
             match accepted {
                 Ok((stream, addr)) => {
-                    let Some(admission) = by_address.admit(addr.ip()) else {
-                        self.refused(
-                            addr,
-                            &"too many connections of this address that have not said who they are",
-                        );
-                        continue;
-                    };
-                    let Ok(place) = Arc::clone(&strangers).try_acquire_owned() else {
-                        self.refused(addr, &"too many connections that have not said who they are");
-                        continue;
-                    };
+                    let places = if self.knows(addr.ip()) { &nodes } else { &strangers };
+                    // None of these ever works, so there always is one that gives way.
+                    let Some(place) = places.take(addr.ip()) else { continue };
                     let links = Arc::clone(&self);
                     tokio::spawn(async move {
-                        if let Some(session) = links.meet(stream, addr).await {
-                            drop((place, admission));
+                        let met = tokio::select! {
+                            met = links.meet(stream, addr) => met,
+                            () = place.gone() => {
+                                return links.refused(addr, &"it did not say who it is, and others needed its place");
+                            }
+                        };
+                        drop(place);
+                        if let Some(session) = met {
                             links.serve(session).await;
                         }
                     });
@@ -221,6 +221,12 @@ impl Links {
                 }
             }
         }
+    }
+
+    /// Whether a node that gossip shows has that address.
+    fn knows(&self, ip: IpAddr) -> bool {
+        let (view, ip) = (Arc::clone(&lock(&self.view)), ip.to_canonical());
+        view.all().any(|node| [node.peer_addr, node.gossip_addr].iter().any(|addr| addr.ip().to_canonical() == ip))
     }
 
     async fn meet(&self, mut stream: TcpStream, addr: SocketAddr) -> Option<(TcpStream, Session)> {

@@ -117,7 +117,6 @@ impl Membership {
         self.edit(|own| {
             let draining = load.draining || own.leaving;
             own.node.load = Load { capacity: load.capacity.max(1), draining, ..load };
-            own.node.report += 1;
         });
     }
 
@@ -130,7 +129,6 @@ impl Membership {
         self.edit(|own| {
             own.leaving = true;
             own.node.load.draining = true;
-            own.node.report += 1;
         });
     }
 
@@ -465,12 +463,12 @@ mod tests {
     }
 
     #[test]
-    fn a_report_counts_up_and_leaving_is_never_taken_back() {
+    fn leaving_is_never_taken_back() {
         let membership = Membership::new(node("a", 1));
         membership.leave();
         membership.publish(Load { load: 3, capacity: 0, ..Load::default() });
         let own = membership.own(Epoch(EPOCH_STEP - 1));
-        assert_eq!((own.load.load, own.load.capacity, own.load.draining, own.report), (3, 1, true, 2));
+        assert_eq!((own.load.load, own.load.capacity, own.load.draining), (3, 1, true));
         assert_eq!(own.highest_epoch, Epoch(0), "told in steps");
         assert_eq!(membership.own(Epoch(EPOCH_STEP)).highest_epoch, Epoch(EPOCH_STEP));
     }

@@ -40,6 +40,9 @@ pub struct Load {
     pub admits_per_second: u64,
     /// It takes nothing new and ends when it is empty.
     pub draining: bool,
+    /// Sessions that have come since its start, those that have gone included: by this a dispatcher knows which of its assignments
+    /// stand in `load` already. Notification nodes only.
+    pub arrived: u64,
 }
 
 /// A live node.
@@ -59,8 +62,6 @@ pub struct Node {
     pub gossip_addr: SocketAddr,
     /// Its burden at its last report.
     pub load: Load,
-    /// Rises by one with each report of `load`, so that estimates made since can be dropped.
-    pub report: u64,
     /// The highest epoch it has seen.
     pub highest_epoch: Epoch,
     /// All that its readiness requires holds: clients may come.

@@ -111,7 +111,6 @@ pub(super) mod tests {
             peer_addr: ([127, 0, 0, 1], 2).into(),
             gossip_addr: ([127, 0, 0, 1], 3).into(),
             load: Load { capacity: 1, ..Load::default() },
-            report: 0,
             highest_epoch: Epoch(0),
             ready: true,
             linked: true,

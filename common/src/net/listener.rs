@@ -31,8 +31,7 @@ impl Listener {
     /// # Errors
     /// When the address can't be bound; the error says which address.
     pub async fn bind(addr: SocketAddr, limiter: AddressLimiter) -> anyhow::Result<Self> {
-        let listener =
-            TcpListener::bind(addr).await.map_err(|error| anyhow::anyhow!("can't listen on {addr}: {error}"))?;
+        let listener = super::listen(addr).map_err(|error| anyhow::anyhow!("can't listen on {addr}: {error}"))?;
         Ok(Self { listener, limiter })
     }
 

@@ -19,16 +19,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 
 use super::Readiness;
 use super::desk::{self, Desk};
 use super::process::process_registry;
 use crate::config::NodeConfig;
-use crate::net::Shutdown;
+use crate::net::{self, Place, Places, Shutdown};
 
-/// Connections served at once; one more is closed.
+/// Connections served at once. For one more the oldest goes that has not asked anything yet; if all have, it is closed.
 const MAX_CONNECTIONS: usize = 64;
+/// As many of them may come from one address.
+const PER_ADDRESS: usize = 16;
 /// From the connection to the end of the request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the connection to the last byte of the answer.
@@ -83,8 +84,7 @@ impl Admin {
         readiness: Readiness,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(listen)
-            .await
+        let listener = net::listen(listen)
             .map_err(|error| anyhow::anyhow!("can't listen on the admin address {listen}: {error}"))?;
         let addr = listener.local_addr()?;
         let (registry, desk) = (OnceLock::new(), OnceLock::new());
@@ -119,22 +119,25 @@ impl Admin {
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS, PER_ADDRESS);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                let Some(place) = places.take(peer.ip()) else {
                     tracing::debug!(%peer, "too many connections to the admin address");
                     continue;
                 };
                 let state = Arc::clone(&state);
                 // Not one that shutdown waits for: a scrape may be cut short.
                 tokio::spawn(async move {
-                    let served = tokio::time::timeout(CONNECTION_TIMEOUT, serve_connection(stream, state)).await;
-                    if let Ok(Err(error)) = served {
-                        tracing::debug!(%peer, %error, "admin connection");
+                    let place = Arc::new(place);
+                    let serving = serve_connection(stream, state, Arc::clone(&place));
+                    tokio::select! {
+                        served = tokio::time::timeout(CONNECTION_TIMEOUT, serving) => if let Ok(Err(error)) = served {
+                            tracing::debug!(%peer, %error, "admin connection");
+                        },
+                        () = place.gone() => tracing::debug!(%peer, "it has asked nothing, and another one needed its place"),
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -145,8 +148,9 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-async fn serve_connection(stream: TcpStream, state: Arc<State>) -> hyper::Result<()> {
+async fn serve_connection(stream: TcpStream, state: Arc<State>, place: Arc<Place>) -> hyper::Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
+        place.works();
         let state = Arc::clone(&state);
         async move { Ok::<_, Infallible>(answer(request, &state).await) }
     });

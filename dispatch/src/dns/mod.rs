@@ -78,7 +78,7 @@ impl Sockets {
 }
 
 async fn bind_both(listen: SocketAddr) -> std::io::Result<Sockets> {
-    let tcp = TcpListener::bind(listen).await?;
+    let tcp = common::net::listen(listen)?;
     let addr = tcp.local_addr()?;
     let udp = UdpSocket::bind(addr).await?;
     Ok(Sockets { udp, tcp, addr })

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::net::Shutdown;
+use common::net::{Place, Shutdown};
 use hickory_server::net::NetError;
 use hickory_server::net::runtime::TokioTime;
 use hickory_server::net::xfer::Protocol;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::door::{Door, Place};
+use crate::door::Door;
 
 /// A query must come, and its answer be taken, within so long (RFC 7766 §6.2.3 wants seconds).
 const PATIENCE: Duration = Duration::from_secs(5);

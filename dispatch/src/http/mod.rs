@@ -26,12 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{HttpConfig, HttpsConfig};
-use common::net::Shutdown;
+use common::net::{Place, Shutdown};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tracing::Instrument;
 
@@ -39,7 +39,7 @@ pub(crate) use routes::Routes;
 pub(crate) use sign_in::SignIn;
 pub(crate) use tls::{Teller, Tls, problems as certificate_problems};
 
-use crate::door::{Door, Place};
+use crate::door::Door;
 use routes::Client;
 
 /// Header lines of a request.
@@ -63,8 +63,7 @@ pub(crate) async fn bind(config: &HttpConfig, most: usize) -> anyhow::Result<Doo
         "dispatch.http.listen is {listen}, where passwords would cross a network in the clear: listen on a loopback \
          address behind a proxy that speaks TLS, or set dispatch.http.allow_plain_beyond_loopback = true"
     );
-    let listener = TcpListener::bind(listen)
-        .await
+    let listener = common::net::listen(listen)
         .map_err(|error| anyhow::anyhow!("dispatch.http.listen: can't listen on {listen}: {error}"))?;
     Ok(Door::new(listener, most, config.connections_per_address))
 }
@@ -75,8 +74,7 @@ pub(crate) async fn bind(config: &HttpConfig, most: usize) -> anyhow::Result<Doo
 /// When the address can't be bound; the error names the key.
 pub(crate) async fn bind_tls(config: &HttpsConfig, per_address: usize, most: usize) -> anyhow::Result<Door> {
     let listen = config.listen;
-    let listener = TcpListener::bind(listen)
-        .await
+    let listener = common::net::listen(listen)
         .map_err(|error| anyhow::anyhow!("dispatch.https.listen: can't listen on {listen}: {error}"))?;
     Ok(Door::new(listener, most, per_address))
 }

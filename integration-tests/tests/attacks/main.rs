@@ -6,4 +6,5 @@ mod hash_memory;
 mod replays;
 mod rings;
 mod stage;
+mod strangers;
 mod web;

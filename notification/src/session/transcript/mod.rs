@@ -98,7 +98,6 @@ pub(crate) fn switchboard(id: &str, load: u64, capacity: u64) -> Node {
         peer_addr: ([192, 0, 2, 20], 1885).into(),
         gossip_addr: ([192, 0, 2, 20], 1875).into(),
         load: Load { load, capacity, ..Load::default() },
-        report: 1,
         highest_epoch: Epoch(0),
         ready: true,
         linked: true,
