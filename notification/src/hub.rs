@@ -75,7 +75,7 @@ impl Missed {
             Notice::Added { .. } | Notice::Removed { .. } | Notice::Property { .. } => self.edits = true,
             Notice::Outstanding { .. } | Notice::PickedUp { .. } => self.kept = true,
             // These are answered, or not for sessions.
-            Notice::Invite(_) | Notice::PickUp { .. } | Notice::Asked { .. } => {}
+            Notice::Invite(_) | Notice::PickUp { .. } | Notice::Holds | Notice::Asked { .. } => {}
         }
         self
     }

@@ -179,6 +179,9 @@ pub enum Notice {
         /// In whose names the client of that session was rung in vain, now and before.
         unanswered: Vec<Passport>,
     },
+    /// To a switchboard: is something of what was kept for the recipient on its way here, or not certain yet? [`Outcome::Accepted`]: it
+    /// is, and whoever asks for the rest asks here.
+    Holds,
     /// A switchboard asks the session whose cookie has let its client in. Answered at once.
     Asked {
         /// The [sign](Epoch::sign) of the session that is meant.

@@ -150,6 +150,7 @@ fn size(notice: &Notice) -> usize {
         | Notice::Absent { .. }
         | Notice::Removed { .. }
         | Notice::Outstanding { .. }
+        | Notice::Holds
         | Notice::Asked { .. } => 0,
     };
     REST + texts

@@ -246,6 +246,38 @@ async fn what_was_read_does_not_come_again_while_its_connection_is_open() -> Res
     .await
 }
 
+/// The same though the switchboard that would be asked first has gone and come back meanwhile: each session asks who has
+/// something of its principal's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_switchboard_that_has_it_is_found() -> Result<()> {
+    play(Plan { switchboard: 2, ..one_of_each(&[]) }, async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        leave(world, &alice, &bob, "one").await?;
+        let mut at_bob = sign_in(world, &bob).await?;
+        let ring = soon(at_bob.expect("RNG")).await?;
+        let mut first = None;
+        for name in ["switchboard-1", "switchboard-2"] {
+            if world.process(name)?.address("clients")?.to_string() == ring.token(2) {
+                first = Some(name);
+            }
+        }
+        let first = first.context("rung by nobody")?;
+        world.kill(first).await?;
+        drop(at_bob);
+        let mut at_bob = sign_in(world, &bob).await?;
+        let ring = timeout(Duration::from_secs(40), at_bob.expect("RNG")).await.context("no ring")??;
+        let mut chat = soon(client::answer(&ring, &bob)).await?;
+        hears(&mut chat, &["one"]).await?;
+        world.restart(first).await?;
+        world.ready().await?;
+        drop(at_bob);
+        let mut at_bob = sign_in(world, &bob).await?;
+        ensure!(!is_rung(&mut at_bob, QUIET).await, "rung again");
+        is_delivered(world, &bob, at_bob, chat).await
+    })
+    .await
+}
+
 /// A silent listener whose chat is reset has read what it had five seconds before it was last heard by its notification server: only
 /// what came since comes again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

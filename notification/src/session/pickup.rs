@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use common::cluster::{Node, Notice, Outcome, Role, View};
 use common::model::{Epoch, Generation, NodeId, Passport};
 use common::store::{Participation, StoreError};
+use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::brought::Brought;
@@ -22,6 +23,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_sec
 const MOST_UNANSWERED: usize = 32;
 /// What is asked for so soon is as good as under way.
 const SOON: Duration = Duration::from_secs(1);
+/// How long it may take to say whether it has served an earlier session.
+const HOLDER: Duration = Duration::from_millis(500);
 /// How long a switchboard may take to say that it serves.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -237,6 +240,10 @@ async fn is_kept(services: &Services, who: &Passport) -> Result<bool, StoreError
 
 async fn find(services: &Services, who: &Passport, pick_up: Notice, known: Option<Life>) -> Asked {
     let view = services.view();
+    let known = match known {
+        Some(known) => Some(known),
+        None => holder(services, who, &view).await,
+    };
     let Some(node) = choose(&view, known.as_ref(), who) else { return Asked::Failed };
     match services.cluster.hand(node, who, pick_up, PATIENCE).await {
         Outcome::Accepted => Asked::Of(node.id.clone(), node.generation),
@@ -245,8 +252,28 @@ async fn find(services: &Services, who: &Passport, pick_up: Notice, known: Optio
     }
 }
 
-/// The one that served last, or the one that served the session before, whichever node that was at: it knows what it has handed
-/// to a client whose connection is still open, and does not bring that again.
+/// The switchboard that has served an earlier session, if something of that is not certain yet. Mostly it is the one that ranks
+/// first, but others may have come or gone since.
+async fn holder(services: &Services, who: &Passport, view: &View) -> Option<Life> {
+    let mut asked = JoinSet::new();
+    for node in view.open(Role::Switchboard) {
+        let (cluster, node, who) = (services.cluster.clone(), node.clone(), who.clone());
+        asked.spawn(async move {
+            // One that does not answer holds up nobody.
+            let holds = cluster.hand(&node, &who, Notice::Holds, HOLDER).await == Outcome::Accepted;
+            holds.then_some((node.id, node.generation))
+        });
+    }
+    while let Some(answer) = asked.join_next().await {
+        if let Ok(Some(life)) = answer {
+            return Some(life);
+        }
+    }
+    None
+}
+
+/// The one that served last, or an earlier session: it knows what it has handed to a client whose connection is still open, and does
+/// not bring that again.
 fn choose<'a>(view: &'a View, known: Option<&Life>, who: &Passport) -> Option<&'a Node> {
     let is_known = |node: &&Node| known.is_some_and(|(id, life)| node.id == *id && node.generation == *life);
     view.open(Role::Switchboard).find(is_known).or_else(|| view.first_for(Role::Switchboard, who))

@@ -306,7 +306,7 @@ impl Session {
             Notice::Removed { by } => self.turned(&by, None),
             Notice::Invite(_) => {}
             // The driver's as well, and the switchboards'.
-            Notice::PickedUp { .. } | Notice::PickUp { .. } | Notice::Asked { .. } => {}
+            Notice::PickedUp { .. } | Notice::PickUp { .. } | Notice::Holds | Notice::Asked { .. } => {}
         }
     }
 

@@ -23,9 +23,14 @@ impl Desk {
 #[async_trait]
 impl Deliver for Desk {
     async fn deliver(&self, to: &Passport, _: Option<Epoch>, notice: Notice) -> Outcome {
-        let Notice::PickUp { epoch, unanswered } = notice else { return Outcome::NotHere };
         let Some(board) = self.0.get().and_then(Weak::upgrade) else { return Outcome::Unknown };
-        let takes = !board.shutdown.has_begun() && board.pickups.begin(&board, to, epoch, unanswered);
+        let takes = match notice {
+            Notice::PickUp { epoch, unanswered } => {
+                !board.shutdown.has_begun() && board.pickups.begin(&board, to, epoch, unanswered)
+            }
+            Notice::Holds => board.pickups.holds(to),
+            _ => return Outcome::NotHere,
+        };
         if takes { Outcome::Accepted } else { Outcome::Refused }
     }
 

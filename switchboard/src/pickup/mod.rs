@@ -151,6 +151,11 @@ impl Pickups {
         true
     }
 
+    /// Whether a principal is served, or was handed something of which it is not yet known whether it is delivered.
+    fn holds(&self, who: &Passport) -> bool {
+        self.lock().contains_key(who)
+    }
+
     /// Forgets a principal of whom nothing is under way.
     fn forget(served: &mut HashMap<Passport, Arc<Pickup>>, pickup: &Pickup) {
         let state = pickup.lock();

@@ -147,6 +147,8 @@ async fn kept_messages_come_behind_their_time_and_go_when_they_are_delivered() {
     bob.hears("BYE alice@example.com\n").await;
     assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
     assert_eq!(asked(&world), [], "confirmed, and perhaps not read");
+    let holds = async |who: &str| world.desk.deliver(&passport(who), None, Notice::Holds).await;
+    assert_eq!((holds("bob").await, holds("alice").await), (Outcome::Accepted, Outcome::Refused));
     // Asked again meanwhile, nothing is brought twice.
     asks(&world, "bob").await;
     world.peers.have_picked_up(2).await;
@@ -161,6 +163,7 @@ async fn kept_messages_come_behind_their_time_and_go_when_they_are_delivered() {
     assert_eq!(world.board.metrics.kept_delivered.get(), 2);
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(world.board.conversations.participants(), 0);
+    assert_eq!(holds("bob").await, Outcome::Refused);
     assert!(world.board.pickups.lock().is_empty());
 }
 
