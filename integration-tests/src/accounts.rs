@@ -47,3 +47,16 @@ pub async fn create(config: &Config, names: &[String], contacts: &[(usize, usize
     }
     Ok(passports)
 }
+
+/// Puts people on others' block lists: who blocks whom, by their places in `passports`.
+///
+/// # Errors
+/// When the store refuses.
+pub async fn block(config: &Config, passports: &[Passport], pairs: &[(usize, usize)]) -> Result<()> {
+    let store = store::open(&config.store).await?;
+    for &(owner, contact) in pairs {
+        let edit = |list, on| Edit::List { contact: passports[contact].clone(), list, on };
+        store.edit(&passports[owner], vec![edit(List::Allow, false), edit(List::Block, true)]).await?;
+    }
+    Ok(())
+}

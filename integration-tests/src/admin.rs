@@ -12,8 +12,17 @@ const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
 /// Status and body of a `GET`.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    get_over(async { Ok(TcpStream::connect(address).await?) }, address, path).await
+}
+
+/// The same over a connection that is made by this.
+pub(crate) async fn get_over(
+    connecting: impl Future<Output = anyhow::Result<TcpStream>>,
+    address: SocketAddr,
+    path: &str,
+) -> anyhow::Result<(u16, String)> {
     let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
+        let mut stream = connecting.await?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();
@@ -29,7 +38,12 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16,
 /// How many nodes of a tier the process counts as alive, by its metrics.
 pub(crate) async fn nodes_seen(address: SocketAddr, tier: &str) -> anyhow::Result<usize> {
     let (_, metrics) = get(address, "/metrics").await?;
+    Ok(nodes_in(&metrics, tier))
+}
+
+/// The same of metrics that were read.
+pub(crate) fn nodes_in(metrics: &str, tier: &str) -> usize {
     let name = format!("monarch_cluster_nodes{{role=\"{tier}\"}} ");
     let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
-    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }

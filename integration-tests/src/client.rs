@@ -1,4 +1,4 @@
-//! A client for tests that play no transcript: kill tests and benchmarks. It speaks MSNP7 and believes nothing.
+//! A client for tests that play no transcript: kill tests, chaos and benchmarks. By itself it speaks MSNP7; it believes nothing.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -8,8 +8,8 @@ use common::msnp::challenge::md5_answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// The verbs that servers send with a payload, in the dialect that this client speaks.
-const WITH_PAYLOAD: &[&str] = &["MSG", "NOT", "IPG"];
+/// The verbs that servers send with a payload, where it was not asked for.
+const WITH_PAYLOAD: &[&str] = &["MSG", "NOT", "IPG", "UBX"];
 
 /// A command from the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,13 +51,20 @@ impl Client {
         Self::connect_from(Ipv4Addr::UNSPECIFIED.into(), addr).await
     }
 
+    /// Speaks over a connection that is there.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn over(stream: TcpStream) -> Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, input: BytesMut::new(), trid: 0 })
+    }
+
     /// Connects with room for so few bytes that most of what comes stays with the server until it is read.
     async fn connect_narrow(addr: SocketAddr) -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(4096)?;
-        let stream = socket.connect(addr).await.with_context(|| format!("connecting to {addr}"))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, input: BytesMut::new(), trid: 0 })
+        Self::over(socket.connect(addr).await.with_context(|| format!("connecting to {addr}"))?)
     }
 
     /// Connects from one of this machine's addresses: all of 127.0.0.0/8 are. The unspecified one leaves the choice
@@ -73,9 +80,7 @@ impl Client {
             }
             socket.connect(addr).await
         };
-        let stream = connecting.await.with_context(|| format!("connecting to {addr} from {local}"))?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, input: BytesMut::new(), trid: 0 })
+        Self::over(connecting.await.with_context(|| format!("connecting to {addr} from {local}"))?)
     }
 
     /// Signs in at a notification server by MD5 and goes online.

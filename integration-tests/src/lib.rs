@@ -5,9 +5,13 @@
 pub mod accounts;
 mod admin;
 pub mod binaries;
+pub mod chaos;
+pub mod checker;
 pub mod client;
 pub mod conformance;
+pub mod hosts;
 pub mod nodes;
+pub mod people;
 mod process;
 pub mod stored;
 mod world;

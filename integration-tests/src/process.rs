@@ -29,6 +29,8 @@ pub struct Process {
     tier: &'static str,
     config: PathBuf,
     log: PathBuf,
+    /// The network namespace in which it runs, if not that of the test.
+    namespace: Option<String>,
     child: Option<Child>,
     /// What it prints, until it has said where it listens.
     prints: Option<Lines<BufReader<ChildStdout>>>,
@@ -39,7 +41,12 @@ impl Process {
     /// A process that is not started yet. `directory` gets its log.
     pub(crate) fn new(tier: &'static str, name: String, config: PathBuf, directory: &Path) -> Self {
         let log = directory.join(format!("{name}.log"));
-        Self { name, tier, config, log, child: None, prints: None, addresses: BTreeMap::new() }
+        Self { name, tier, config, log, namespace: None, child: None, prints: None, addresses: BTreeMap::new() }
+    }
+
+    /// The same in a network namespace, by its name for `ip netns`.
+    pub(crate) fn inside(self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.to_owned()), ..self }
     }
 
     /// Its name: `notification-1`.
@@ -103,7 +110,16 @@ impl Process {
 
     /// The same without waiting.
     pub(crate) fn begin(&mut self, settings: &[String]) -> anyhow::Result<()> {
-        let mut command = Command::new(binaries::program(self.tier)?);
+        let program = binaries::program(self.tier)?;
+        let mut command = match &self.namespace {
+            None => Command::new(program),
+            // It becomes the program, so that the process has the same id.
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(program);
+                command
+            }
+        };
         command.arg("--config").arg(&self.config).kill_on_drop(true);
         settings.iter().for_each(|setting| {
             command.args(["--set", setting]);
@@ -164,8 +180,7 @@ impl Process {
     /// # Errors
     /// When it does not run.
     pub fn hang_up(&self) -> anyhow::Result<()> {
-        let id = self.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        Ok(kill_process(id.with_context(|| format!("{} does not run", self.name))?, Signal::HUP)?)
+        self.signal(Signal::HUP)
     }
 
     /// All that it has logged.
@@ -179,14 +194,33 @@ impl Process {
     /// # Errors
     /// When it does not run, or does not stop in time; it is killed then.
     pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        self.signal(Signal::TERM)?;
         let mut child = self.child.take().with_context(|| format!("{} does not run", self.name))?;
-        let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        kill_process(
-            id.with_context(|| format!("{} has ended by itself\n{}", self.name, self.tail()))?,
-            Signal::TERM,
-        )?;
         let stopped = timeout(STOP, child.wait()).await;
         Ok(stopped.with_context(|| format!("{} does not stop\n{}", self.name, self.tail()))??)
+    }
+
+    /// Stops it in its tracks (SIGSTOP): its connections stay, and nothing is answered.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let child = self.child.as_ref().with_context(|| format!("{} does not run", self.name))?;
+        let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let id = id.with_context(|| format!("{} has ended by itself\n{}", self.name, self.tail()))?;
+        Ok(kill_process(id, signal)?)
     }
 
     /// The end of its log.

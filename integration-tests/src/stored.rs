@@ -38,16 +38,21 @@ impl OwnStore {
         let scylla = match (cql, std::env::var(STORE).as_deref()) {
             (Some(points), _) => keyspaces_on(points.to_vec(), points.len().min(3).to_string()),
             (None, Err(_) | Ok("sqlite")) => {
-                let own = Self { config: StoreConfig { path, ..StoreConfig::default() } };
-                // Programs make none where the configuration names a directory.
-                common::store::create(&own.config, &mut |_| ()).await?;
-                return Ok(own);
+                return Self::in_files(directory).await;
             }
             (None, Ok("cql")) => keyspaces_of_the_environment()?,
             (None, Ok(other)) => bail!("{STORE} is sqlite or cql, not {other}"),
         };
         let own = Self { config: StoreConfig { kind: StoreKind::Scylla, path, scylla, ..StoreConfig::default() } };
         CqlStore::migrate(&own.config.scylla, &mut |_| ()).await?;
+        Ok(own)
+    }
+
+    /// Files in `directory`, whatever the environment says.
+    pub(crate) async fn in_files(directory: &Path) -> Result<Self> {
+        let own = Self { config: StoreConfig { path: directory.to_owned(), ..StoreConfig::default() } };
+        // Programs make none where the configuration names a directory.
+        common::store::create(&own.config, &mut |_| ()).await?;
         Ok(own)
     }
 

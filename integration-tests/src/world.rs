@@ -305,7 +305,7 @@ impl World {
 }
 
 /// Writes configuration, cluster secret and MD5 key. Returns what other programs need to know, and the file.
-fn lay_out(directory: &Path, store: &OwnStore) -> anyhow::Result<(Config, std::path::PathBuf)> {
+pub(crate) fn lay_out(directory: &Path, store: &OwnStore) -> anyhow::Result<(Config, std::path::PathBuf)> {
     let secrets = directory.join("cluster.secrets");
     // 64 characters of base64, 48 bytes.
     let secret = format!("{}{}\n", Uuid::new_v4().simple(), Uuid::new_v4().simple());

@@ -1,0 +1,326 @@
+//! One client.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use common::model::Status;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::Outside;
+use super::sign_in::{Who, sign_in};
+use super::talk::End;
+use crate::checker::{Account, Event, SessionId};
+use crate::client::{Client, Received};
+
+/// Before a sign-in that failed is tried again.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often a client asks whether its server is there.
+const PING: Duration = Duration::from_secs(20);
+/// How long it waits for the answer: longer than the pauses that a server is forgiven.
+const PATIENCE: Duration = Duration::from_secs(18);
+
+/// How a client leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// With `OUT`.
+    Out,
+    /// By closing its connection, without a word.
+    Close,
+    /// By a reset, as one that crashes.
+    Reset,
+}
+
+/// What a client is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish {
+    /// Be signed in and look so; nothing: be signed out.
+    pub looks: Option<Status>,
+    /// How it leaves, then.
+    pub leave: Leave,
+    /// It tries the server first that it was at last, as clients do that remember it.
+    pub straight: bool,
+}
+
+impl Wish {
+    /// To be signed in and look so.
+    #[must_use]
+    pub fn look(status: Status) -> Self {
+        Self { looks: Some(status), leave: Leave::Out, straight: false }
+    }
+
+    /// To be signed out.
+    #[must_use]
+    pub fn away(leave: Leave) -> Self {
+        Self { looks: None, leave, straight: false }
+    }
+}
+
+/// A client. It goes on by itself until dropped.
+#[derive(Debug)]
+pub struct Person {
+    /// Whose client it is.
+    pub account: Account,
+    wish: watch::Sender<(u64, Wish)>,
+    /// The number of the wish that is fulfilled.
+    fulfilled: Arc<AtomicU64>,
+    calls: mpsc::UnboundedSender<Account>,
+    life: JoinHandle<()>,
+}
+
+impl Person {
+    /// A client that is signed out.
+    #[must_use]
+    pub fn new(outside: &Arc<Outside>, account: Account, dialect: u8, address: IpAddr) -> Self {
+        let (wish, wishes) = watch::channel((1, Wish::away(Leave::Out)));
+        let (calls, called) = mpsc::unbounded_channel();
+        let fulfilled = Arc::new(AtomicU64::new(1));
+        let who = Who { passport: outside.passport(account).to_owned(), dialect, address };
+        let life = Life {
+            outside: Arc::clone(outside),
+            account,
+            who,
+            wishes,
+            fulfilled: Arc::clone(&fulfilled),
+            calls: called,
+            last: None,
+            attempts: account,
+            numbers: Arc::default(),
+            talks: JoinSet::new(),
+        };
+        Self { account, wish, fulfilled, calls, life: tokio::spawn(life.live()) }
+    }
+
+    /// Gives it something to do. What it was to do before is forgotten.
+    pub fn wish(&self, wish: Wish) {
+        self.wish.send_modify(|(number, old)| (*number, *old) = (*number + 1, wish));
+    }
+
+    /// How it is to look.
+    #[must_use]
+    pub fn wished(&self) -> Option<Status> {
+        self.wish.borrow().1.looks
+    }
+
+    /// Whether it has done what it was to do, and is not without a connection that it should have. Who was displaced by another
+    /// client stays away, and has done enough.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.fulfilled.load(Ordering::Relaxed) == self.wish.borrow().0
+    }
+
+    /// Has it open a conversation with somebody, once it is signed in, and talk there.
+    pub fn call(&self, whom: Account) {
+        _ = self.calls.send(whom);
+    }
+}
+
+impl Drop for Person {
+    fn drop(&mut self) {
+        self.life.abort();
+    }
+}
+
+/// Why a session is over.
+enum Ending {
+    /// As it was wished to.
+    Left(Leave),
+    /// Another client has signed in.
+    Displaced,
+    /// Any other way: it comes back.
+    Lost(&'static str),
+}
+
+struct Life {
+    outside: Arc<Outside>,
+    account: Account,
+    who: Who,
+    wishes: watch::Receiver<(u64, Wish)>,
+    fulfilled: Arc<AtomicU64>,
+    calls: mpsc::UnboundedReceiver<Account>,
+    last: Option<SocketAddr>,
+    attempts: usize,
+    /// The number of the next message.
+    numbers: Arc<AtomicU32>,
+    talks: JoinSet<()>,
+}
+
+impl Life {
+    async fn live(mut self) {
+        let mut displaced = 0;
+        let mut tried = 0;
+        loop {
+            let (number, wish) = *self.wishes.borrow_and_update();
+            if wish.looks.is_none() || displaced == number {
+                self.fulfilled.store(number, Ordering::Relaxed);
+                if self.wishes.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            self.fulfilled.store(0, Ordering::Relaxed);
+            let straight = if wish.straight && tried != number { self.last } else { None };
+            tried = number;
+            self.attempts += 1;
+            match sign_in(&self.outside, &self.who, self.attempts, straight).await {
+                Ok((client, there)) => {
+                    self.last = Some(there);
+                    if self.session(client, there).await {
+                        displaced = self.wishes.borrow().0;
+                    }
+                }
+                Err(error) => {
+                    self.note(self.outside.ledger.session(), Event::Failed(format!("{error:#}")));
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn note(&self, session: SessionId, event: Event) {
+        self.outside.ledger.note(self.account, session, event);
+    }
+
+    /// A session from `USR OK` to its end. Whether another client has displaced it.
+    async fn session(&mut self, client: Client, there: SocketAddr) -> bool {
+        let session = self.outside.ledger.session();
+        self.note(session, Event::Began { node: self.outside.node(there) });
+        let mut serving = Serving { client, session, pending: None, ringing: Vec::new(), pinged: None };
+        let end = self.serve(&mut serving).await.unwrap_or(Ending::Lost("the connection was lost"));
+        self.fulfilled.store(0, Ordering::Relaxed);
+        let reason = match end {
+            Ending::Left(Leave::Out) => {
+                _ = serving.client.raw(b"OUT\r\n").await;
+                "signed out"
+            }
+            Ending::Left(Leave::Close) => "closed",
+            Ending::Left(Leave::Reset) => {
+                _ = serving.client.reset();
+                "reset"
+            }
+            Ending::Displaced => "signed in elsewhere",
+            Ending::Lost(reason) => reason,
+        };
+        self.note(session, Event::Ended(reason));
+        matches!(end, Ending::Displaced)
+    }
+
+    async fn serve(&mut self, serving: &mut Serving) -> Result<Ending> {
+        let versions = if self.who.dialect >= 10 { "0 0" } else { "0" };
+        serving.client.send("SYN", versions).await?;
+        if let Some(end) = self.obey(serving).await? {
+            return Ok(end);
+        }
+        let mut ping = interval(PING);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let silent = serving.pinged.map_or(PATIENCE, |since| PATIENCE.saturating_sub(since.elapsed()));
+            tokio::select! {
+                received = serving.client.receive() => {
+                    if let Some(end) = self.read(serving, &received?)? {
+                        return Ok(end);
+                    }
+                }
+                changed = self.wishes.changed() => {
+                    changed?;
+                    if let Some(end) = self.obey(serving).await? {
+                        return Ok(end);
+                    }
+                }
+                Some(whom) = self.calls.recv() => {
+                    let trid = serving.client.send("XFR", "SB").await?;
+                    serving.ringing.push((trid, whom));
+                }
+                _ = ping.tick() => {
+                    serving.client.raw(b"PNG\r\n").await?;
+                    serving.pinged.get_or_insert_with(Instant::now);
+                }
+                () = sleep(silent), if serving.pinged.is_some() => return Ok(Ending::Lost("the server is silent")),
+            }
+        }
+    }
+
+    /// Does what is wished now; the end, if that is to leave.
+    async fn obey(&mut self, serving: &mut Serving) -> Result<Option<Ending>> {
+        let (number, wish) = *self.wishes.borrow_and_update();
+        let Some(status) = wish.looks else { return Ok(Some(Ending::Left(wish.leave))) };
+        let capabilities = if self.who.dialect >= 8 { " 0" } else { "" };
+        let trid = serving.client.send("CHG", &format!("{status}{capabilities}")).await?;
+        serving.pending = Some((trid, number, status));
+        Ok(None)
+    }
+
+    fn read(&mut self, serving: &mut Serving, received: &Received) -> Result<Option<Ending>> {
+        let shown = |passport: &str, how| {
+            // Everybody on these lists has an account.
+            let contact = self.outside.account(passport).with_context(|| format!("{passport} is a stranger"))?;
+            self.note(serving.session, Event::Shown { contact, how });
+            anyhow::Ok(None)
+        };
+        match received.verb() {
+            "ILN" => return shown(received.token(3), Status::from_code(received.token(2))),
+            "NLN" => return shown(received.token(2), Status::from_code(received.token(1))),
+            "FLN" => return shown(received.token(1), None),
+            "QNG" => serving.pinged = None,
+            "OUT" if received.token(1) == "OTH" => return Ok(Some(Ending::Displaced)),
+            "OUT" => return Ok(Some(Ending::Lost("sent away"))),
+            "RNG" => {
+                let (end, ring) = (self.end(serving), received.clone());
+                self.talks.spawn(async move { end.finish(end.answer(&ring).await) });
+            }
+            verb => return self.read_answer(serving, verb, received),
+        }
+        Ok(None)
+    }
+
+    fn read_answer(&mut self, serving: &mut Serving, verb: &str, received: &Received) -> Result<Option<Ending>> {
+        let Ok(answered) = received.token(1).parse::<u32>() else { return Ok(None) };
+        match (verb, serving.pending) {
+            ("CHG", Some((trid, number, status))) if trid == answered => {
+                self.note(serving.session, Event::Looks(status));
+                self.fulfilled.store(number, Ordering::Relaxed);
+                serving.pending = None;
+            }
+            ("XFR", _) => {
+                let Some(at) = serving.ringing.iter().position(|(trid, _)| *trid == answered) else {
+                    return Ok(None);
+                };
+                let (_, whom) = serving.ringing.swap_remove(at);
+                let (end, board, cookie) = (self.end(serving), received.token(3).parse()?, received.token(5));
+                let cookie = cookie.to_owned();
+                self.talks.spawn(async move { end.finish(end.call(board, &cookie, whom).await) });
+            }
+            (error, Some((trid, ..))) if trid == answered && error.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Ok(Some(Ending::Lost("CHG was refused")));
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn end(&self, serving: &Serving) -> End {
+        End {
+            outside: Arc::clone(&self.outside),
+            account: self.account,
+            session: serving.session,
+            address: self.who.address,
+            numbers: Arc::clone(&self.numbers),
+        }
+    }
+}
+
+/// What belongs to one session.
+struct Serving {
+    client: Client,
+    session: SessionId,
+    /// The `CHG` that is not answered: its transaction id, the number of the wish, the status.
+    pending: Option<(u32, u64, Status)>,
+    /// `XFR SB` that are not answered, and who is to be called then.
+    ringing: Vec<(u32, Account)>,
+    /// Since when an answer to `PNG` is due.
+    pinged: Option<Instant>,
+}
