@@ -79,12 +79,13 @@ impl<'a, T: Transport> Online<'a, T> {
                     self.flush();
                 }
                 () = &mut alarm => self.tick().await,
-            }
-            if self.session.others.are_due() && !self.backlogged && self.closing.is_none() {
-                // On the heap while it lasts, as for a command.
-                let out = Box::pin(edit::tell_others_edits(self)).await;
-                self.apply(out);
-                self.flush();
+                // In its turn: while others go on and on the client is served too.
+                () = std::future::ready(()), if self.session.others.are_due() && !self.backlogged => {
+                    // On the heap while it lasts, as for a command.
+                    let out = Box::pin(edit::tell_others_edits(self)).await;
+                    self.apply(out);
+                    self.flush();
+                }
             }
             rearm(alarm.as_mut(), self.deadline());
         }

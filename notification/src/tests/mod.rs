@@ -109,6 +109,37 @@ async fn contacts_that_say_too_much_at_once_are_asked_again() {
 }
 
 #[tokio::test]
+async fn what_others_change_and_does_not_fit_is_read_from_the_store() {
+    const OTHERS: usize = 1200;
+    let house = House::open().await;
+    let alice = house.account("alice").await;
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    client.says("CHG 5 NLN 0").await;
+    client.hears_of("CHG 5").await;
+    let other = |number: usize| who(&number.to_string());
+    for (on, line, word) in [(true, "ADD 0 RL ", 4), (false, "REM 0 RL ", 4)] {
+        for number in 0..OTHERS {
+            let edit = Edit::List { contact: alice.clone(), list: List::Forward, on };
+            house.services.store.edit(&other(number), vec![edit]).await.unwrap();
+        }
+        // All at once, and more than a mailbox takes: the session's task does not run before the last is said.
+        for number in 0..OTHERS {
+            let by = other(number);
+            let said =
+                if on { Notice::Added { by, name: "x".repeat(300).into() } } else { Notice::Removed { by } };
+            assert_eq!(house.services.hub.deliver(&alice, None, said).await, Outcome::Accepted);
+        }
+        let mut told = BTreeSet::new();
+        while told.len() < OTHERS {
+            let line = client.hears_of(line).await;
+            assert!(told.insert(line.split(' ').nth(word).unwrap().to_owned()), "told twice: {line}");
+        }
+    }
+    client.says("PNG").await;
+    client.hears_of("QNG").await;
+}
+
+#[tokio::test]
 async fn a_burst_comes_through_whole() {
     let house = House::open().await;
     let (alice, bob) = (house.account("alice").await, who("bob"));

@@ -251,7 +251,6 @@ fn closed() {
     check(NEW, "ADC 9 FL N=bob@example.com Bob", "close");
     check(NEW, "ADC 9 AL C={bob}", "close");
     check(NEW, "REM 9 RL bob@example.com", "close");
-    check(NEW, "ADD 9 FL dave@example.com Dave", "close");
     check(NEW, "REA 9 alice@example.com Alice", "close");
     check(OLD, "ADC 9 FL N=dave@example.com F=Dave", "close");
     check(OLD, "SBP 9 {bob} MFN Bob", "close");
