@@ -63,20 +63,26 @@ async fn serve() -> anyhow::Result<()> {
     make_room_for(config.dispatch.connections.saturating_mul(3) as u64)?;
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
-    let store = run(&config, &reload, &shutdown).await?;
+    let ran = run(&config, &reload, &shutdown).await?;
     shutdown.begun().await;
     match shutdown.finish(DRAIN).await {
         0 => tracing::info!("done"),
         left => tracing::warn!(left, "tasks did not end in time"),
     }
-    if let Some(store) = store {
+    if let Some((store, routes)) = ran {
+        routes.flush(&*store).await;
         store.flush().await;
     }
     Ok(())
 }
 
-/// Opens everything, starts serving, and returns the store; nothing if the process is to end before that is there.
-async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -> anyhow::Result<Option<SharedStore>> {
+/// Opens everything, starts serving, and returns what is to be written at the end, with the store; nothing if the process is to end
+/// before that is there.
+async fn run(
+    config: &Config,
+    reload: &Reload,
+    shutdown: &Shutdown,
+) -> anyhow::Result<Option<(SharedStore, Arc<Routes>)>> {
     let own = &config.dispatch;
     let keys = Keyring::load(&config.cluster.secrets)?;
     keys.follow(reload);
@@ -155,15 +161,16 @@ async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -> anyhow::R
         let named = Arc::clone(&tls);
         let keys = &["dispatch.https.certificate", "dispatch.https.key", "dispatch.https.development"];
         reload.add("certificate", keys, move |config| named.read_again(&config.dispatch));
-        shutdown.spawn(http::serve(door, Some(tls), routes, shutdown.clone()));
+        shutdown.spawn(http::serve(door, Some(tls), Arc::clone(&routes), shutdown.clone()));
     }
+    shutdown.spawn(duty::write(Arc::clone(&routes), Arc::clone(&store), shutdown.clone()));
     shutdown.spawn(sockets.serve(zone, metrics, shutdown.clone()));
     shutdown.spawn(watch_store(Arc::clone(&store), store_answers, shutdown.clone()));
     let without = "no notification server is ready; clients get 601";
     cluster.look_for(Role::Notification, notification, without, shutdown);
     cluster.tell_readiness(&readiness, shutdown);
     shutdown.spawn(duty::report(cluster, clients, load, shutdown.clone()));
-    Ok(Some(store))
+    Ok(Some((store, routes)))
 }
 
 /// An address that others can connect to.

@@ -5,7 +5,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 
+#[cfg(test)]
+use common::credentials::Refusal;
 use common::telemetry::Registry;
+
+use crate::http::SignInOutcome;
 
 /// The counters of a dispatch process. Clones count together.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +22,7 @@ pub(crate) struct Metrics {
     pub(crate) certificate_end: Gauge,
     ends: Family<Ended, Counter>,
     sign_ins: Family<Outcome, Counter>,
+    refusals: Family<Refused, Counter>,
     dns: Family<Code, Counter>,
 }
 
@@ -29,6 +34,12 @@ struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refused {
+    by: &'static str,
+    reason: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -54,6 +65,11 @@ impl Metrics {
         );
         registry.register("connections_ended", "Client connections that ended, by how", all.ends.clone());
         registry.register("http_sign_ins", "Sign-ins over HTTP and HTTPS, by result", all.sign_ins.clone());
+        registry.register(
+            "refused_sign_ins",
+            "Passwords refused, by HTTP or SOAP, by reason",
+            all.refusals.clone(),
+        );
         registry.register("dns_answers", "DNS answers, by response code", all.dns.clone());
         all
     }
@@ -68,9 +84,22 @@ impl Metrics {
         self.sign_ins.get_or_create(&Outcome { result }).inc();
     }
 
+    /// An attempt to sign in by HTTP or SOAP was checked.
+    pub(crate) fn checked(&self, by: &'static str, outcome: &SignInOutcome) {
+        self.signed_in(outcome.label());
+        if let SignInOutcome::Wrong(why) = outcome {
+            self.refusals.get_or_create(&Refused { by, reason: why.label() }).inc();
+        }
+    }
+
     /// A DNS query was answered.
     pub(crate) fn dns_answer(&self, code: &'static str) {
         self.dns.get_or_create(&Code { code }).inc();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn refusals(&self, by: &'static str, why: Refusal) -> u64 {
+        self.refusals.get_or_create(&Refused { by, reason: why.label() }).get()
     }
 
     #[cfg(test)]

@@ -22,7 +22,7 @@ use anyhow::Context;
 use common::clock::HybridClock;
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{self, Config, Program};
-use common::credentials::AttemptGuard;
+use common::credentials::{AttemptGuard, RefusalLog};
 use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
 use common::reload::Reload;
 use common::telemetry::{self, Admin, Readiness, Registry};
@@ -104,6 +104,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     ];
     let services = Arc::new(Services {
         guard: AttemptGuard::new(&config.accounts),
+        refusals: RefusalLog::default(),
         clear_text: config.accounts.clear_text,
         limits: config.limits,
         rates: config.rates,
@@ -139,6 +140,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     repair.await?;
     upkeep.await?;
     services.last_active.flush(&*services.store).await;
+    services.guard.flush(&*services.store).await;
     services.store.flush().await;
     Ok(())
 }

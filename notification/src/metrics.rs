@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 
+use common::credentials::Refusal;
 use common::msnp::verbs::TABLE;
 use common::msnp::{Service, Verb};
 use common::telemetry::Registry;
@@ -11,6 +12,7 @@ use common::telemetry::metric::family::Family;
 use common::telemetry::metric::gauge::Gauge;
 
 type Label = [(&'static str, &'static str); 1];
+type Labels = [(&'static str, &'static str); 2];
 
 /// What is bounded by `[rates]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +63,7 @@ pub(crate) struct Metrics {
     /// How long the oldest note of a last appearance waits to be written, in seconds.
     pub(crate) last_active_age: Gauge<f64, AtomicU64>,
     sign_ins: Family<Label, Counter>,
+    refused_sign_ins: Family<Labels, Counter>,
     closes: Family<Label, Counter>,
     rate_refusals: Family<Label, Counter>,
     /// Looked up once per command, so not through the family and its lock.
@@ -88,6 +91,7 @@ impl Metrics {
             repair_questions: Counter::default(),
             last_active_age: Gauge::default(),
             sign_ins: Family::default(),
+            refused_sign_ins: Family::default(),
             closes: Family::default(),
             rate_refusals: Family::default(),
             commands: verbs.map(|verb| (verb, by_verb(verb))).collect(),
@@ -104,6 +108,8 @@ impl Metrics {
         let age = metrics.last_active_age.clone();
         registry.register("last_active_age_seconds", "Of the oldest last appearance to be written", age);
         registry.register("sign_ins", "Attempts to sign in, by result", metrics.sign_ins.clone());
+        let refused = metrics.refused_sign_ins.clone();
+        registry.register("refused_sign_ins", "Proofs refused, by MD5, clear text or ticket, by reason", refused);
         registry.register("closes", "Connections that ended, by reason", metrics.closes.clone());
         let refusals = "Requests refused since they came too often ([rates]), by kind";
         registry.register("rate_refusals", refusals, metrics.rate_refusals.clone());
@@ -119,6 +125,11 @@ impl Metrics {
     /// Counts an attempt to sign in.
     pub(crate) fn sign_in(&self, result: &'static str) {
         self.sign_ins.get_or_create(&[("result", result)]).inc();
+    }
+
+    /// Counts a proof that was refused.
+    pub(crate) fn refused_sign_in(&self, by: &'static str, why: Refusal) {
+        self.refused_sign_ins.get_or_create(&[("by", by), ("reason", why.label())]).inc();
     }
 
     /// Counts a request that was refused since it came too often.

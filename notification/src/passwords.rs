@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use common::credentials::SealingKey;
+use common::credentials::{Refusal, SealingKey};
 use common::model::{ClaimId, Passport};
 use common::store::Account;
 use uuid::Uuid;
@@ -53,10 +53,13 @@ impl Passwords {
         Ok(())
     }
 
-    /// The account's password; nothing if there is no such account, or it has none that opens.
-    pub(crate) fn open(&self, who: &Passport, account: Option<&Account>) -> Option<String> {
-        let opener = self.opener.read().unwrap_or_else(PoisonError::into_inner).clone()?;
-        opener.open(who, account)
+    /// The account's password, or why there is none: no such account, or it has none that opens.
+    ///
+    /// # Errors
+    /// See there.
+    pub(crate) fn open(&self, who: &Passport, account: Option<&Account>) -> Result<String, Refusal> {
+        let opener = self.opener.read().unwrap_or_else(PoisonError::into_inner).clone();
+        opener.ok_or(Refusal::Md5KeyMissing)?.open(who, account)
     }
 }
 
@@ -67,10 +70,15 @@ impl Opener {
         Ok(Self { key, decoy })
     }
 
-    fn open(&self, who: &Passport, account: Option<&Account>) -> Option<String> {
+    fn open(&self, who: &Passport, account: Option<&Account>) -> Result<String, Refusal> {
         let sealed = account.and_then(|account| account.credentials.sealed_password.as_deref());
         let claim = account.map_or(ClaimId(Uuid::nil()), |account| account.claim);
-        self.key.open(who, claim, sealed.unwrap_or(&self.decoy))
+        let password = self.key.open(who, claim, sealed.unwrap_or(&self.decoy));
+        password.ok_or(match (account, sealed) {
+            (None, _) => Refusal::NoAccount,
+            (Some(_), None) => Refusal::NoMd5Password,
+            (Some(_), Some(_)) => Refusal::Md5KeyOther,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use common::clock;
 use common::cluster::{Admittance, Cluster, Cookie, Keyring, View};
 use common::config::NotificationConfig;
-use common::credentials::AttemptGuard;
+use common::credentials::{AttemptGuard, RefusalLog};
 use common::model::{Limits, Rates};
 use common::net::{BufferPool, Shutdown};
 use common::store::SharedStore;
@@ -37,6 +37,8 @@ pub(crate) struct Services {
     pub(crate) clear_text: bool,
     /// Against guessing passwords.
     pub(crate) guard: AttemptGuard,
+    /// Tells operators who was refused.
+    pub(crate) refusals: RefusalLog,
     /// The sessions.
     pub(crate) hub: Arc<Hub>,
     /// Read buffers.

@@ -1,4 +1,5 @@
-//! What is done every second or so: the own burden is published, last appearances are written.
+//! What is done every second or so: the own burden is published, last appearances are written, and from where
+//! users have signed in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::services::Services;
 
 const ROUND: Duration = Duration::from_secs(1);
-/// Rounds between two writes of last appearances.
+/// Rounds between two writes.
 const WRITE_EVERY: u64 = 5;
 
 /// Runs until shutdown. What is noted when the last sessions end is written by whoever waits for them. `load` is what was published at the start.
@@ -25,6 +26,7 @@ pub(crate) async fn run(services: Arc<Services>, load: Load) {
         services.metrics.last_active_age.set(services.last_active.age().as_secs_f64());
         if round % WRITE_EVERY == 0 {
             services.last_active.flush(&*services.store).await;
+            services.guard.flush(&*services.store).await;
         }
     }
     services.cluster.publish(Load { draining: true, ..burden(&services, load) });

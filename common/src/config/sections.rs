@@ -204,6 +204,10 @@ pub struct AccountsConfig {
     pub clear_text: bool,
     /// Wrong passwords for one account in `wrong_password_window_secs` before strange addresses are refused unchecked.
     pub wrong_passwords: u32,
+    /// Wrong passwords for one account from one network from which somebody has signed in to it.
+    pub wrong_passwords_known_network: u32,
+    /// Wrong passwords from one network over all accounts.
+    pub wrong_passwords_per_address: u32,
     /// See `wrong_passwords`.
     pub wrong_password_window_secs: u64,
     /// argon2id memory in KiB.
@@ -222,6 +226,8 @@ impl Default for AccountsConfig {
             md5_key: "data/md5.key".into(),
             clear_text: false,
             wrong_passwords: 10,
+            wrong_passwords_known_network: 100,
+            wrong_passwords_per_address: 100,
             wrong_password_window_secs: 600,
             argon2_memory_kib: 19 * 1024,
             argon2_passes: 2,

@@ -106,6 +106,16 @@ const ACCOUNTS: &[Setting] = &[
     ),
     setting("accounts.clear_text", Kind::Switch, "MSNP2 clients may send their password in the clear (CTP)"),
     setting("accounts.wrong_passwords", count("attempts"), "Wrong passwords before strange addresses are refused"),
+    setting(
+        "accounts.wrong_passwords_known_network",
+        count("attempts"),
+        "Wrong passwords from an address that has signed in to the account before it is refused too",
+    ),
+    setting(
+        "accounts.wrong_passwords_per_address",
+        count("attempts"),
+        "Wrong passwords from one address over all accounts",
+    ),
     setting("accounts.wrong_password_window_secs", seconds(1, 7 * DAY), "How long a wrong password counts"),
     setting(
         "accounts.argon2_memory_kib",

@@ -3,8 +3,10 @@
 mod arenas;
 mod guard;
 mod hasher;
+mod refusal;
 mod sealing;
 
-pub use guard::AttemptGuard;
+pub use guard::{Attempt, AttemptGuard};
 pub use hasher::{Busy, PasswordHasher};
+pub use refusal::{Refusal, RefusalLog};
 pub use sealing::{SealingKey, SealingKeyError};

@@ -14,6 +14,7 @@ mod cursor;
 mod heartbeat;
 mod history;
 mod inbox;
+mod networks;
 mod open;
 mod roster;
 pub mod sqlite;
@@ -30,6 +31,7 @@ pub use history::{
     StoredMessage,
 };
 pub use inbox::{InboxMessage, InboxPage, KEPT_FOR, SETTLED_AFTER};
+pub use networks::{KnownNetwork, KnownNetworks};
 pub use open::{create, is_missing, migrate, missing, open, open_when_there};
 pub use roster::Edit;
 
@@ -93,6 +95,12 @@ pub trait Store: Send + Sync + 'static {
     /// Notes when principals were last signed in, in milliseconds since 1970. An earlier time than the one noted
     /// changes nothing. May be lost in a crash.
     async fn touch(&self, seen: Vec<(Passport, u64)>) -> Result<()>;
+
+    /// From where somebody has signed in to the account of that passport, as it was written last.
+    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>>;
+
+    /// Replaces the known networks of accounts; those of claims that hold no account any more are never read as another's.
+    async fn set_known_networks(&self, known: Vec<(Passport, KnownNetworks)>) -> Result<()>;
 
     // Rosters.
 

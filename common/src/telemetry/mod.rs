@@ -6,6 +6,7 @@ mod desk;
 mod logs;
 mod process;
 mod readiness;
+mod seldom;
 mod store;
 
 pub use admin::Admin;
@@ -15,4 +16,5 @@ pub use logs::{Logs, init_logs};
 pub use prometheus_client::metrics as metric;
 pub use prometheus_client::registry::Registry;
 pub use readiness::{Condition, Readiness, parse_waiting};
+pub use seldom::Seldom;
 pub use store::watch_store;

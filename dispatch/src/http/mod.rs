@@ -36,7 +36,7 @@ use tokio::time::timeout;
 use tracing::Instrument;
 
 pub(crate) use routes::Routes;
-pub(crate) use sign_in::SignIn;
+pub(crate) use sign_in::{Outcome as SignInOutcome, SignIn};
 pub(crate) use tls::{Teller, Tls, problems as certificate_problems};
 
 use crate::door::Door;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use bytes::Bytes;
 use common::config::HttpConfig;
+use common::store::Store;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{
@@ -67,6 +68,11 @@ impl Routes {
         Ok(Self { sign_in, configured, plain, refused, case: header_case::learn().await?, metrics })
     }
 
+    /// Writes what sign-ins have taught since the last time.
+    pub(crate) async fn flush(&self, store: &dyn Store) {
+        self.sign_in.flush(store).await;
+    }
+
     /// Answers one request.
     pub(super) async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Full<Bytes>> {
         let path = single_slashes(request.uri().path()).into_owned();
@@ -117,8 +123,8 @@ impl Routes {
             self.metrics.signed_in("malformed");
             return self.refuse();
         };
-        let outcome = self.sign_in.check(attempt, client.peer.ip().to_canonical()).await;
-        self.metrics.signed_in(outcome.label());
+        let outcome = self.sign_in.check(attempt, client.peer.ip().to_canonical(), "http").await;
+        self.metrics.checked("http", &outcome);
         match outcome {
             Outcome::Right(who) => match HeaderValue::try_from(passport::success(&self.sign_in.ticket(&who))) {
                 Ok(info) => {
@@ -131,7 +137,7 @@ impl Routes {
                     empty(StatusCode::INTERNAL_SERVER_ERROR)
                 }
             },
-            Outcome::Wrong => self.refuse(),
+            Outcome::Wrong(_) => self.refuse(),
             Outcome::Busy | Outcome::Unavailable => empty(StatusCode::SERVICE_UNAVAILABLE),
         }
     }

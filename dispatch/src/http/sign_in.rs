@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use common::clock;
 use common::cluster::{Keyring, SignInTicket};
 use common::config::{AccountsConfig, HttpConfig};
-use common::credentials::{AttemptGuard, Busy, PasswordHasher};
+use common::credentials::{AttemptGuard, Busy, PasswordHasher, Refusal, RefusalLog};
 use common::model::Passport;
-use common::store::{Account, SharedStore, StoreError};
+use common::store::{Account, KnownNetworks, SharedStore, Store, StoreError};
 
 use super::recent::Recent;
 
@@ -24,7 +24,7 @@ pub(super) struct Attempt {
 
 /// Who has shown the right password.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Checked {
+pub(crate) struct Checked {
     /// Who.
     pub(super) passport: Passport,
     /// The number that the account's profile shows (§5.6).
@@ -39,12 +39,19 @@ pub(super) struct Checked {
 pub(crate) trait Accounts: Send + Sync + 'static {
     /// The account of that passport.
     async fn account(&self, who: &Passport) -> Result<Option<Account>, StoreError>;
+
+    /// From where it has been signed in to.
+    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>, StoreError>;
 }
 
 #[async_trait]
 impl Accounts for SharedStore {
     async fn account(&self, who: &Passport) -> Result<Option<Account>, StoreError> {
         (**self).account(who).await
+    }
+
+    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>, StoreError> {
+        (**self).known_networks(who).await
     }
 }
 
@@ -69,11 +76,11 @@ impl Sealer for Keyring {
 
 /// What an attempt comes to.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     /// The password is right.
     Right(Checked),
     /// It is wrong, or there is no such account, or too many wrong ones came: all the same to the client.
-    Wrong,
+    Wrong(Refusal),
     /// Too many sign-ins wait already.
     Busy,
     /// The store does not answer.
@@ -82,10 +89,10 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// Its name in the metrics.
-    pub(super) fn label(&self) -> &'static str {
+    pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Right(_) => "ok",
-            Self::Wrong => "wrong",
+            Self::Wrong(_) => "wrong",
             Self::Busy => "busy",
             Self::Unavailable => "unavailable",
         }
@@ -99,6 +106,7 @@ pub(crate) struct SignIn {
     hasher: PasswordHasher,
     guard: AttemptGuard,
     recent: Recent,
+    refusals: RefusalLog,
     ticket_ms: u64,
 }
 
@@ -114,39 +122,60 @@ impl SignIn {
         sealer: Arc<dyn Sealer>,
     ) -> anyhow::Result<Self> {
         let (hasher, guard, recent) = (PasswordHasher::new(config), AttemptGuard::new(config), Recent::new()?);
-        Ok(Self { accounts, sealer, hasher, guard, recent, ticket_ms: http.ticket_secs.saturating_mul(1000) })
+        let (refusals, ticket_ms) = (RefusalLog::default(), http.ticket_secs.saturating_mul(1000));
+        Ok(Self { accounts, sealer, hasher, guard, recent, refusals, ticket_ms })
     }
 
-    /// Checks an attempt from an address. Without such an account it takes as long as with a wrong password.
-    pub(super) async fn check(&self, attempt: Attempt, from: IpAddr) -> Outcome {
-        let who = &attempt.passport;
-        if !self.guard.allows(who, from) {
-            tracing::debug!(%who, %from, "too many wrong passwords: refused unchecked");
-            return Outcome::Wrong;
+    /// Checks an attempt that came from an address by HTTP or SOAP. Without such an account it takes as long as with a
+    /// wrong password.
+    pub(super) async fn check(&self, attempt: Attempt, from: IpAddr, by: &'static str) -> Outcome {
+        let Attempt { passport, passwords } = attempt;
+        let outcome = self.outcome(&passport, passwords, from).await;
+        if let Outcome::Wrong(why) = &outcome {
+            self.refusals.tell(by, &passport, from, *why);
         }
-        let account = match self.accounts.account(who).await {
-            Ok(account) => account,
-            Err(error) => {
+        outcome
+    }
+
+    async fn outcome(&self, who: &Passport, passwords: Vec<String>, from: IpAddr) -> Outcome {
+        // Both are asked for whoever it is: it takes as long without an account.
+        let asked = tokio::join!(self.accounts.account(who), self.accounts.known_networks(who));
+        let (account, networks) = match asked {
+            (Ok(account), Ok(networks)) => (account, networks),
+            (Err(error), _) | (_, Err(error)) => {
                 tracing::error!(%who, %error, "no sign-in: the account can't be read");
                 return Outcome::Unavailable;
             }
         };
-        let right = match self.is_right(account.as_ref(), who, attempt.passwords).await {
+        let tried = self.guard.attempt(who, from, account.as_ref(), networks);
+        if !self.guard.allows(&tried) {
+            return Outcome::Wrong(Refusal::TooMany);
+        }
+        let right = match self.is_right(account.as_ref(), who, passwords).await {
             Ok(right) => right,
             Err(Busy) => return Outcome::Busy,
         };
-        let Some(account) = account.filter(|_| right) else {
-            self.guard.failed(who);
-            return Outcome::Wrong;
+        let account = match account {
+            Some(account) if right => account,
+            found => {
+                self.guard.failed(&tried);
+                return Outcome::Wrong(found.map_or(Refusal::NoAccount, |_| Refusal::WrongPassword));
+            }
         };
         // Asked again: a thousand guesses sent at once were all let in before the first was found wrong.
-        if !self.guard.allows(who, from) {
-            return Outcome::Wrong;
+        if !self.guard.allows(&tried) {
+            return Outcome::Wrong(Refusal::TooMany);
         }
-        self.guard.succeeded(who, from);
-        let expires = clock::wall_ms().saturating_add(self.ticket_ms);
+        let now = clock::wall_ms();
+        self.guard.succeeded(tried, now);
+        let expires = now.saturating_add(self.ticket_ms);
         let (member_id, credential_epoch) = (account.claim.0.as_u64_pair().0, account.credentials.epoch);
         Outcome::Right(Checked { passport: account.passport, member_id, expires, credential_epoch })
+    }
+
+    /// Writes what was learnt since the last time. To be called every few seconds, and at the end.
+    pub(crate) async fn flush(&self, store: &dyn Store) {
+        self.guard.flush(store).await;
     }
 
     /// The ticket that signs in to the notification tier.

@@ -16,8 +16,12 @@ const TURNS: usize = 125;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_sign_ins_leave_no_memory_behind() -> Result<()> {
-    let costs =
-        ["accounts.argon2_memory_kib=19456", "accounts.argon2_passes=1", "accounts.wrong_passwords=100000"];
+    let costs = [
+        "accounts.argon2_memory_kib=19456",
+        "accounts.argon2_passes=1",
+        "accounts.wrong_passwords_known_network=60000",
+        "accounts.wrong_passwords_per_address=60000",
+    ];
     play(&costs, async |world| thousand(world).await).await
 }
 

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod edits;
+mod guessing;
 mod hash_memory;
 mod replays;
 mod rings;

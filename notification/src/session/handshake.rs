@@ -68,6 +68,17 @@ pub(crate) enum Evidence {
     Ticket(Bytes),
 }
 
+impl Evidence {
+    /// The word in metrics and logs.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Md5 { .. } => "md5",
+            Self::Password(_) => "clear_text",
+            Self::Ticket(_) => "ticket",
+        }
+    }
+}
+
 /// What is to be done after a command of the handshake.
 pub(crate) enum Step {
     /// Write this and go on.

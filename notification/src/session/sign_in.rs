@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::clock;
-use common::cluster::Location;
+use common::cluster::{Location, TicketError};
+use common::credentials::Refusal;
 use common::model::{Endpoint, Epoch, Passport};
 use common::msnp::challenge::md5_answer;
 use common::msnp::{ErrorCode, handshake, hotmail, miscellany, value};
 use common::store::{Account, StoreError};
 use subtle::ConstantTimeEq;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::handshake::{Evidence, Proof};
 use super::inbox::Inbox;
@@ -26,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who comes before this node may take clients waits so long for that, and is then told to come back.
 const SETTLING: Duration = Duration::from_secs(5);
+
+/// Refused passwords are answered at multiples of so long.
+const EVEN: Duration = Duration::from_millis(50);
 
 /// A session that has signed in.
 pub(super) struct SignedIn {
@@ -61,7 +65,7 @@ impl Drop for Registration {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Denied {
     /// No such account, wrong password or ticket: from outside all the same.
-    Wrong,
+    Wrong(Refusal),
     /// The store or the directory did not answer.
     Unavailable,
     /// This node has not yet heard who is signed in elsewhere.
@@ -77,7 +81,7 @@ impl Denied {
     /// What the client is told before the connection is closed.
     pub(super) fn code(self) -> ErrorCode {
         match self {
-            Self::Wrong => ErrorCode::AuthenticationFailed,
+            Self::Wrong(_) => ErrorCode::AuthenticationFailed,
             Self::Unavailable => ErrorCode::ServerUnavailable,
             Self::Busy => ErrorCode::ServerBusy,
         }
@@ -86,7 +90,7 @@ impl Denied {
     /// Why the connection is closed.
     pub(super) fn closing(self) -> Closing {
         match self {
-            Self::Wrong => Closing::Authentication,
+            Self::Wrong(_) => Closing::Authentication,
             Self::Unavailable => Closing::Fault,
             Self::Busy => Closing::TooEarly,
         }
@@ -95,7 +99,7 @@ impl Denied {
     /// The word in metrics.
     pub(super) fn label(self) -> &'static str {
         match self {
-            Self::Wrong => "wrong",
+            Self::Wrong(_) => "wrong",
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
         }
@@ -118,6 +122,11 @@ pub(super) async fn sign_in(
 ) -> Result<SignedIn, Denied> {
     let outcome = admit(services, proof, peer).await;
     services.metrics.sign_in(outcome.as_ref().map_or_else(|denied| denied.label(), |_| "ok"));
+    if let Err(Denied::Wrong(why)) = &outcome {
+        let by = proof.evidence.label();
+        services.metrics.refused_sign_in(by, *why);
+        services.refusals.tell(by, &proof.passport, peer.ip().to_canonical(), *why);
+    }
     outcome
 }
 
@@ -145,7 +154,7 @@ async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Res
     let loading = timeout_at(deadline, services.store.roster(who));
     let loaded = inbox.before_asking(loading).await.map_err(|_| Denied::too_slow())??;
     // Nothing: the account was erased this very moment.
-    let roster = loaded.ok_or(Denied::Wrong)?;
+    let roster = loaded.ok_or(Denied::Wrong(Refusal::NoAccount))?;
     let (node, generation) = (services.cluster.id().clone(), services.cluster.generation());
     let here = Location { node, generation, epoch, endpoint: Endpoint::SOLE };
     let now = Instant::now().into_std();
@@ -155,15 +164,27 @@ async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Res
 }
 
 async fn check(services: &Services, proof: &Proof, peer: SocketAddr) -> Result<Account, Denied> {
-    match &proof.evidence {
+    let came = Instant::now();
+    let checked = match &proof.evidence {
         Evidence::Md5 { salt, answer } => {
             by_password(services, &proof.passport, |password| answers(salt, password, answer), peer).await
         }
         Evidence::Password(sent) => {
             by_password(services, &proof.passport, |password| is_password(password, sent), peer).await
         }
-        Evidence::Ticket(ticket) => by_ticket(services, &proof.passport, ticket).await,
+        Evidence::Ticket(ticket) => return by_ticket(services, &proof.passport, ticket).await,
+    };
+    if matches!(checked, Err(Denied::Wrong(_))) {
+        sleep_until(came + evened(came.elapsed())).await;
     }
+    checked
+}
+
+/// When a refusal leaves whose making took so long: whether there is such an account makes microseconds, which who asks often
+/// enough can tell.
+fn evened(took: Duration) -> Duration {
+    let whole = u32::try_from(took.as_nanos() / EVEN.as_nanos()).unwrap_or(u32::MAX);
+    EVEN.saturating_mul(whole.saturating_add(1))
 }
 
 /// Sign-in by MD5 or in the clear. An unknown account, one without MD5, and a wrong password take the same steps.
@@ -173,24 +194,26 @@ async fn by_password(
     fits: impl FnOnce(Option<&str>) -> bool,
     peer: SocketAddr,
 ) -> Result<Account, Denied> {
-    if !services.guard.allows(who, peer.ip()) {
-        return Err(Denied::Wrong);
+    let (account, networks) = tokio::join!(services.store.account(who), services.store.known_networks(who));
+    let (account, networks) = (account?, networks?);
+    let attempt = services.guard.attempt(who, peer.ip(), account.as_ref(), networks);
+    if !services.guard.allows(&attempt) {
+        return Err(Denied::Wrong(Refusal::TooMany));
     }
-    let account = services.store.account(who).await?;
     let password = services.md5.open(who, account.as_ref());
-    let is_right = fits(password.as_deref());
+    let is_right = fits(password.as_deref().ok());
     match account {
         Some(account) if is_right => {
             // Asked again: guesses sent at once were all let in before the first was found wrong.
-            if !services.guard.allows(who, peer.ip()) {
-                return Err(Denied::Wrong);
+            if !services.guard.allows(&attempt) {
+                return Err(Denied::Wrong(Refusal::TooMany));
             }
-            services.guard.succeeded(who, peer.ip());
+            services.guard.succeeded(attempt, clock::wall_ms());
             Ok(account)
         }
         _ => {
-            services.guard.failed(who);
-            Err(Denied::Wrong)
+            services.guard.failed(&attempt);
+            Err(Denied::Wrong(password.err().unwrap_or(Refusal::WrongPassword)))
         }
     }
 }
@@ -214,16 +237,20 @@ fn is_password(password: Option<&str>, sent: &[u8]) -> bool {
 
 /// Sign-in by ticket: genuine, fresh, of this principal, and of its present password.
 async fn by_ticket(services: &Services, who: &Passport, ticket: &[u8]) -> Result<Account, Denied> {
-    let text = std::str::from_utf8(ticket).map_err(|_| Denied::Wrong)?;
-    let ticket = services.keys.open_ticket(text, clock::wall_ms()).map_err(|error| {
-        tracing::debug!(%error, "a sign-in ticket opens nothing");
-        Denied::Wrong
+    let not_genuine = Denied::Wrong(Refusal::TicketNotGenuine);
+    let text = std::str::from_utf8(ticket).map_err(|_| not_genuine)?;
+    let ticket = services.keys.open_ticket(text, clock::wall_ms()).map_err(|error| match error {
+        TicketError::Expired => Denied::Wrong(Refusal::TicketExpiredOrClock),
+        TicketError::NotGenuine | TicketError::Used => not_genuine,
     })?;
     if ticket.passport != *who {
-        return Err(Denied::Wrong);
+        return Err(not_genuine);
     }
     let account = services.store.account(who).await?;
-    account.filter(|account| account.credentials.epoch == ticket.credential_epoch).ok_or(Denied::Wrong)
+    match account {
+        Some(account) if account.credentials.epoch == ticket.credential_epoch => Ok(account),
+        found => Err(Denied::Wrong(found.map_or(Refusal::NoAccount, |_| Refusal::TicketOutdated))),
+    }
 }
 
 /// What a client gets right after its proof was accepted (§5.6).
@@ -247,6 +274,16 @@ pub(super) fn welcome(session: &Session, proof: &Proof, peer: SocketAddr, servic
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_leave_at_even_times() {
+        let ms = Duration::from_millis;
+        assert_eq!(
+            [ms(0), ms(1), ms(49), ms(50), ms(120)].map(evened),
+            [ms(50), ms(50), ms(50), ms(100), ms(150)]
+        );
+        assert!(evened(Duration::MAX) > Duration::from_secs(3600));
+    }
 
     #[test]
     fn only_the_right_password_of_a_known_account_answers() {

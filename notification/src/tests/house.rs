@@ -12,7 +12,7 @@ use common::cluster::{
     Stamp, Tally, Told,
 };
 use common::config::{Config, StoreConfig};
-use common::credentials::{AttemptGuard, SealingKey};
+use common::credentials::{AttemptGuard, RefusalLog, SealingKey};
 use common::model::{ClaimId, Endpoint, Epoch, List, NodeId, Passport, Presence, Properties, Status, digest};
 use common::msnp::challenge::md5_answer;
 use common::net::{AddressLimiter, Listener, Shutdown};
@@ -105,6 +105,7 @@ impl House {
         assert!(cluster.serves_within(PATIENCE).await, "it has no neighbours");
         let services = Arc::new(Services {
             guard: AttemptGuard::new(&config.accounts),
+            refusals: RefusalLog::default(),
             clear_text: config.accounts.clear_text,
             limits: config.limits,
             rates: config.rates,

@@ -12,7 +12,8 @@ use common::model::{
 };
 use common::store::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
-    HistoryWrite, InboxMessage, InboxPage, NewAccount, Page, Participation, Result, Store, StoreError,
+    HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
+    StoreError,
 };
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -150,6 +151,12 @@ impl Store for FakeStore {
         unused()
     }
     /// Everybody has blocked `blocked@example.com`.
+    async fn known_networks(&self, _: &Passport) -> Result<Option<KnownNetworks>> {
+        unused()
+    }
+    async fn set_known_networks(&self, _: Vec<(Passport, KnownNetworks)>) -> Result<()> {
+        unused()
+    }
     async fn roster(&self, owner: &Passport) -> Result<Option<Roster>> {
         let Some(account) = self.account(owner).await? else { return Ok(None) };
         let blocked = passport("blocked");

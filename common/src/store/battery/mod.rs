@@ -10,6 +10,7 @@ mod durability;
 mod heartbeats;
 mod history;
 mod inbox;
+mod networks;
 mod participations;
 mod roster;
 mod world;
@@ -22,6 +23,7 @@ pub use durability::*;
 pub use heartbeats::*;
 pub use history::*;
 pub use inbox::*;
+pub use networks::*;
 pub use participations::*;
 pub use roster::*;
 
@@ -47,6 +49,7 @@ macro_rules! store_battery {
             an_account_that_is_removed_leaves_nothing_to_the_next
             accounts_are_listed_in_pages
             the_last_sign_in_stays
+            known_networks_are_kept_with_the_account
 
             a_stranger_has_no_roster
             each_list_is_a_cell_of_its_own
@@ -116,6 +119,7 @@ mod tests {
             include_str!("heartbeats.rs"),
             include_str!("history.rs"),
             include_str!("inbox.rs"),
+            include_str!("networks.rs"),
             include_str!("participations.rs"),
             include_str!("roster.rs"),
         ];

@@ -178,7 +178,7 @@ pub(super) async fn remove(db: &Db, who: &Passport, claim: ClaimId, turn: &mut T
         _ => return Ok(false),
     }
     let all = &db.statements;
-    let tables = [&all.remove_settings, &all.remove_roster, &all.remove_groups];
+    let tables = [&all.remove_settings, &all.remove_roster, &all.remove_groups, &all.remove_known_networks];
     let owned = tables.map(|table| bind(table, &(stamp, who.as_str())));
     let mut writes = owned.into_iter().collect::<Result<Vec<_>>>()?;
     // Its timestamps are the times seen, and none is later than now.

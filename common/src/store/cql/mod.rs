@@ -27,6 +27,7 @@ mod history;
 mod inbox;
 mod migrate;
 mod names;
+mod networks;
 mod pages;
 mod participations;
 mod policy;
@@ -56,7 +57,8 @@ use self::turns::Turns;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
-    HistoryWrite, InboxMessage, InboxPage, NewAccount, Page, Participation, Result, Store, StoredMessage,
+    HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
+    StoredMessage,
 };
 use crate::clock::{self, HybridClock};
 use crate::config::ScyllaConfig;
@@ -198,6 +200,14 @@ impl Store for CqlStore {
 
     async fn touch(&self, seen: Vec<(Passport, u64)>) -> Result<()> {
         self.write(accounts::touch(&self.db, &seen)).await
+    }
+
+    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>> {
+        self.calls.read(networks::read(&self.db, who)).await
+    }
+
+    async fn set_known_networks(&self, known: Vec<(Passport, KnownNetworks)>) -> Result<()> {
+        self.write(networks::set(&self.db, &known)).await
     }
 
     async fn roster(&self, owner: &Passport) -> Result<Option<Roster>> {

@@ -66,6 +66,8 @@ const STEPS: &[&[&str]] = &[&[
         PRIMARY KEY (node, generation)) WITH CLUSTERING ORDER BY (generation DESC) AND {reads}",
 ], &[
     // The tables stay as they are; see `given_names`.
+], &[
+    "CREATE TABLE IF NOT EXISTS {k}.known_networks (passport text PRIMARY KEY, claim uuid, networks blob) {by_key}",
 ]];
 
 /// The version from which a name that a contact was added under is its own.

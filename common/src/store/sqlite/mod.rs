@@ -15,6 +15,7 @@ mod heartbeat;
 mod history;
 mod inbox;
 mod mark;
+mod networks;
 mod participations;
 mod queue;
 mod readers;
@@ -34,8 +35,8 @@ use self::database::Database;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
     Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
-    HistoryWrite, InboxMessage, InboxPage, NewAccount, Page, Participation, Result, Store, StoreError,
-    StoredMessage,
+    HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
+    StoreError, StoredMessage,
 };
 use crate::clock;
 use crate::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};
@@ -129,6 +130,15 @@ impl Store for SqliteStore {
 
     async fn touch(&self, seen: Vec<(Passport, u64)>) -> Result<()> {
         self.accounts.write(seen.len() * SMALL, move |c| accounts::touch(c, &seen)).await
+    }
+
+    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>> {
+        let who = who.clone();
+        self.accounts.read(move |c| networks::read(c, &who)).await
+    }
+
+    async fn set_known_networks(&self, known: Vec<(Passport, KnownNetworks)>) -> Result<()> {
+        self.accounts.write(known.len() * SMALL, move |c| networks::set(c, &known)).await
     }
 
     async fn roster(&self, owner: &Passport) -> Result<Option<Roster>> {

@@ -21,7 +21,11 @@ pub(super) struct Schema {
 pub(super) const ACCOUNTS: Schema = Schema {
     file: "accounts.db",
     application: i32::from_be_bytes(*b"MonA"),
-    steps: &[include_str!("migrations/accounts_1.sql"), include_str!("migrations/accounts_2.sql")],
+    steps: &[
+        include_str!("migrations/accounts_1.sql"),
+        include_str!("migrations/accounts_2.sql"),
+        include_str!("migrations/accounts_3.sql"),
+    ],
 };
 
 /// History and participations, in a file of their own so that chat never blocks a sign-in.

@@ -62,8 +62,8 @@ pub(super) async fn serve(
         metrics.signed_in("malformed");
         return soap(StatusCode::OK, answer::fault(Fault::Wrong, clock::wall_ms()));
     };
-    let outcome = sign_in.check(Attempt { passport, passwords: vec![asked.password] }, from).await;
-    metrics.signed_in(outcome.label());
+    let outcome = sign_in.check(Attempt { passport, passwords: vec![asked.password] }, from, "soap").await;
+    metrics.checked("soap", &outcome);
     let now = clock::wall_ms();
     match outcome {
         Outcome::Right(who) => match tokens(&asked.tokens, &who, sign_in) {
@@ -73,7 +73,7 @@ pub(super) async fn serve(
                 soap(StatusCode::SERVICE_UNAVAILABLE, answer::fault(Fault::Busy, now))
             }
         },
-        Outcome::Wrong => soap(StatusCode::OK, answer::fault(Fault::Wrong, now)),
+        Outcome::Wrong(_) => soap(StatusCode::OK, answer::fault(Fault::Wrong, now)),
         Outcome::Busy | Outcome::Unavailable => {
             soap(StatusCode::SERVICE_UNAVAILABLE, answer::fault(Fault::Busy, now))
         }

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use common::cluster::SignInTicket;
 use common::config::{AccountsConfig, DispatchConfig};
-use common::credentials::PasswordHasher;
+use common::credentials::{PasswordHasher, Refusal};
 use common::model::{AddPrompt, ClaimId, Passport, Properties, Settings, StrangerPolicy};
-use common::store::{Account, Credentials, StoreError};
+use common::store::{Account, Credentials, KnownNetworks, StoreError};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
@@ -41,6 +41,10 @@ impl Accounts for Memory {
             return Err(StoreError::Unavailable("a test".into()));
         }
         Ok(self.accounts.lock().unwrap().get(who).cloned())
+    }
+
+    async fn known_networks(&self, _: &Passport) -> Result<Option<KnownNetworks>, StoreError> {
+        Ok(None)
     }
 }
 

@@ -79,13 +79,13 @@ async fn ten_wrong_passwords_shut_out_strangers_but_not_the_owners_address() {
         for _ in 0..10 {
             assert_eq!(world.sign_in(name, "guess").await, world.refused());
         }
-        let reads = world.memory.reads.load(Ordering::Relaxed);
         let answer = world.sign_in(name, "wonderland").await;
         if known {
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         } else {
             assert_eq!(answer, world.refused());
-            assert_eq!(world.memory.reads.load(Ordering::Relaxed), reads, "unchecked");
+            assert_eq!(world.metrics.refusals("http", Refusal::TooMany), 1, "unchecked");
+            assert_eq!(world.metrics.refusals("http", Refusal::WrongPassword), 20);
         }
     }
 }

@@ -1,0 +1,182 @@
+//! A guard against guessing passwords.
+//!
+//! | file | what |
+//! |---|---|
+//! | `window` | counting what came lately |
+//! | `sketch` | the same of names that nobody has, of which there is no end |
+//! | `networks` | from where principals have signed in |
+
+mod networks;
+mod sketch;
+mod window;
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lru::LruCache;
+
+use self::networks::Networks;
+use self::sketch::Sketch;
+use self::window::{Slots, Window};
+use crate::config::AccountsConfig;
+use crate::model::{ClaimId, Passport};
+use crate::net::network_of;
+use crate::store::{Account, KnownNetwork, KnownNetworks, Store};
+
+/// Accounts, and networks, of which wrong passwords are remembered; the one tried least lately is forgotten.
+const ROOM: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+
+/// Counts wrong passwords, those of this process: every way to sign in that it serves counts together.
+///
+/// There are three bounds, each over the same window. An account has one for all networks from which nobody has ever signed
+/// in to it, so that guessing there can't lock its owner out at home, and a larger one for each network from which
+/// somebody has. A network has one over all accounts: behind it, it may guess no more where nobody has signed in from it, and
+/// has only the smaller bound where somebody has.
+///
+/// Names that nobody has are counted like those of accounts, in a table of their own, which nothing fills.
+#[derive(Debug)]
+pub struct AttemptGuard {
+    bounds: Bounds,
+    slots: Slots,
+    tables: Mutex<Tables>,
+    networks: Networks,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    strange: u32,
+    known: u32,
+    address: u32,
+}
+
+/// How many wrong passwords came. Accounts are of the store: only who has 65,536 of them can make one be forgotten.
+#[derive(Debug)]
+struct Tables {
+    strange: LruCache<Passport, Window>,
+    known: LruCache<(Passport, IpAddr), Window>,
+    nobodys: Sketch,
+    addresses: LruCache<IpAddr, Window>,
+}
+
+/// Somebody tries to sign in.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    who: &'a Passport,
+    network: IpAddr,
+    /// Nothing: there is no such account.
+    claim: Option<ClaimId>,
+    known: Vec<KnownNetwork>,
+}
+
+impl Attempt<'_> {
+    /// Whether somebody has signed in to this account from there before.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.known.iter().any(|known| known.network == self.network)
+    }
+}
+
+impl AttemptGuard {
+    /// A guard with the configured bounds.
+    #[must_use]
+    pub fn new(config: &AccountsConfig) -> Self {
+        Self::with_room(config, ROOM)
+    }
+
+    fn with_room(config: &AccountsConfig, room: NonZeroUsize) -> Self {
+        // They grow with use: no memory is taken for accounts that nobody tries.
+        let mut tables = Tables {
+            strange: LruCache::unbounded(),
+            known: LruCache::unbounded(),
+            nobodys: Sketch::new(),
+            addresses: LruCache::unbounded(),
+        };
+        tables.strange.resize(room);
+        tables.known.resize(room);
+        tables.addresses.resize(room);
+        // A slot counts to 65,535.
+        let bound = |most: u32| most.clamp(1, u32::from(u16::MAX));
+        Self {
+            bounds: Bounds {
+                strange: bound(config.wrong_passwords),
+                known: bound(config.wrong_passwords_known_network),
+                address: bound(config.wrong_passwords_per_address),
+            },
+            slots: Slots::of(Duration::from_secs(config.wrong_password_window_secs)),
+            tables: Mutex::new(tables),
+            networks: Networks::default(),
+        }
+    }
+
+    /// An attempt from an address at what the store has under that name.
+    #[must_use]
+    pub fn attempt<'a>(
+        &self,
+        who: &'a Passport,
+        from: IpAddr,
+        account: Option<&Account>,
+        stored: Option<KnownNetworks>,
+    ) -> Attempt<'a> {
+        let claim = account.map(|account| account.claim);
+        let known = claim.map(|claim| self.networks.of(who, claim, stored)).unwrap_or_default();
+        Attempt { who, network: network_of(from), claim, known }
+    }
+
+    /// Whether the password may be checked. Otherwise the attempt gets the wrong-password answer unchecked.
+    ///
+    /// Many attempts at once may all be let in before the first turns out wrong: ask again before a right password
+    /// is honoured.
+    #[must_use]
+    pub fn allows(&self, attempt: &Attempt<'_>) -> bool {
+        let now = self.slots.now();
+        let mut tables = self.lock();
+        let of_address = tables.addresses.peek(&attempt.network).map_or(0, |window| window.count(now));
+        let many = of_address >= self.bounds.address;
+        if attempt.is_known() {
+            let most = if many { self.bounds.strange.min(self.bounds.known) } else { self.bounds.known };
+            let wrong = tables.known.peek(&(attempt.who.clone(), attempt.network));
+            return wrong.map_or(0, |window| window.count(now)) < most;
+        }
+        let wrong = match attempt.claim {
+            Some(_) => tables.strange.peek(attempt.who).map_or(0, |window| window.count(now)),
+            None => tables.nobodys.count(attempt.who, now),
+        };
+        !many && wrong < self.bounds.strange
+    }
+
+    /// The password was wrong.
+    pub fn failed(&self, attempt: &Attempt<'_>) {
+        let now = self.slots.now();
+        let mut tables = self.lock();
+        tables.addresses.get_or_insert_mut(attempt.network, Window::default).add(now);
+        let who = || attempt.who.clone();
+        match attempt.claim {
+            None => tables.nobodys.add(attempt.who, now),
+            Some(_) if attempt.is_known() => {
+                tables.known.get_or_insert_mut((who(), attempt.network), Window::default).add(now);
+            }
+            Some(_) => tables.strange.get_or_insert_mut(who(), Window::default).add(now),
+        }
+    }
+
+    /// The password was right, at `now` milliseconds since 1970: the network is one of the account's from now on.
+    pub fn succeeded(&self, attempt: Attempt<'_>, now: u64) {
+        if let Some(claim) = attempt.claim {
+            self.networks.note(attempt.who, claim, attempt.known, attempt.network, now);
+        }
+    }
+
+    /// Writes from where principals have signed in. To be called every few seconds, and at the end.
+    pub async fn flush(&self, store: &dyn Store) {
+        self.networks.flush(store).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

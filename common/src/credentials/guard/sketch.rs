@@ -1,0 +1,94 @@
+//! Counting what there is no end of: a count-min sketch.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+
+use super::window::{SLOTS, at, skipped};
+
+/// Cells that a name has, one in each row.
+const ROWS: usize = 4;
+/// Cells of a row.
+const CELLS: usize = 1 << 15;
+const SLOT: usize = ROWS * CELLS;
+
+/// How often each of any number of names came within the last window, in 1.4 MiB, which are taken when the first comes.
+/// A name may be counted for others, never for less than it came. To count up to ten for others alone takes some hundred thousand
+/// names in the window.
+#[derive(Debug)]
+pub(super) struct Sketch {
+    /// Nobody outside can choose names that share their cells.
+    hasher: RandomState,
+    /// A slot's rows, one behind the other.
+    counts: Vec<u8>,
+    newest: u64,
+}
+
+impl Sketch {
+    pub(super) fn new() -> Self {
+        Self { hasher: RandomState::new(), counts: Vec::new(), newest: 0 }
+    }
+
+    /// How often the name came at most, at this slot.
+    pub(super) fn count(&mut self, name: &impl Hash, now: u64) -> u32 {
+        self.turn_to(now);
+        let cells = self.cells(name);
+        cells.map(|cell| self.sum(cell)).into_iter().min().unwrap_or_default()
+    }
+
+    /// The name came once more.
+    pub(super) fn add(&mut self, name: &impl Hash, now: u64) {
+        self.turn_to(now);
+        if self.counts.is_empty() {
+            self.counts = vec![0; SLOTS * SLOT];
+        }
+        // All of them: one that is ahead, for another name, is so only until that one's slot is over.
+        for cell in self.cells(name) {
+            if let Some(count) = self.counts.get_mut(at(self.newest) * SLOT + cell) {
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+
+    fn turn_to(&mut self, now: u64) {
+        for slot in skipped(self.newest, now) {
+            let from = at(slot) * SLOT;
+            if let Some(old) = self.counts.get_mut(from..from + SLOT) {
+                old.fill(0);
+            }
+        }
+        self.newest = self.newest.max(now);
+    }
+
+    fn sum(&self, cell: usize) -> u32 {
+        self.counts.iter().skip(cell).step_by(SLOT).map(|count| u32::from(*count)).sum()
+    }
+
+    fn cells(&self, name: &impl Hash) -> [usize; ROWS] {
+        let hash = self.hasher.hash_one(name);
+        let (first, step) = (hash as usize, (hash >> 32) as usize | 1);
+        std::array::from_fn(|row| row * CELLS + first.wrapping_add(row.wrapping_mul(step)) % CELLS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_too_little_seldom_too_much_and_not_for_ever() {
+        let mut sketch = Sketch::new();
+        assert_eq!(sketch.count(&"nobody", 5), 0);
+        for name in 0..30_000 {
+            sketch.add(&name, 5);
+        }
+        for _ in 0..10 {
+            sketch.add(&"nobody", 6);
+        }
+        assert!(sketch.count(&"nobody", 6) >= 10);
+        let strange = (100_000..110_000).filter(|name| sketch.count(name, 6) > 0).count();
+        let ten = (100_000..110_000).filter(|name| sketch.count(name, 6) >= 10).count();
+        assert!(strange < 2000 && ten == 0, "{strange}, {ten}");
+        assert!(sketch.count(&"nobody", 16) >= 10);
+        assert_eq!(sketch.count(&"nobody", 17), 0);
+        assert_eq!(sketch.counts.len(), SLOTS * SLOT);
+    }
+}

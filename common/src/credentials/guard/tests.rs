@@ -1,0 +1,159 @@
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::model::{AddPrompt, Properties, Settings, StrangerPolicy};
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Credentials, NewAccount};
+
+/// A process, and accounts of which the store knows nothing yet.
+struct World {
+    guard: AttemptGuard,
+}
+
+impl World {
+    fn new(room: usize) -> Self {
+        Self { guard: AttemptGuard::with_room(&AccountsConfig::default(), NonZeroUsize::new(room).unwrap()) }
+    }
+
+    fn attempt<'a>(&self, who: &'a Passport, from: &str) -> Attempt<'a> {
+        let account = (!who.as_str().starts_with("nobody")).then(|| account(who));
+        self.guard.attempt(who, from.parse().unwrap(), account.as_ref(), None)
+    }
+
+    fn allows(&self, who: &Passport, from: &str) -> bool {
+        self.guard.allows(&self.attempt(who, from))
+    }
+
+    fn succeeds(&self, who: &Passport, from: &str) {
+        self.guard.succeeded(self.attempt(who, from), 1);
+    }
+
+    /// So many wrong passwords. Returns how many of them were looked at.
+    fn guesses(&self, who: &Passport, from: &str, count: usize) -> usize {
+        let looked_at = |_: &usize| {
+            let allowed = self.allows(who, from);
+            if allowed {
+                self.guard.failed(&self.attempt(who, from));
+            }
+            allowed
+        };
+        (0..count).filter(looked_at).count()
+    }
+}
+
+fn account(who: &Passport) -> Account {
+    Account {
+        passport: who.clone(),
+        claim: ClaimId(Uuid::from_u128(7)),
+        credentials: Credentials { epoch: 1, password_hash: String::new(), sealed_password: None },
+        settings: Settings {
+            friendly_name: String::new(),
+            strangers: StrangerPolicy::default(),
+            add_prompt: AddPrompt::default(),
+            properties: Properties::default(),
+            list_version: 1,
+            lists_changed: 0,
+            settings_changed: 0,
+            reverse_digest: 0,
+        },
+        created: 0,
+    }
+}
+
+fn passport(name: &str) -> Passport {
+    Passport::parse(&format!("{name}@example.com")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_wrong_ones_in_ten_minutes_shut_strangers_out_and_a_hundred_those_at_home() {
+    let (world, alice) = (World::new(8), passport("alice"));
+    let (home, home_too, strange) = ("2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1");
+    world.succeeds(&alice, home);
+    for from in [strange, "192.0.2.1", "192.0.2.2"] {
+        world.guesses(&alice, from, 4);
+    }
+    assert_eq!(world.guesses(&alice, "192.0.2.3", 5), 0, "ten of all strangers together");
+    assert!(world.allows(&alice, home) && world.allows(&alice, home_too), "one household, one /64");
+    assert!(world.allows(&passport("bob"), strange));
+    assert_eq!(world.guesses(&alice, home_too, 300), 100);
+    assert!(!world.allows(&alice, home));
+    tokio::time::advance(Duration::from_secs(600)).await;
+    assert!(!world.allows(&alice, strange) && !world.allows(&alice, home));
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(world.allows(&alice, strange) && world.allows(&alice, home));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_guesses_a_hundred_times_over_all_accounts() {
+    let world = World::new(1000);
+    let (dave, erin) = (passport("dave"), passport("erin"));
+    for who in [&dave, &erin] {
+        world.succeeds(who, "192.0.2.1");
+    }
+    let people = (0..150).map(|number| passport(&format!("u{number}")));
+    assert_eq!(people.map(|who| world.guesses(&who, "192.0.2.1", 10)).sum::<usize>(), 100);
+    assert!(!world.allows(&passport("nobody"), "192.0.2.1"));
+    assert!(world.allows(&passport("fred"), "192.0.2.2"), "other addresses have nothing to do with it");
+    assert_eq!(world.guesses(&dave, "192.0.2.1", 300), 10, "who lives there has some left");
+    assert!(world.allows(&erin, "192.0.2.1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_that_nobody_has_are_counted_alike_and_make_nothing_forgotten() {
+    let world = World::new(4);
+    let (alice, nobody) = (passport("alice"), passport("nobody"));
+    assert_eq!((world.guesses(&alice, "192.0.2.1", 20), world.guesses(&nobody, "192.0.2.2", 20)), (10, 10));
+    world.succeeds(&alice, "192.0.2.3");
+    for number in 0..70_000 {
+        let from = format!("10.{}.{}.{}", number / 60_000, number / 250 % 240, number % 250);
+        world.guesses(&passport(&format!("nobody{number}")), &from, 1);
+    }
+    assert!(!world.allows(&alice, "192.0.2.4") && !world.allows(&nobody, "192.0.2.4"));
+    assert!(world.allows(&alice, "192.0.2.3"));
+    tokio::time::advance(Duration::from_secs(600)).await;
+    assert!(
+        !world.allows(&alice, "192.0.2.4") && !world.allows(&nobody, "192.0.2.4"),
+        "for as long as each other"
+    );
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(world.allows(&alice, "192.0.2.4") && world.allows(&nobody, "192.0.2.4"));
+    let tables = world.guard.lock();
+    assert_eq!((tables.strange.len(), tables.known.len(), tables.addresses.len()), (1, 0, 4));
+}
+
+#[tokio::test]
+async fn networks_are_kept_with_the_account() {
+    let directory = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(directory.path()).unwrap());
+    let (who, claim) = (passport("alice"), ClaimId(Uuid::new_v4()));
+    let credentials = Credentials { epoch: 1, password_hash: String::new(), sealed_password: None };
+    let new = NewAccount { passport: who.clone(), claim, credentials, friendly_name: "Alice".into(), created: 1 };
+    store.create_account(new).await.unwrap();
+    let account = store.account(&who).await.unwrap().unwrap();
+    let guard = || AttemptGuard::new(&AccountsConfig::default());
+    let first = guard();
+    let is_known = async |guard: &AttemptGuard, last: u8, account: &Account| {
+        let stored = store.known_networks(&who).await.unwrap();
+        guard.attempt(&who, [192, 0, 2, last].into(), Some(account), stored).is_known()
+    };
+    for last in 0..20 {
+        let stored = store.known_networks(&who).await.unwrap();
+        let attempt = first.attempt(&who, [192, 0, 2, last].into(), Some(&account), stored);
+        first.succeeded(attempt, 1000 + u64::from(last));
+        assert!(is_known(&first, last, &account).await, "before it is written");
+        if last % 3 == 0 {
+            first.flush(&*store).await;
+            assert!(is_known(&first, last, &account).await, "and behind");
+        }
+    }
+    assert!(!is_known(&guard(), 19, &account).await, "not written yet");
+    first.flush(&*store).await;
+    let second = guard();
+    for (last, known) in [(11, false), (12, true), (19, true), (20, false)] {
+        assert_eq!(is_known(&second, last, &account).await, known, "{last}");
+    }
+    let next = Account { claim: ClaimId(Uuid::new_v4()), ..account };
+    assert!(!is_known(&second, 19, &next).await, "who registers the passport anew is not at home there");
+}

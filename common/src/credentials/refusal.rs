@@ -1,0 +1,61 @@
+//! Why somebody was not signed in: for operators, never for the client.
+
+use std::net::IpAddr;
+
+use crate::model::Passport;
+use crate::telemetry::Seldom;
+
+/// Why a proof was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The account has another password.
+    WrongPassword,
+    /// There is no such account.
+    NoAccount,
+    /// Too many wrong ones came before: it was not looked at.
+    TooMany,
+    /// The account has no password for MD5 sign-in.
+    NoMd5Password,
+    /// This node has no key for the passwords of MD5 sign-in.
+    Md5KeyMissing,
+    /// The account's password for MD5 sign-in is sealed with a key that this node doesn't have.
+    Md5KeyOther,
+    /// A ticket that is none of this deployment's, or another's.
+    TicketNotGenuine,
+    /// A ticket that has expired, or the clock of this node or of `dispatch` is off.
+    TicketExpiredOrClock,
+    /// A ticket from before the password was changed.
+    TicketOutdated,
+}
+
+impl Refusal {
+    /// The word in metrics and logs.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::WrongPassword => "wrong_password",
+            Self::NoAccount => "no_account",
+            Self::TooMany => "too_many_wrong",
+            Self::NoMd5Password => "no_md5_password",
+            Self::Md5KeyMissing => "md5_key_missing",
+            Self::Md5KeyOther => "md5_key_other",
+            Self::TicketNotGenuine => "ticket_not_genuine",
+            Self::TicketExpiredOrClock => "ticket_expired_or_clock",
+            Self::TicketOutdated => "ticket_outdated",
+        }
+    }
+}
+
+/// Tells the log of refusals, a bounded number of lines.
+#[derive(Debug, Default)]
+pub struct RefusalLog(Seldom);
+
+impl RefusalLog {
+    /// Somebody was refused who signed in by `by`.
+    pub fn tell(&self, by: &'static str, who: &Passport, from: IpAddr, why: Refusal) {
+        if let Some(left_out) = self.0.permits() {
+            let reason = why.label();
+            tracing::info!(%who, %from, by, reason, left_out, "sign-in refused");
+        }
+    }
+}

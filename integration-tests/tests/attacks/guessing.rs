@@ -1,0 +1,133 @@
+//! Guessed passwords: behind an address that the owner shares, over many accounts, and under the cover of invented names.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Result, ensure};
+use integration_tests::World;
+use integration_tests::accounts::{self, PASSWORD};
+use integration_tests::client::Client;
+use tokio::task::JoinSet;
+
+use crate::stage::{people, play};
+use crate::web;
+
+/// Hashes that cost next to nothing, so that thousands of guesses are soon made.
+const CHEAP: [&str; 2] = ["accounts.argon2_memory_kib=8", "dispatch.http.connections_per_address=100000"];
+
+fn address(number: usize) -> IpAddr {
+    IpAddr::from([127, 1, (number / 250) as u8, (number % 250) as u8 + 1])
+}
+
+fn http(world: &World) -> Result<SocketAddr> {
+    world.process("dispatch-1")?.address("http")
+}
+
+/// Before: 3,000 guesses were looked at, and the last one, which was right, was let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_one_address_a_hundred_guesses_are_looked_at() -> Result<()> {
+    play(&CHEAP, async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (http, shared, elsewhere) = (http(world)?, address(0), address(1));
+        for who in [&alice, &bob] {
+            ensure!(web::log_in(shared, http, who, PASSWORD).await? == 200);
+        }
+        for number in 0..99 {
+            ensure!(web::log_in(shared, http, &alice, &format!("guess{number}")).await? == 401);
+        }
+        ensure!(
+            web::log_in(shared, http, &alice, PASSWORD).await? == 200,
+            "99 wrong ones shut nobody out at home"
+        );
+        for number in 99..300 {
+            ensure!(web::log_in(shared, http, &alice, &format!("guess{number}")).await? == 401);
+        }
+        let last = web::log_in(shared, http, &alice, PASSWORD).await?;
+        println!("alice, whose password is the 301st guess at an address that knows her: {last}");
+        ensure!(last == 401, "the 301st guess was looked at");
+        ensure!(web::log_in(shared, http, &bob, PASSWORD).await? == 200, "bob, at the same address, is shut out");
+        ensure!(web::log_in(elsewhere, http, &alice, PASSWORD).await? == 200, "alice is shut out elsewhere");
+        Ok(())
+    })
+    .await
+}
+
+/// Before: all of 1,500 guesses over 150 accounts were looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_makes_a_hundred_guesses_over_all_accounts() -> Result<()> {
+    play(&CHEAP, async |world| {
+        let names: Vec<_> = (0..150).map(|number| format!("u{number}")).collect();
+        let all = accounts::create(world.config(), &names, &[]).await?;
+        let (http, attacker) = (http(world)?, address(0));
+        for who in all.iter().take(100) {
+            ensure!(web::log_in(attacker, http, who.as_str(), "guess").await? == 401);
+        }
+        let mut right = 0;
+        for who in all.iter().skip(100) {
+            right += usize::from(web::log_in(attacker, http, who.as_str(), PASSWORD).await? == 200);
+        }
+        println!("of 50 right guesses behind 100 wrong ones {right} were let in");
+        ensure!(right == 0, "{right} of 50 right guesses were let in");
+        for who in all.iter().take(100) {
+            ensure!(web::log_in(address(1), http, who.as_str(), PASSWORD).await? == 200, "{who} is shut out");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Before: 66,000 invented names made the guard forget what was guessed and who lives where.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn invented_names_and_a_restart_make_nothing_forgotten() -> Result<()> {
+    play(&CHEAP, async |world| {
+        let [alice] = people(world, ["alice"], &[]).await?;
+        let (home, guesser) = (address(0), address(1));
+        let clients = world.process("notification-1")?.address("clients")?;
+        for door in 0..2 {
+            ensure!(knock(world, door, home, &alice, PASSWORD).await?);
+            for number in 0..10 {
+                ensure!(!knock(world, door, guesser, &alice, &format!("guess{number}")).await?);
+            }
+        }
+        let mut lines = JoinSet::new();
+        for line in 0..40 {
+            lines.spawn(async move {
+                for number in 0..50 {
+                    let mut client = Client::connect_from(address(2 + line), clients).await?;
+                    client.authenticate(&format!("nobody{line}.{number}@example.com"), "guess").await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        while let Some(line) = lines.join_next().await {
+            line??;
+        }
+        for door in 0..2 {
+            ensure!(!knock(world, door, address(60), &alice, PASSWORD).await?, "the ten guesses are forgotten");
+            ensure!(knock(world, door, home, &alice, PASSWORD).await?, "alice is a stranger at home");
+        }
+        for name in ["dispatch-1", "notification-1"] {
+            world.stop(name).await?;
+            world.restart(name).await?;
+        }
+        world.ready().await?;
+        for door in 0..2 {
+            for number in 0..10 {
+                ensure!(!knock(world, door, guesser, &alice, &format!("guess{number}")).await?);
+            }
+            ensure!(!knock(world, door, address(61), &alice, PASSWORD).await?);
+            ensure!(knock(world, door, home, &alice, PASSWORD).await?, "a restart makes alice a stranger at home");
+        }
+        println!("alice is let in at home behind 2,000 invented names, and behind a restart and ten guesses");
+        Ok(())
+    })
+    .await
+}
+
+/// Whether a password is taken: by HTTP, or by MD5.
+async fn knock(world: &World, door: usize, from: IpAddr, who: &str, password: &str) -> Result<bool> {
+    if door == 0 {
+        return Ok(web::log_in(from, http(world)?, who, password).await? == 200);
+    }
+    let mut client = Client::connect_from(from, world.process("notification-1")?.address("clients")?).await?;
+    Ok(client.authenticate(who, password).await?.token(2) == "OK")
+}
