@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep};
 
 /// What the disk holds, in MiB. Databases and logs take less than half of it.
 const SIZE: usize = 24;
+/// A twentieth of it is the floor under which nothing is kept.
+const FLOOR_KIB: usize = SIZE * 1024 / 20;
 /// Who waits for the store hears so soon: 5 s, and what this machine needs.
 const TOLD: Duration = Duration::from_millis(5_500);
 /// What needs no store.
@@ -38,6 +40,16 @@ const MOUNT: &str = "mount -t tmpfs -o size=${SIZE}m none \"$TMPDIR\" && exec \"
 
 #[test]
 fn what_was_acknowledged_survives_a_full_disk() -> Result<()> {
+    on_a_small_disk("in_name_spaces_of_its_own")
+}
+
+#[test]
+fn the_last_of_the_disk_is_for_lists_and_sign_ins() -> Result<()> {
+    on_a_small_disk("with_a_floor_in_name_spaces_of_its_own")
+}
+
+/// Plays another test of this file on a disk of its own.
+fn on_a_small_disk(test: &str) -> Result<()> {
     if std::env::var("MONARCH_TEST_STORE").is_ok_and(|store| store != "sqlite") {
         println!("left out: another store");
         return Ok(());
@@ -50,7 +62,7 @@ fn what_was_acknowledged_survives_a_full_disk() -> Result<()> {
     let disk = tempfile::tempdir()?;
     let mut inner = Command::new("timeout");
     inner.args(["300", "unshare", "-rm", "sh", "-c", MOUNT, "sh"]).arg(std::env::current_exe()?);
-    inner.args(["--exact", "in_name_spaces_of_its_own", "--ignored", "--nocapture"]);
+    inner.args(["--exact", test, "--ignored", "--nocapture"]);
     let output = inner.env("TMPDIR", disk.path()).env("SIZE", SIZE.to_string()).output()?;
     let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
     print!("{said}");
@@ -58,11 +70,54 @@ fn what_was_acknowledged_survives_a_full_disk() -> Result<()> {
     Ok(())
 }
 
-/// Started by the test above, on a disk of its own.
+/// Started by a test above, on a disk of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "the other test starts it"]
+async fn with_a_floor_in_name_spaces_of_its_own() -> Result<()> {
+    let world = World::start(Plan::default()).await?;
+    let outcome = below_the_floor_and_above_again(&world).await;
+    outcome.with_context(|| world.logs())?;
+    world.shut_down().await
+}
+
+/// A twentieth of this disk is the floor.
+async fn below_the_floor_and_above_again(world: &World) -> Result<()> {
+    let names: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
+    let people = accounts::create(world.config(), &names, &[(0, 1), (1, 0)]).await?;
+    let mut chat = Chat::open(world, &people[0], &people[1]).await?;
+    let mut at_owner = sign_in(world, 1, &people[2]).await?;
+    chat.acknowledged("at first").await?;
+    let ballast = world.directory().join("ballast");
+    let all = fill(&ballast)?;
+    File::options().write(true).open(&ballast)?.set_len(all as u64 - (FLOOR_KIB * 1024 / 2) as u64)?;
+    reports(world, "switchboard-1", 503, "of the disk are free").await?;
+
+    chat.alice_says("A", "not kept").await?;
+    within(AT_ONCE, chat.bob_hears("not kept")).await.context("a message, delivered")?;
+    let answer = within(AT_ONCE, chat.at_alice.receive()).await.context("an answer to the sender")?;
+    ensure!(answer.verb() == "NAK", "{:?}", answer.tokens);
+    for stranger in &people[3..] {
+        let edit = format!("FL {stranger} {stranger}");
+        let answer = within(TOLD, at_owner.request("ADD", &edit)).await.context("an edit")?;
+        ensure!(answer.verb() == "ADD", "{:?}", answer.tokens);
+    }
+    drop(within(TOLD, sign_in(world, 2, &people[4])).await.context("a sign-in")?);
+    let not_kept = world.process("switchboard-1")?.get("/metrics").await?.1;
+    ensure!(not_kept.contains("monarch_switchboard_not_kept_total{why=\"disk\"} 1"), "{not_kept}");
+
+    fs::remove_file(&ballast)?;
+    within(RECOVERED, world.ready()).await?;
+    chat.acknowledged("afterwards").await?;
+    Ok(())
+}
+
+/// Started by a test above, on a disk of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "the other test starts it"]
 async fn in_name_spaces_of_its_own() -> Result<()> {
-    let world = World::start(Plan::default()).await?;
+    // What is free is used to the last byte here.
+    let settings = vec!["limits.free_disk_mib=0".to_owned()];
+    let world = World::start(Plan { settings, ..Plan::default() }).await?;
     let outcome = full_and_empty_again(&world).await;
     outcome.with_context(|| world.logs())?;
     world.shut_down().await
@@ -102,7 +157,7 @@ async fn full_and_empty_again(world: &World) -> Result<()> {
     }
     println!("{} messages were still written, {} refused, after {slowest:?} at most", acknowledged.len(), 20);
 
-    says_so(world, "switchboard-1").await?;
+    reports(world, "switchboard-1", 503, "the disk is full").await?;
 
     // Contacts, until one is refused.
     let mut listed = BTreeSet::new();
@@ -148,11 +203,11 @@ async fn full_and_empty_again(world: &World) -> Result<()> {
 }
 
 /// Operators can see what is wrong.
-async fn says_so(world: &World, name: &str) -> Result<()> {
+async fn reports(world: &World, name: &str, expected: u16, why: &str) -> Result<()> {
     let deadline = Instant::now() + NOTICED;
     loop {
         let (status, report) = world.process(name)?.get("/readyz").await?;
-        if status == 503 && report.contains("the disk is full") {
+        if status == expected && report.contains(why) {
             return Ok(());
         }
         ensure!(Instant::now() < deadline, "{name}: {status} {report}");

@@ -30,6 +30,12 @@ fn messages() -> Result<usize> {
     std::env::var("MONARCH_KILL_MESSAGES").map_or(Ok(ACKNOWLEDGED), |messages| Ok(messages.parse()?))
 }
 
+/// Its people say more in a minute than any ten would.
+fn plan() -> Plan {
+    let settings = ["rates.stored_burst=0", "limits.stored_kib_per_day=0"];
+    Plan { settings: settings.map(str::to_owned).to_vec(), ..Plan::default() }
+}
+
 /// What one sender believes.
 #[derive(Default)]
 struct Beliefs {
@@ -48,7 +54,7 @@ impl Beliefs {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9_of_a_switchboard() -> Result<()> {
-    let mut world = World::start(Plan::default()).await?;
+    let mut world = World::start(plan()).await?;
     let (alice, bob) = two_people(&world).await?;
     let (mut beliefs, enough) = (Beliefs::default(), messages()?);
     // Three lives of the switchboard; the first two end in the middle of the chat.
@@ -67,7 +73,7 @@ async fn what_was_acknowledged_survives_kill_9_of_a_switchboard() -> Result<()> 
 /// Of what was acknowledged bob misses nothing: he hears it live, or as an offline message after the death.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_reaches_its_recipient_after_kill_9_of_a_switchboard() -> Result<()> {
-    let mut world = World::start(Plan::default()).await?;
+    let mut world = World::start(plan()).await?;
     let (alice, bob) = two_people(&world).await?;
     let ((_at_alice, mut at_bob), (mut alice_says, mut bob_hears)) = meet(&world, &alice, &bob).await?;
     let (mut trids, mut acknowledged, mut heard) = (HashMap::new(), HashSet::new(), HashSet::new());
@@ -126,7 +132,7 @@ async fn world_kill(world: &mut World) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_chat_goes_on_when_its_notification_server_is_killed() -> Result<()> {
-    let mut world = World::start(Plan { notification: 1, ..Plan::default() }).await?;
+    let mut world = World::start(Plan { notification: 1, ..plan() }).await?;
     let (alice, bob) = two_people(&world).await?;
     let (mut beliefs, enough) = (Beliefs::default(), messages()?);
     let (people, chat) = meet(&world, &alice, &bob).await?;

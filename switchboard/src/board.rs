@@ -17,9 +17,11 @@ use common::store::SharedStore;
 use crate::conversation::Place;
 use crate::conversations::Conversations;
 use crate::cursors::Cursors;
+use crate::disk::Disk;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::pickup::{Life, Pickups};
+use crate::purse::Purses;
 
 /// What all connections of this process share.
 pub(crate) struct Board {
@@ -40,6 +42,8 @@ pub(crate) struct Board {
     pub(crate) peers: Box<dyn Peers>,
     pub(crate) conversations: Conversations,
     pub(crate) history: Arc<History>,
+    pub(crate) purses: Arc<Purses>,
+    pub(crate) disk: Disk,
     pub(crate) cursors: Cursors,
     pub(crate) pickups: Pickups,
     pub(crate) clock: MessageClock,

@@ -7,6 +7,7 @@
 //! | `session/` | one task a connection: `join` (USR, ANS), `call` (CAL), `relay` (MSG), `close` |
 //! | `conversations`, `conversation` | who is in which conversation, and the order of what is said |
 //! | `pressure` | who makes others wait, and for how long it may |
+//! | `purse`, `disk` | how much one principal may say and have kept; whether there is room for it |
 //! | `push` | what is put into a participant's mailbox, and what a message's sender hears of it |
 //! | `kind` | which messages are kept |
 //! | `history` | what is kept, on its bounded way into the store |
@@ -20,6 +21,7 @@ mod conversations;
 mod cursors;
 mod delivery;
 mod departure;
+mod disk;
 mod handing;
 mod heart;
 mod history;
@@ -28,6 +30,7 @@ mod metrics;
 mod participation;
 mod pickup;
 mod pressure;
+mod purse;
 mod push;
 mod server;
 mod session;

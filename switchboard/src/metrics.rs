@@ -46,6 +46,16 @@ pub(crate) struct Metrics {
     pub(crate) calls_after_failures: Counter,
     /// Connections closed since they could not keep up.
     pub(crate) overflows: Counter,
+    /// Messages that waited until the others had read.
+    pub(crate) waits_for_others: Counter,
+    /// Messages that waited since their senders had said too much.
+    pub(crate) waits_for_rate: Counter,
+    /// Messages that were not kept since of their senders too much was kept today.
+    pub(crate) not_kept_quota: Counter,
+    /// Messages that were not kept since too little of the disk is free.
+    pub(crate) not_kept_disk: Counter,
+    /// Free bytes of the disk of the store's files.
+    pub(crate) free_disk: Gauge<i64, AtomicI64>,
     /// Messages on their way into the store.
     pub(crate) pending_messages: Gauge<i64, AtomicI64>,
     /// What they count against the bound, in bytes.
@@ -75,6 +85,8 @@ impl Metrics {
             .collect();
         let buckets = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0];
         let rate_refusals = Family::<[(&str, &str); 1], Counter>::default();
+        let waits = Family::<[(&str, &str); 1], Counter>::default();
+        let not_kept = Family::<[(&str, &str); 1], Counter>::default();
         let metrics = Self {
             conversations: Gauge::default(),
             participants: Gauge::default(),
@@ -83,6 +95,11 @@ impl Metrics {
             calls_too_often: rate_refusals.get_or_create_owned(&[("kind", "call")]),
             calls_after_failures: rate_refusals.get_or_create_owned(&[("kind", "failing_call")]),
             overflows: Counter::default(),
+            waits_for_others: waits.get_or_create_owned(&[("for", "others")]),
+            waits_for_rate: waits.get_or_create_owned(&[("for", "rate")]),
+            not_kept_quota: not_kept.get_or_create_owned(&[("why", "quota")]),
+            not_kept_disk: not_kept.get_or_create_owned(&[("why", "disk")]),
+            free_disk: Gauge::default(),
             pending_messages: Gauge::default(),
             pending_bytes: Gauge::default(),
             pending_age: Gauge::default(),
@@ -100,6 +117,9 @@ impl Metrics {
         let refusals = "Requests refused since they came too often ([rates], or failing ones in a row), by kind";
         part.register("rate_refusals", refusals, rate_refusals);
         part.register("overflows", "Connections that could not keep up", metrics.overflows.clone());
+        part.register("waits", "Messages that waited: until the others had read, or for their rate", waits);
+        part.register("not_kept", "Messages that were not kept and NAKed, by why", not_kept);
+        part.register("free_disk_bytes", "Free on the disk of the store's files", metrics.free_disk.clone());
         part.register("history_pending_messages", "Waiting for the store", metrics.pending_messages.clone());
         part.register("history_pending_bytes", "Waiting for the store", metrics.pending_bytes.clone());
         part.register("history_pending_age_seconds", "Of the oldest that waits", metrics.pending_age.clone());

@@ -19,10 +19,12 @@ use crate::board::{Board, Keys};
 use crate::conversation::{Place, Rules};
 use crate::conversations::{Conversations, LOOK};
 use crate::cursors::Cursors;
+use crate::disk::{self, Disk};
 use crate::heart;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::pickup::{Desk, Pickups};
+use crate::purse::{Allowance, Purses};
 use crate::session;
 
 /// How long conversations may take to end when the process does: a connection lingers for 2 s, a message is given
@@ -39,6 +41,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     keys.follow(reload);
     let readiness = Readiness::default();
     let answers = readiness.require("store", "not asked yet");
+    let room = readiness.require("disk", "not looked yet");
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     // Conversations that have begun go on without.
     let notification = readiness.want("notification", "not looked yet");
@@ -79,6 +82,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
         ("admin", admin.addr()),
     ];
     shutdown.spawn(keep_house(Arc::clone(&board), config.clone(), cluster.clone()));
+    shutdown.spawn(disk::watch(Arc::clone(&board), config.clone(), room));
     shutdown.spawn(telemetry::watch_store(Arc::clone(&board.store), answers, shutdown.clone()));
     let beating = tokio::spawn(heart::beat(Arc::clone(&board)));
     shutdown.spawn(heart::look(Arc::clone(&board)));
@@ -128,6 +132,8 @@ fn board(
         peers: Box::new(cluster.clone()),
         conversations: Conversations::new(rules, Arc::clone(&metrics)),
         history: History::new(Arc::clone(&store), Arc::clone(&metrics), shutdown.clone()),
+        purses: Purses::new(Allowance::of(&config.rates, &config.limits)),
+        disk: Disk::default(),
         cursors: Cursors::new(Arc::clone(&store)),
         pickups: Pickups::new(Duration::from_secs(part.kept_secs.min(120))),
         clock: MessageClock::new()?,

@@ -154,6 +154,16 @@ const LIMITS: &[Setting] = &[
     setting("limits.message", bytes(64 * 1024), "A message of a conversation, its headers included"),
     setting("limits.participants", count("participants"), "Members of one conversation"),
     setting("limits.failed_calls", count("calls"), "Failing calls in a row that are answered"),
+    setting(
+        "limits.stored_kib_per_day",
+        Kind::Number { least: 0, most: 1 << 40, unit: "KiB" },
+        "Messages kept of an account in a day by one switchboard; 0: no bound",
+    ),
+    setting(
+        "limits.free_disk_mib",
+        Kind::Number { least: 0, most: 1 << 40, unit: "MiB" },
+        "Free disk below which no message is kept; 0: none",
+    ),
 ];
 
 /// A bucket that holds so many; 0 is no bound.
@@ -180,6 +190,12 @@ const RATES: &[Setting] = &[
     setting("rates.call_per_minute", per_minute("calls"), "And then so many a minute"),
     setting("rates.ring_burst", burst("rings"), "Rings of one caller to one who is called at once; 0: no bound"),
     setting("rates.ring_per_minute", per_minute("rings"), "And then so many a minute"),
+    setting("rates.message_burst", burst("messages"), "Messages of a principal at once; 0: no bound"),
+    setting("rates.message_per_minute", per_minute("messages"), "And then so many a minute"),
+    setting("rates.message_kib_burst", burst("KiB"), "Bytes of a principal's messages at once; 0: no bound"),
+    setting("rates.message_kib_per_minute", per_minute("KiB"), "And then so many a minute"),
+    setting("rates.stored_burst", burst("messages"), "Messages of a principal that are kept at once; 0: no bound"),
+    setting("rates.stored_per_minute", per_minute("messages"), "And then so many a minute"),
 ];
 
 const DISPATCH: &[Setting] = &[

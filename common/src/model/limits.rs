@@ -34,6 +34,12 @@ pub struct Limits {
     pub participants: usize,
     /// Failing `CAL`s in a row that are answered; one more is 713.
     pub failed_calls: u32,
+    /// KiB of messages that are kept of an account in a day (UTC) by one switchboard; 0: no bound. More are delivered and not
+    /// kept, and NAKed.
+    pub stored_kib_per_day: u64,
+    /// MiB that must be free on the disk of the store's files, or a twentieth of it, if that is less; 0: none. With less
+    /// nothing is kept of what is said, and it is NAKed.
+    pub free_disk_mib: u64,
 }
 
 impl Default for Limits {
@@ -53,6 +59,8 @@ impl Default for Limits {
             message: 1664,
             participants: 50,
             failed_calls: 5,
+            stored_kib_per_day: 64 * 1024,
+            free_disk_mib: 256,
         }
     }
 }

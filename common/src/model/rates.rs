@@ -38,6 +38,19 @@ pub struct Rates {
     pub ring_burst: u32,
     /// And then so many a minute.
     pub ring_per_minute: u32,
+    /// Messages at once by one principal, in all its conversations at one switchboard (`MSG`); 0: no bound. What comes
+    /// then waits: its sender's socket is not read.
+    pub message_burst: u32,
+    /// And then so many a minute.
+    pub message_per_minute: u32,
+    /// KiB of messages at once; 0: no bound. What comes then waits.
+    pub message_kib_burst: u32,
+    /// And then so many a minute.
+    pub message_kib_per_minute: u32,
+    /// Messages that history keeps, at once; 0: no bound. What comes then waits.
+    pub stored_burst: u32,
+    /// And then so many a minute.
+    pub stored_per_minute: u32,
 }
 
 impl Default for Rates {
@@ -57,6 +70,12 @@ impl Default for Rates {
             call_per_minute: 120,
             ring_burst: 60,
             ring_per_minute: 30,
+            message_burst: 4000,
+            message_per_minute: 90_000,
+            message_kib_burst: 8192,
+            message_kib_per_minute: 122_880,
+            stored_burst: 3000,
+            stored_per_minute: 1200,
         }
     }
 }
@@ -123,6 +142,25 @@ impl Rates {
     pub fn ring(&self) -> Rate {
         Rate { burst: self.ring_burst, per_minute: self.ring_per_minute }
     }
+
+    /// Of messages.
+    #[must_use]
+    pub fn message(&self) -> Rate {
+        Rate { burst: self.message_burst, per_minute: self.message_per_minute }
+    }
+
+    /// Of the bytes of messages.
+    #[must_use]
+    pub fn message_bytes(&self) -> Rate {
+        let bytes = |kib: u32| kib.saturating_mul(1024);
+        Rate { burst: bytes(self.message_kib_burst), per_minute: bytes(self.message_kib_per_minute) }
+    }
+
+    /// Of messages that history keeps.
+    #[must_use]
+    pub fn stored(&self) -> Rate {
+        Rate { burst: self.stored_burst, per_minute: self.stored_per_minute }
+    }
 }
 
 /// A token bucket in one number: when it will be full again. The rate is told at each look, so that a session keeps nothing
@@ -144,6 +182,24 @@ impl Bucket {
         let full = self.full.map_or(now, |full| full.max(now));
         self.full = full.checked_add(rate.token());
         true
+    }
+
+    /// How long it takes until there are so many tokens; of more than the bucket holds, until it is full.
+    #[must_use]
+    pub fn wait(&self, rate: Rate, tokens: u32, now: Instant) -> Duration {
+        if rate.burst == 0 {
+            return Duration::ZERO;
+        }
+        let room = rate.token().saturating_mul(rate.burst.saturating_sub(tokens));
+        self.full_in(now).saturating_sub(room)
+    }
+
+    /// Takes so many tokens, whether or not they are there: ask [`Bucket::wait`] first.
+    pub fn spend(&mut self, rate: Rate, tokens: u32, now: Instant) {
+        if rate.burst > 0 {
+            let full = self.full.map_or(now, |full| full.max(now));
+            self.full = full.checked_add(rate.token().saturating_mul(tokens.min(rate.burst)));
+        }
     }
 
     /// Whether there is a token at `now`.
@@ -189,6 +245,21 @@ mod tests {
         assert!(bucket.take(Rate { burst: 1, per_minute: 0 }, now));
         assert!(!bucket.take(Rate { burst: 1, per_minute: 0 }, now + Duration::from_secs(59)));
         assert!(bucket.take(Rate { burst: u32::MAX, per_minute: u32::MAX }, now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn several_at_once_are_waited_for() {
+        let (rate, now) = (Rate { burst: 1000, per_minute: 6000 }, Instant::now());
+        let mut bucket = Bucket::default();
+        assert_eq!(bucket.wait(rate, 1000, now), Duration::ZERO);
+        bucket.spend(rate, 900, now);
+        assert_eq!(bucket.wait(rate, 100, now), Duration::ZERO);
+        assert_eq!(bucket.wait(rate, 300, now), Duration::from_secs(2));
+        // More than it holds passes once it is full, and empties it.
+        assert_eq!(bucket.wait(rate, 5000, now), Duration::from_secs(9));
+        bucket.spend(rate, 5000, now + Duration::from_secs(9));
+        assert_eq!(bucket.full_in(now + Duration::from_secs(9)), Duration::from_secs(10));
+        assert_eq!(bucket.wait(Rate { burst: 0, per_minute: 1 }, 5000, now), Duration::ZERO);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What attackers may try, and what their victims notice of it: one module for each attack.
 
 mod crowd;
+mod disk_filler;
 mod edits;
 mod guessing;
 mod hash_memory;

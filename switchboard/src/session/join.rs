@@ -1,5 +1,6 @@
 //! `USR` and `ANS`: who comes in (protocol reference §4.3, §9).
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,12 +11,15 @@ use common::msnp::switchboard::{self, Knock, Request};
 use common::msnp::verbs::{Phase, gate};
 use common::msnp::{Dialect, ErrorCode, Line, Service};
 use common::net::{Connection, Event, Mailbox, Sender, Transport, mailbox};
+use tokio::time::sleep_until;
 
+use super::paced::Wait;
 use crate::board::Board;
 use crate::conversation::{Conversation, Greeting, NotJoined, Participant, Recorded};
 use crate::conversations::NotOpened;
 use crate::participation::Participation;
 use crate::pressure::Pressure;
+use crate::purse::Purse;
 use crate::push::{MAILBOX, Push};
 
 /// How long joining waits for the store to tell a friendly name.
@@ -33,6 +37,7 @@ pub(super) struct Seat {
     pub(super) kept_first: bool,
     /// The participant's own mailbox, for what is told later.
     pub(super) reply: Sender<Push>,
+    pub(super) purse: Purse,
     board: Arc<Board>,
     left: bool,
 }
@@ -47,9 +52,14 @@ impl Seat {
 }
 
 impl Seat {
-    /// See [`Conversation::may_speak`]. Boxed, since most never wait, and a session has room for it all its life.
-    pub(super) async fn may_speak(&self) {
-        Box::pin(self.conversation.may_speak(self.participation.id)).await;
+    /// Waits until a command that was kept back may be taken up; for ever if it waits for something else. Boxed, since most
+    /// never wait, and a session has room for it all its life.
+    pub(super) async fn turn(&self, waits: Wait) {
+        match waits {
+            Wait::Call => pending().await,
+            Wait::Others => Box::pin(self.conversation.may_speak(self.participation.id)).await,
+            Wait::Until(time) => Box::pin(sleep_until(time)).await,
+        }
     }
 }
 
@@ -149,6 +159,7 @@ async fn enter(
         session,
         kept_first,
         reply,
+        purse: board.purses.open(who),
         board: Arc::clone(board),
         left: false,
     };

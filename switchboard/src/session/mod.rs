@@ -40,7 +40,7 @@ use crate::kind::Kinds;
 use crate::push::{Farewell, Heard, Push};
 use call::Calls;
 use join::Seat;
-use paced::{Next, Pace};
+use paced::{Next, Pace, Wait};
 use word::Word;
 
 /// How often a connection with something unconfirmed looks how far its client has got.
@@ -162,7 +162,7 @@ impl<T: Transport> Session<T> {
                 look.as_mut().reset(next);
                 armed = Some(next);
             }
-            let waits = self.pace.waits_for_others() && !self.calls.is_waiting();
+            let waits = self.pace.waits();
             tokio::select! {
                 item = self.mailbox.recv(), if !self.word.is_awaited() => self.deliver(item.ok_or(End::Overflow)?)?,
                 heard = self.word.comes() => self.heard(heard),
@@ -175,7 +175,7 @@ impl<T: Transport> Session<T> {
                     self.send(reply)?;
                     self.go_on()?;
                 }
-                () = self.seat.may_speak(), if waits => self.go_on()?,
+                () = self.seat.turn(waits.unwrap_or(Wait::Call)), if waits.is_some() => self.go_on()?,
                 () = &mut look, if armed.is_some() => {
                     armed = None;
                     self.look();
@@ -205,7 +205,7 @@ impl<T: Transport> Session<T> {
                 self.cursor.command(self.connection.consumed());
                 self.handing.command(self.connection.consumed());
                 if self.calls.is_waiting() {
-                    self.pace.hold(command);
+                    self.pace.hold(command, Wait::Call);
                     return Ok(());
                 }
                 self.command(command)
@@ -228,9 +228,11 @@ impl<T: Transport> Session<T> {
         match Request::parse(&command)? {
             Request::Message { trid, ack, payload } => {
                 if self.seat.conversation.wait(self.seat.participation.id).is_some() {
-                    self.pace.hold_for_others(command);
-                } else {
-                    self.relay(trid, ack, &payload);
+                    self.board.metrics.waits_for_others.inc();
+                    self.pace.hold(command, Wait::Others);
+                } else if let Err(wait) = self.relay(trid, ack, &payload) {
+                    self.board.metrics.waits_for_rate.inc();
+                    self.pace.hold(command, Wait::Until(Instant::now() + wait));
                 }
                 Ok(())
             }

@@ -19,15 +19,24 @@ const LAST_WORDS: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// A command that waits: commands are handled strictly in order.
-    held: Option<Command>,
-    /// It waits for others to read, not for the answer to a call.
-    for_others: bool,
+    held: Option<(Command, Wait)>,
     /// The client has closed its side behind what is not read yet, and is served until then.
     until: Option<Instant>,
     /// Others wait for this client.
     behind: bool,
     /// Bytes that the client was last known to have confirmed.
     confirmed: u64,
+}
+
+/// What a command waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// The answer to the call before it.
+    Call,
+    /// Until the others have read.
+    Others,
+    /// Until its sender may say more.
+    Until(Instant),
 }
 
 /// What has happened on a connection.
@@ -42,23 +51,18 @@ pub(super) enum Next {
 
 impl Pace {
     /// Keeps a command back.
-    pub(super) fn hold(&mut self, command: Command) {
-        (self.held, self.for_others) = (Some(command), false);
-    }
-
-    /// Keeps a message back until the others have read.
-    pub(super) fn hold_for_others(&mut self, command: Command) {
-        (self.held, self.for_others) = (Some(command), true);
+    pub(super) fn hold(&mut self, command: Command, waits: Wait) {
+        self.held = Some((command, waits));
     }
 
     /// The command that was kept back.
     pub(super) fn take(&mut self) -> Option<Command> {
-        self.for_others = false;
-        self.held.take()
+        self.held.take().map(|(command, _)| command)
     }
 
-    pub(super) fn waits_for_others(&self) -> bool {
-        self.for_others
+    /// What the command that is kept back waits for, if there is one.
+    pub(super) fn waits(&self) -> Option<Wait> {
+        self.held.as_ref().map(|(_, waits)| *waits)
     }
 
     /// Waits for the next thing to happen on the connection. Nothing is read while a command is kept back; the end of the

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::cluster::CookieRole;
-use common::model::{ChannelId, ParticipationId, Rates};
+use common::model::{ChannelId, Limits, ParticipationId, Rates};
 use common::msnp::TrId;
 use common::net::Mailbox;
 use common::store::MessageKind;
@@ -560,4 +560,75 @@ async fn an_idle_session_is_small() {
     let (_client, transport) = wire();
     let size = std::mem::size_of_val(&super::serve(Arc::clone(&world.board), transport));
     assert!(size <= 2560, "{size} bytes");
+}
+
+/// Who says too much waits, and nothing of it is refused; what it says to nobody waits as well.
+#[tokio::test(start_paused = true)]
+async fn who_says_too_much_waits() {
+    let rates = Rates {
+        message_burst: 100,
+        message_per_minute: 600,
+        stored_burst: 10,
+        stored_per_minute: 60,
+        ..Rates::default()
+    };
+    let world = World::bounded(&rates, &Limits::default());
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    let begun = tokio::time::Instant::now();
+    for trid in 0..20 {
+        alice.msg(trid, "A", TEXT, "x");
+    }
+    // Another of its conversations has the same purse.
+    let (_, alone) = world.open("alice").await;
+    for trid in 0..20 {
+        alice.hears(&format!("ACK {trid}\n")).await;
+    }
+    assert!((9..12).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    let begun = tokio::time::Instant::now();
+    for trid in 0..200 {
+        alone.msg(trid, "D", TYPING, "\r\n");
+    }
+    alone.hears("NAK 0\n").await;
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    // While it waits it hears what others say.
+    let said = bob.msg(1, "A", TEXT, "too much");
+    drop(said);
+    bob.hears_at_last(b"ACK 1\r\n").await;
+    for trid in 1..200 {
+        alone.hears(&format!("NAK {trid}\n")).await;
+    }
+    assert!((8..13).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+}
+
+/// Beyond the quota of a day, and on a disk that is nearly full, messages are delivered, not kept, and NAKed.
+#[tokio::test(start_paused = true)]
+async fn what_there_is_no_room_for_is_delivered_and_naked() {
+    let rates = Rates { stored_burst: 0, ..Rates::default() };
+    let world = World::bounded(&rates, &Limits { stored_kib_per_day: 4, ..Limits::default() });
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    let body = "x".repeat(1000);
+    for (trid, verdict) in [(1, "ACK"), (2, "ACK"), (3, "ACK"), (4, "NAK"), (5, "NAK")] {
+        let said = alice.msg(trid, "A", TEXT, &body);
+        bob.hears_msg("alice", "Alice", &said).await;
+        alice.hears(&format!("{verdict} {trid}\n")).await;
+    }
+    // What is not kept has no quota, and each has its own.
+    let said = alice.msg(6, "D", "application/x-msnmsgrp2p", &body);
+    bob.hears_msg("alice", "Alice", &said).await;
+    alice.hears("ACK 6\n").await;
+    let said = bob.msg(7, "A", TEXT, &body);
+    alice.hears_msg("bob", "Bob", &said).await;
+    bob.hears("ACK 7\n").await;
+    world.board.disk.set_low(true);
+    let said = bob.msg(8, "A", TEXT, "x");
+    alice.hears_msg("bob", "Bob", &said).await;
+    bob.hears("NAK 8\n").await;
+    world.board.disk.set_low(false);
+    bob.msg(9, "A", TEXT, "x");
+    bob.hears("ACK 9\n").await;
+    assert_eq!(world.written().len(), 5);
+    let metrics = &world.board.metrics;
+    assert_eq!((metrics.not_kept_quota.get(), metrics.not_kept_disk.get()), (2, 1));
 }

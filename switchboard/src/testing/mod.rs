@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use common::clock::MessageClock;
 use common::cluster::{Cookie, CookieRole, Invitation, Outcome, TicketError};
-use common::model::{ClaimId, ConversationId, Epoch, Generation, NodeId, ParticipationId, Passport, Rates};
+use common::model::{
+    ClaimId, ConversationId, Epoch, Generation, Limits, NodeId, ParticipationId, Passport, Rates,
+};
 use common::net::{BufferPool, Shutdown};
 use common::store::HistoryWrite;
 use common::telemetry::Registry;
@@ -22,9 +24,11 @@ use crate::board::{Answer, Board, Doorman, Peers};
 use crate::conversation::{Place, Rules};
 use crate::conversations::Conversations;
 use crate::cursors::Cursors;
+use crate::disk::Disk;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::pickup::{Desk, Life, Pickups};
+use crate::purse::{Allowance, Purses};
 use crate::session;
 
 pub(crate) use store::{Asked, FakeStore, Mood};
@@ -211,10 +215,19 @@ impl Drop for World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with_rates(&Rates { call_burst: 100, call_per_minute: 60, ..Rates::default() })
+        Self::with_rates(&Rates { call_burst: 100, call_per_minute: 60, ..Self::unbounded() })
+    }
+
+    /// Everybody may say as much as it wants.
+    fn unbounded() -> Rates {
+        Rates { message_burst: 0, message_kib_burst: 0, stored_burst: 0, ..Rates::default() }
     }
 
     pub(crate) fn with_rates(rates: &Rates) -> Self {
+        Self::bounded(rates, &Limits { stored_kib_per_day: 0, ..Limits::default() })
+    }
+
+    pub(crate) fn bounded(rates: &Rates, limits: &Limits) -> Self {
         let store = Arc::new(FakeStore::default());
         let (doorman, peers) = (Arc::new(FakeDoorman::default()), Arc::new(FakePeers::default()));
         let metrics = Arc::new(Metrics::new(&mut Registry::default()));
@@ -232,6 +245,8 @@ impl World {
             peers: Box::new(Arc::clone(&peers)),
             conversations: Conversations::new(rules, Arc::clone(&metrics)),
             history: History::new(Arc::clone(&store) as _, Arc::clone(&metrics), shutdown.clone()),
+            purses: Purses::new(Allowance::of(rates, limits)),
+            disk: Disk::default(),
             cursors: Cursors::new(Arc::clone(&store) as _),
             pickups: Pickups::new(Duration::from_secs(60)),
             clock: MessageClock::new().unwrap(),

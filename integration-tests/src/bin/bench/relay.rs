@@ -14,9 +14,7 @@ use tokio::process::{Child, Command};
 use super::load::{Load, run as put};
 use super::process::cpu;
 
-/// Conversations of two.
-const PAIRS: usize = 20;
-/// Messages per second over all of them.
+/// Messages per second over all conversations.
 const RATE: u32 = 2_000;
 /// Messages of a round.
 const ROUND: u32 = 10_000;
@@ -29,6 +27,16 @@ pub(super) enum Kind {
     Stored,
 }
 
+impl Kind {
+    /// Conversations of two. Nobody says more that is kept than ten people type (`rates.stored_per_minute`), so those are many.
+    fn pairs(self) -> usize {
+        match self {
+            Self::Relayed => 20,
+            Self::Stored => 200,
+        }
+    }
+}
+
 type Pairs = Vec<(Client, Client)>;
 
 pub(super) async fn run(kind: Kind, rounds: usize) -> Result<()> {
@@ -38,9 +46,9 @@ pub(super) async fn run(kind: Kind, rounds: usize) -> Result<()> {
     };
     let settings = vec!["log.filter=warn".to_owned(), "accounts.argon2_memory_kib=64".to_owned()];
     let world = World::start(Plan { notification: 1, settings, ..Plan::default() }).await?;
-    let ((people, mut ours), directory) = (meet(&world).await?, tempfile::tempdir()?);
+    let ((people, mut ours), directory) = (meet(&world, kind.pairs()).await?, tempfile::tempdir()?);
     let database = (kind == Kind::Stored).then(|| directory.path().join("bare.db"));
-    let (bare, mut theirs) = bare_relay(database.as_deref()).await?;
+    let (bare, mut theirs) = bare_relay(database.as_deref(), kind.pairs()).await?;
     let switchboard = world.process("switchboard-1")?.id().context("it runs")?;
     let bare_id = bare.id().context("it runs")?;
     let (mut costs, mut bare_costs) = (Vec::new(), Vec::new());
@@ -53,7 +61,8 @@ pub(super) async fn run(kind: Kind, rounds: usize) -> Result<()> {
         bare_costs.push(bare_cost);
     }
     let (cost, bare_cost) = (median(costs), median(bare_costs));
-    println!("{kind:?}: {RATE} messages/s in {PAIRS} conversations, {} bytes each", load.payload.len());
+    let (pairs, bytes) = (kind.pairs(), load.payload.len());
+    println!("{kind:?}: {RATE} messages/s in {pairs} conversations, {bytes} bytes each");
     println!(
         "{kind:?}: switchboard {cost:.1} µs, bare {bare_cost:.1} µs of CPU a message: {:.2}×",
         cost / bare_cost
@@ -73,8 +82,8 @@ async fn measure(pid: u32, pairs: Pairs, load: &Load, acknowledges: bool) -> Res
 }
 
 /// Signs in the people, and opens their conversations.
-async fn meet(world: &World) -> Result<(Vec<Client>, Pairs)> {
-    let names: Vec<String> = (0..2 * PAIRS).map(|number| format!("user{number}")).collect();
+async fn meet(world: &World, count: usize) -> Result<(Vec<Client>, Pairs)> {
+    let names: Vec<String> = (0..2 * count).map(|number| format!("user{number}")).collect();
     let passports = accounts::create(world.config(), &names, &[]).await?;
     let addr = world.process("notification-1")?.address("clients")?;
     let (mut people, mut pairs) = (Vec::new(), Vec::new());
@@ -87,7 +96,7 @@ async fn meet(world: &World) -> Result<(Vec<Client>, Pairs)> {
     Ok((people, pairs))
 }
 
-async fn bare_relay(database: Option<&std::path::Path>) -> Result<(Child, Pairs)> {
+async fn bare_relay(database: Option<&std::path::Path>, count: usize) -> Result<(Child, Pairs)> {
     let mut child = Command::new(std::env::current_exe()?)
         .arg("baseline")
         .args(database)
@@ -98,7 +107,7 @@ async fn bare_relay(database: Option<&std::path::Path>) -> Result<(Child, Pairs)
     let line = lines.next_line().await?.context("it says where it listens")?;
     let addr: SocketAddr = line.rsplit('=').next().unwrap_or_default().parse()?;
     let mut pairs = Vec::new();
-    for _ in 0..PAIRS {
+    for _ in 0..count {
         let first = Client::connect(addr).await?;
         // The relay pairs connections as they come.
         tokio::time::sleep(Duration::from_millis(5)).await;

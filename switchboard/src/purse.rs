@@ -1,0 +1,266 @@
+//! How much one principal may say, in all its conversations here together, and how much of it is kept in a day.
+//!
+//! What is said too fast waits and is not refused: a client takes it for a slow line, while a NAK is an error that people see and
+//! that ends transfers. What is beyond the day's quota is delivered all the same and NAKed, as while the store is away.
+
+use std::collections::HashMap;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use common::clock;
+use common::model::{Bucket, Limits, Passport, Rate, Rates};
+
+/// What a kept message counts against the quota besides its payload: a row and its index.
+const ROW: u64 = 256;
+/// Principals who have left and of whom something is remembered; those that come when no place can be had are not.
+const REMEMBERED: usize = 1 << 18;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// How much any principal may say.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    messages: Rate,
+    bytes: Rate,
+    stored: Rate,
+    /// Bytes that are kept in a day; 0: no bound.
+    per_day: u64,
+}
+
+impl Allowance {
+    pub(crate) fn of(rates: &Rates, limits: &Limits) -> Self {
+        Self {
+            messages: rates.message(),
+            bytes: rates.message_bytes(),
+            stored: rates.stored(),
+            per_day: limits.stored_kib_per_day.saturating_mul(1024),
+        }
+    }
+}
+
+/// What one principal has said lately.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent {
+    messages: Bucket,
+    bytes: Bucket,
+    stored: Bucket,
+    /// The day of `kept`, in days since 1970.
+    day: u64,
+    /// Bytes kept on that day.
+    kept: u64,
+}
+
+impl Spent {
+    /// How long a message waits; none of it is spent if it does.
+    fn wait(&self, allowance: &Allowance, bytes: u32, is_stored: bool, now: Instant) -> Duration {
+        let said =
+            self.messages.wait(allowance.messages, 1, now).max(self.bytes.wait(allowance.bytes, bytes, now));
+        if is_stored { said.max(self.stored.wait(allowance.stored, 1, now)) } else { said }
+    }
+
+    fn spend(&mut self, allowance: &Allowance, bytes: u32, is_stored: bool, now: Instant) {
+        self.messages.spend(allowance.messages, 1, now);
+        self.bytes.spend(allowance.bytes, bytes, now);
+        if is_stored {
+            self.stored.spend(allowance.stored, 1, now);
+        }
+    }
+
+    /// Counts what is kept. False if that is more than the day has room for.
+    fn keep(&mut self, allowance: &Allowance, bytes: u64, day: u64) -> bool {
+        if self.day != day {
+            (self.day, self.kept) = (day, 0);
+        }
+        let kept = self.kept.saturating_add(bytes).saturating_add(ROW);
+        if allowance.per_day > 0 && kept > allowance.per_day {
+            return false;
+        }
+        self.kept = kept;
+        true
+    }
+
+    /// Whether it is as good as that of somebody who has said nothing.
+    fn is_new(&self, day: u64, now: Instant) -> bool {
+        let buckets = [self.messages, self.bytes, self.stored];
+        (self.day != day || self.kept == 0) && buckets.iter().all(|bucket| bucket.full_in(now).is_zero())
+    }
+}
+
+/// What all principals have said lately.
+#[derive(Debug)]
+pub(crate) struct Purses {
+    allowance: Allowance,
+    books: Mutex<Books>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    /// Of those who are in conversations, and in how many.
+    present: HashMap<Passport, (Arc<Account>, usize)>,
+    /// Of those who have left, by a hash that nobody outside can guess.
+    left: HashMap<u64, Spent>,
+}
+
+/// What one principal has said, for all its conversations.
+#[derive(Debug)]
+struct Account {
+    who: Passport,
+    spent: Mutex<Spent>,
+}
+
+impl Account {
+    fn lock(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One principal's purse, in one of its conversations.
+#[derive(Debug)]
+pub(crate) struct Purse {
+    account: Arc<Account>,
+    of: Arc<Purses>,
+}
+
+impl Purses {
+    pub(crate) fn new(allowance: Allowance) -> Arc<Self> {
+        Arc::new(Self { allowance, books: Mutex::default(), hasher: RandomState::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The purse of somebody who joins a conversation.
+    pub(crate) fn open(self: &Arc<Self>, who: &Passport) -> Purse {
+        let mut books = self.lock();
+        let Books { present, left } = &mut *books;
+        let (account, count) = present.entry(who.clone()).or_insert_with(|| {
+            let spent = left.remove(&self.hasher.hash_one(who)).unwrap_or_default();
+            (Arc::new(Account { who: who.clone(), spent: Mutex::new(spent) }), 0)
+        });
+        *count += 1;
+        Purse { account: Arc::clone(account), of: Arc::clone(self) }
+    }
+
+    fn close(&self, who: &Passport, day: u64, now: Instant) {
+        let mut books = self.lock();
+        let Books { present, left } = &mut *books;
+        let Some((account, count)) = present.get_mut(who) else { return };
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        let spent = *account.lock();
+        present.remove(who);
+        if spent.is_new(day, now) {
+            return;
+        }
+        if left.len() >= REMEMBERED {
+            left.retain(|_, spent| !spent.is_new(day, now));
+        }
+        if left.len() < REMEMBERED {
+            left.insert(self.hasher.hash_one(who), spent);
+        }
+    }
+}
+
+impl Purse {
+    /// Pays for a message of so many bytes.
+    ///
+    /// # Errors
+    /// How long it has to wait; then nothing is paid.
+    pub(crate) fn say(&self, bytes: usize, is_stored: bool, now: Instant) -> Result<(), Duration> {
+        let (allowance, bytes) = (&self.of.allowance, u32::try_from(bytes).unwrap_or(u32::MAX));
+        let mut spent = self.account.lock();
+        let wait = spent.wait(allowance, bytes, is_stored, now);
+        if !wait.is_zero() {
+            return Err(wait);
+        }
+        spent.spend(allowance, bytes, is_stored, now);
+        Ok(())
+    }
+
+    /// Counts a message that is to be kept. False if too much was kept today.
+    pub(crate) fn keep(&self, bytes: usize) -> bool {
+        self.account.lock().keep(&self.of.allowance, bytes as u64, today())
+    }
+}
+
+impl Drop for Purse {
+    fn drop(&mut self) {
+        self.of.close(&self.account.who, today(), tokio::time::Instant::now().into_std());
+    }
+}
+
+fn today() -> u64 {
+    clock::wall_ms() / DAY_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::passport;
+
+    fn purses() -> Arc<Purses> {
+        let rates = Rates {
+            message_burst: 10,
+            message_per_minute: 60,
+            message_kib_burst: 100,
+            message_kib_per_minute: 60,
+            stored_burst: 3,
+            stored_per_minute: 60,
+            ..Rates::default()
+        };
+        let limits = Limits { stored_kib_per_day: 4, ..Limits::default() };
+        Purses::new(Allowance::of(&rates, &limits))
+    }
+
+    #[tokio::test]
+    async fn each_bucket_holds_up_what_it_is_for() {
+        let (purses, now) = (purses(), Instant::now());
+        let purse = purses.open(&passport("alice"));
+        for _ in 0..3 {
+            assert_eq!(purse.say(10, true, now), Ok(()));
+        }
+        assert_eq!(purse.say(10, true, now), Err(Duration::from_secs(1)));
+        for _ in 3..10 {
+            assert_eq!(purse.say(10, false, now), Ok(()));
+        }
+        assert_eq!(purse.say(10, false, now), Err(Duration::from_secs(1)));
+        let now = now + Duration::from_secs(100);
+        assert_eq!(purse.say(100 * 1024, false, now), Ok(()));
+        assert!(purse.say(2048, false, now).is_err());
+        assert_eq!(purse.say(2048, false, now + Duration::from_secs(2)), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_purse_is_one_in_all_conversations_and_after_them() {
+        let purses = purses();
+        let now = tokio::time::Instant::now().into_std();
+        let (one, two) = (purses.open(&passport("alice")), purses.open(&passport("alice")));
+        assert!(one.keep(1500) && two.keep(1500) && !one.keep(1500) && one.keep(100));
+        for _ in 0..3 {
+            assert_eq!(two.say(10, true, now), Ok(()));
+        }
+        drop((one, two));
+        assert!(purses.lock().present.is_empty());
+        let again = purses.open(&passport("alice"));
+        assert!(again.say(10, true, now).is_err() && !again.keep(1500));
+        assert!(purses.open(&passport("bob")).keep(1500));
+        // Who has said nothing of late is not remembered.
+        drop(purses.open(&passport("carol")));
+        let books = purses.lock();
+        assert_eq!((books.left.len(), books.present.len()), (1, 1));
+        drop(books);
+    }
+
+    #[test]
+    fn the_next_day_begins_anew() {
+        let allowance = purses().allowance;
+        let (mut spent, now) = (Spent::default(), Instant::now());
+        assert!(spent.keep(&allowance, 3000, 1) && !spent.keep(&allowance, 3000, 1) && !spent.is_new(1, now));
+        assert!(spent.is_new(2, now) && spent.keep(&allowance, 3000, 2));
+    }
+}
