@@ -23,7 +23,9 @@ impl Kinds {
     pub(crate) fn of(&mut self, payload: &[u8]) -> Option<MessageKind> {
         let (head, body) = Head::split(payload);
         let Some(content_type) = head.content_type() else {
-            let id = head.header("Message-ID")?;
+            let Some(id) = head.header("Message-ID") else {
+                return is_text(Head::typed(payload)).then_some(MessageKind::Text);
+            };
             return self.chunked.iter().find(|(known, _)| **known == *id).map(|(_, kind)| *kind);
         };
         let kind = of_type(content_type, body)?;
@@ -43,6 +45,14 @@ impl Kinds {
         }
         self.chunked.push_back((id.into(), kind));
     }
+}
+
+/// Whether a payload of no type can be read: somebody has typed it in a terminal.
+fn is_text(typed: &[u8]) -> bool {
+    std::str::from_utf8(typed).is_ok_and(|text| {
+        let harmless = |letter: char| !letter.is_control() || matches!(letter, '\t' | '\r' | '\n');
+        !text.trim().is_empty() && text.chars().all(harmless)
+    })
 }
 
 /// Text, ink and nudges; never typing, capabilities, keep-alives, invitations, P2P.
@@ -93,8 +103,21 @@ mod tests {
             check(kinds, &format!("Content-Type: {content_type}\n\nID: 1\n\n"), None);
         }
         check(kinds, "Content-Type: text/x-msnmsgr-datacast\n\nID: 2\nData: x\n\n", None);
-        check(kinds, "hello", None);
         check(kinds, "", None);
+        check(kinds, "\n\n", None);
+        check(kinds, "\u{1}\u{0}binary", None);
+        check(kinds, "MIME-Version: 1.0\n\n\u{0}", None);
+        assert_eq!(kinds.of(b"\xff\xfe"), None);
+    }
+
+    #[test]
+    fn what_has_no_type_and_can_be_read_is_text() {
+        let kinds = &mut Kinds::default();
+        for typed in
+            ["hello", "two\nlines\n\nand a third", "note: milk", "MIME-Version: 1.0\n\nhello", "Grüße\t\u{1f44b}"]
+        {
+            check(kinds, typed, Some(MessageKind::Text));
+        }
     }
 
     #[test]

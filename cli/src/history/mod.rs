@@ -215,7 +215,7 @@ mod tests {
                 conversation: ConversationId(Uuid::nil()),
                 sender: people[0].clone(),
                 kind: MessageKind::Text,
-                payload: Bytes::from(format!("A: b\r\n\r\ntext {n}")),
+                payload: Bytes::from(format!("MIME-Version: 1.0\r\n\r\ntext {n}")),
                 meant_for: Vec::new(),
             };
             let member = |passport: &Passport| ChannelMember { channel, passport: passport.clone(), since: id };

@@ -51,8 +51,7 @@ pub(super) fn write_json(message: &StoredMessage, out: &mut impl Write) -> std::
 
 /// What was typed: the body of the payload.
 fn text(message: &StoredMessage) -> String {
-    let (_, body) = Head::split(&message.payload);
-    String::from_utf8_lossy(body).into_owned()
+    String::from_utf8_lossy(Head::typed(&message.payload)).into_owned()
 }
 
 /// When a message was said: its id, a UUID v7, begins with the milliseconds since 1970 (RFC 9562 §5.7).
@@ -98,12 +97,14 @@ mod tests {
         shows(MessageKind::Text, head, "hello");
         shows(MessageKind::Nudge, "Content-Type: text/x-msnmsgr-datacast\r\n\r\nID: 1\r\n\r\n", "[nudge]");
         shows(MessageKind::Ink, "12345", "[handwriting, 5 bytes]");
-        shows(MessageKind::Text, "no head", "");
+        shows(MessageKind::Text, "no head", "no head");
+        shows(MessageKind::Text, "MIME-Version: 1.0\nContent-Type: text/plain\n\nhello", "hello");
     }
 
     #[test]
     fn no_text_can_pass_for_another_message_or_command_the_terminal() {
-        let payload = "A: b\r\n\r\nfirst\r\n2025-11-22T15:04:06.000Z bob@example.com: I owe you\r\n\x1b[2J\rx";
+        let payload =
+            "MIME-Version: 1.0\r\n\r\nfirst\r\n2025-11-22T15:04:06.000Z bob@example.com: I owe you\r\n\x1b[2J\rx";
         let lines = "first\n    | 2025-11-22T15:04:06.000Z bob@example.com: I owe you\n    | \\u{1b}[2J\\rx";
         shows(MessageKind::Text, payload, lines);
     }
@@ -111,7 +112,7 @@ mod tests {
     #[test]
     fn json_has_a_line_for_a_message() {
         let mut out = Vec::new();
-        write_json(&message(MessageKind::Text, "A: b\r\n\r\n\"a\"\nb"), &mut out).unwrap();
+        write_json(&message(MessageKind::Text, "MIME-Version: 1.0\r\n\r\n\"a\"\nb"), &mut out).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert!(
             line.ends_with("\"sender\":\"alice@example.com\",\"kind\":\"text\",\"text\":\"\\\"a\\\"\\nb\"}\n")
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(line.lines().count(), 1);
         let mut out = Vec::new();
         let text = "\x1b[2J\u{9b}1m\u{7f}\u{202e}gnp.exe \u{2066}\u{feff}Grüße \u{1f44b}";
-        let payload = Box::leak(format!("A: b\r\n\r\n{text}").into_boxed_str());
+        let payload = Box::leak(format!("MIME-Version: 1.0\r\n\r\n{text}").into_boxed_str());
         write_json(&message(MessageKind::Text, payload), &mut out).unwrap();
         let line = String::from_utf8(out).unwrap();
         assert!(line.contains("\\u001b[2J\\u009b1m\\u007f\\u202egnp.exe \\u2066\\ufeffGrüße \u{1f44b}"), "{line}");

@@ -155,6 +155,8 @@ pub struct Decoder {
     searched: usize,
     /// A line that waits for its payload.
     waiting: Option<(Bytes, Length)>,
+    /// Empty lines since the last command.
+    empty_lines: u8,
     /// What the client speaks and how far it has come, once somebody has said so.
     admits: Option<(Option<&'static Dialect>, Phase)>,
 }
@@ -172,11 +174,14 @@ impl Decoder {
     /// What is too long is passed over up to so many bytes, and kept nowhere; more closes the connection.
     pub const MOST_PASSED_OVER: usize = 1024 * 1024;
 
+    /// So many empty lines in a row are passed over: whoever types a `MSG` in a terminal ends its payload by a line end.
+    pub const MOST_EMPTY_LINES: u8 = 16;
+
     /// A decoder for clients of `service`. `max_message` bounds the payload of a switchboard `MSG`, in bytes;
     /// the other bounds are the service's and the verb's own.
     #[must_use]
     pub fn new(service: Service, max_message: usize) -> Self {
-        Self { service, max_message, searched: 0, waiting: None, admits: None }
+        Self { service, max_message, searched: 0, waiting: None, empty_lines: 0, admits: None }
     }
 
     /// From now on a command that may not come now is refused by its line, and its payload not waited for. Without
@@ -191,7 +196,7 @@ impl Decoder {
     /// [`FrameError`]; the connection is then to be closed.
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Command>, FrameError> {
         if self.waiting.is_none() {
-            let Some(line) = self.take_line(input)? else { return Ok(None) };
+            let Some(line) = self.take_command_line(input)? else { return Ok(None) };
             let len = self.payload_len(&line)?;
             let Some(len) = len else { return self.command(line, None).map(Some) };
             if let Some((dialect, phase)) = self.admits {
@@ -218,6 +223,23 @@ impl Decoder {
             waiting => {
                 self.waiting = waiting;
                 Ok(None)
+            }
+        }
+    }
+
+    /// The next line that is not empty.
+    fn take_command_line(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        loop {
+            match self.take_line(input)? {
+                Some(line) if line.is_empty() && self.empty_lines < Self::MOST_EMPTY_LINES => {
+                    self.empty_lines += 1
+                }
+                Some(line) if line.is_empty() => return Err(FrameError::Malformed),
+                Some(line) => {
+                    self.empty_lines = 0;
+                    return Ok(Some(line));
+                }
+                None => return Ok(None),
             }
         }
     }
@@ -347,6 +369,25 @@ mod tests {
     }
 
     #[test]
+    fn passes_over_empty_lines() {
+        let most = usize::from(Decoder::MOST_EMPTY_LINES);
+        for end in ["\r\n", "\n"] {
+            let typed = format!("{0}MSG 3 A 5\r\nhello{0}INF 2{0}{0}INF 3{0}", end.repeat(most));
+            for service in [Service::Dispatch, Service::Notification] {
+                let (seen, error) = decode(service, format!("{}INF 2{end}", end.repeat(most)).as_bytes(), &[]);
+                assert_eq!((seen.len(), error), (1, None));
+            }
+            let (seen, error) = decode(Service::Switchboard, typed.as_bytes(), &[]);
+            assert_eq!((seen.len(), error), (3, None), "{seen:?}");
+            refused(
+                Service::Switchboard,
+                format!("INF 2\r\n{}", end.repeat(most + 1)).as_bytes(),
+                FrameError::Malformed,
+            );
+        }
+    }
+
+    #[test]
     fn reads_the_same_split_at_every_byte() {
         let whole = decode(Service::Switchboard, TALK, &[]);
         for cut in 0..TALK.len() {
@@ -360,8 +401,8 @@ mod tests {
     fn refuses_what_is_no_command() {
         use FrameError::{BadLength, ControlCharacter, LineTooLong, Malformed, NotUtf8};
         for (bytes, error) in [
-            (&b"\r\n"[..], Malformed),
-            (b" VER 1\r\n", Malformed),
+            (&b" VER 1\r\n"[..], Malformed),
+            (b" \r\n", Malformed),
             (b" \r\n", Malformed),
             (b"ver 1\r\n", Malformed),
             (b"VERY 1\r\n", Malformed),

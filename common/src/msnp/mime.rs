@@ -11,14 +11,27 @@ pub struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
-    /// Splits a payload into head and body. Without a blank line all of it is head.
+    /// Splits a payload into head and body at the first blank line, whether lines end in CRLF or in LF alone. Without a blank
+    /// line all of it is head.
     #[must_use]
     pub fn split(payload: &'a [u8]) -> (Self, &'a [u8]) {
-        let end = payload.windows(4).position(|four| four == b"\r\n\r\n");
-        match end {
-            Some(end) => (Self { head: &payload[..end] }, &payload[end + 4..]),
-            None => (Self { head: payload }, &[]),
+        let mut start = 0;
+        for line in payload.split_inclusive(|b| *b == b'\n') {
+            if matches!(line, b"\n" | b"\r\n") {
+                let (head, rest) = payload.split_at(start);
+                return (Self { head }, &rest[line.len()..]);
+            }
+            start += line.len();
         }
+        (Self { head: payload }, &[])
+    }
+
+    /// What somebody has typed: the body, or all of a payload that has no head.
+    #[must_use]
+    pub fn typed(payload: &'a [u8]) -> &'a [u8] {
+        let (head, body) = Self::split(payload);
+        let known = ["MIME-Version", "Content-Type", "Message-ID"];
+        if known.iter().any(|name| head.header(name).is_some()) { body } else { payload }
     }
 
     /// The value of a header, without regard to the name's case; nothing if it is absent or no UTF-8.
@@ -52,6 +65,28 @@ mod tests {
         assert_eq!(head.header("mime-version"), Some("1.0"));
         assert_eq!(head.header("Type"), None);
         assert_eq!(body, b"Type: x\r\n");
+    }
+
+    #[test]
+    fn lines_end_in_crlf_or_lf() {
+        for payload in [
+            "MIME-Version: 1.0\nContent-Type: text/plain\n\nhi\n\nthere",
+            "Content-Type: text/plain\r\n\nhi\n\nthere",
+        ] {
+            let (head, body) = Head::split(payload.as_bytes());
+            assert_eq!((head.content_type(), body), (Some("text/plain"), &b"hi\n\nthere"[..]));
+        }
+        let mixed = Head::split(b"A: b\r\n\r\n\n\nc");
+        assert_eq!(mixed.1, b"\n\nc");
+    }
+
+    #[test]
+    fn what_has_no_head_was_typed_as_it_is() {
+        for typed in ["hello", "hello\r\n\r\nthere", "note: milk\n\nand bread", ""] {
+            assert_eq!(Head::typed(typed.as_bytes()), typed.as_bytes());
+        }
+        assert_eq!(Head::typed(b"MIME-Version: 1.0\r\n\r\nhello"), b"hello");
+        assert_eq!(Head::typed(b"Content-Type: text/plain"), b"");
     }
 
     #[test]

@@ -269,8 +269,7 @@ async fn a_full_conversation_takes_nobody_in() {
 #[tokio::test(start_paused = true)]
 async fn what_makes_no_sense_closes() {
     let world = World::new();
-    for line in ["PNG\n", "VER 1 MSNP8\n", "CAL 1 bob@example.com\n", "MSG 1 U 1\nx", "USR 1 a@b\n", "\n", "OUT\n"]
-    {
+    for line in ["PNG\n", "VER 1 MSNP8\n", "CAL 1 bob@example.com\n", "MSG 1 U 1\nx", "USR 1 a@b\n", "OUT\n"] {
         let client = world.connect();
         client.say(line);
         client.is_closed().await;
@@ -631,4 +630,24 @@ async fn what_there_is_no_room_for_is_delivered_and_naked() {
     assert_eq!(world.written().len(), 5);
     let metrics = &world.board.metrics;
     assert_eq!((metrics.not_kept_quota.get(), metrics.not_kept_disk.get()), (2, 1));
+}
+
+/// As somebody does it in a terminal: without headers, and with a line end behind the payload.
+#[tokio::test(start_paused = true)]
+async fn a_message_typed_by_hand() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    for (trid, end) in [(3, "\r\n"), (4, "\n"), (5, "\r\n\r\n\n")] {
+        alice.send(format!("MSG {trid} A 5\r\nhello{end}").as_bytes());
+        bob.hears_msg("alice", "Alice", "hello").await;
+        alice.hears(&format!("ACK {trid}\n")).await;
+    }
+    let written = world.written();
+    assert_eq!(written.len(), 3);
+    assert!(
+        written.iter().all(|write| write.message.kind == MessageKind::Text && write.message.payload == "hello")
+    );
+    alice.send(&b"\r\n".repeat(14));
+    bob.hears("BYE alice@example.com\n").await;
 }
