@@ -123,6 +123,29 @@ pub(super) fn parse_decimal(text: &str) -> Option<u32> {
     digits.then(|| text.parse().ok()).flatten()
 }
 
+/// What knocks at a port by mistake, and would wait there for an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Foreign {
+    /// A client that wants TLS.
+    #[error("a TLS hello")]
+    Tls,
+    /// A browser, or whoever looks for one.
+    #[error("an HTTP request")]
+    Http,
+}
+
+impl Foreign {
+    /// What a connection is that begins so. No command begins like either.
+    fn beginning(input: &[u8]) -> Option<Self> {
+        const METHODS: [&[u8]; 8] = [b"GET ", b"HEAD", b"POST", b"OPTI", b"CONN", b"DELE", b"TRAC", b"PRI "];
+        match input {
+            // A record of a handshake, and the hello of SSL 2 that old clients begin with.
+            [0x16, ..] | [0x80.., _, 0x01, ..] => Some(Self::Tls),
+            _ => METHODS.iter().any(|method| input.starts_with(method)).then_some(Self::Http),
+        }
+    }
+}
+
 /// Why bytes are no command. The connection is closed: there is no place to read on from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -135,6 +158,9 @@ pub enum FrameError {
     /// A control character or a NUL within the line; a TAB is none (`CLIENTS` 29).
     #[error("control character in a line")]
     ControlCharacter,
+    /// The connection began as one of another protocol.
+    #[error("{0}")]
+    Foreign(Foreign),
     /// The line is not UTF-8.
     #[error("line is not UTF-8")]
     NotUtf8,
@@ -155,6 +181,8 @@ pub struct Decoder {
     searched: usize,
     /// A line that waits for its payload.
     waiting: Option<(Bytes, Length)>,
+    /// A line has come: what follows is not looked at as the beginning of another protocol.
+    begun: bool,
     /// Empty lines since the last command.
     empty_lines: u8,
     /// What the client speaks and how far it has come, once somebody has said so.
@@ -181,7 +209,7 @@ impl Decoder {
     /// the other bounds are the service's and the verb's own.
     #[must_use]
     pub fn new(service: Service, max_message: usize) -> Self {
-        Self { service, max_message, searched: 0, waiting: None, empty_lines: 0, admits: None }
+        Self { service, max_message, searched: 0, waiting: None, begun: false, empty_lines: 0, admits: None }
     }
 
     /// From now on a command that may not come now is refused by its line, and its payload not waited for. Without
@@ -229,6 +257,11 @@ impl Decoder {
 
     /// The next line that is not empty.
     fn take_command_line(&mut self, input: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+        if !self.begun
+            && let Some(foreign) = Foreign::beginning(input)
+        {
+            return Err(FrameError::Foreign(foreign));
+        }
         loop {
             match self.take_line(input)? {
                 Some(line) if line.is_empty() && self.empty_lines < Self::MOST_EMPTY_LINES => {
@@ -252,7 +285,7 @@ impl Decoder {
             self.searched = input.len();
             return if self.searched > max { Err(FrameError::LineTooLong) } else { Ok(None) };
         };
-        self.searched = 0;
+        (self.searched, self.begun) = (0, true);
         if end > max {
             return Err(FrameError::LineTooLong);
         }
@@ -366,6 +399,26 @@ mod tests {
                 r#"USR ["5", "a@b", "café"] None"#,
             ]
         );
+    }
+
+    #[test]
+    fn knows_what_knocks_by_mistake() {
+        let hello = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01];
+        let old = [0x80, 0x2e, 0x01, 0x03, 0x00];
+        for service in [Service::Dispatch, Service::Notification, Service::Switchboard] {
+            for bytes in [&hello[..], &hello[..1], &old] {
+                refused(service, bytes, FrameError::Foreign(Foreign::Tls));
+            }
+            for request in
+                ["GET / HTTP/1.1\r\n", "GET ", "POST /gateway/", "HEAD", "CONNECT a:1", "PRI * HTTP/2.0\r\n"]
+            {
+                refused(service, request.as_bytes(), FrameError::Foreign(Foreign::Http));
+            }
+            // What begins alike, or comes later, is none.
+            for other in ["GET", "GTC 1 A\r\n", "VER 1 MSNP8\r\nGET "] {
+                assert_eq!(decode(service, other.as_bytes(), &[]).1, None, "{other}");
+            }
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub mod verbs;
 
 pub use dialect::Dialect;
 pub use error_code::ErrorCode;
-pub use frame::{Command, Decoder, FrameError, TrId};
+pub use frame::{Command, Decoder, Foreign, FrameError, TrId};
 pub use line::Line;
 pub use token::Token;
 pub use verbs::{Service, Verb};

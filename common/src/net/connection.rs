@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::buffers::BufferPool;
+use super::foreigners;
 use super::outbox::{Outbox, Overflow};
 use super::transport::{HangUp, Ready, Transport};
 use crate::msnp::verbs::Phase;
@@ -256,6 +257,9 @@ impl<T: Transport> Connection<T> {
                 }
                 Ok(None) => self.release(),
                 Err(error) => {
+                    if let FrameError::Foreign(foreign) = error {
+                        foreigners::note(self.transport.peer(), foreign);
+                    }
                     self.ended = Some(Ended::Malformed(error));
                     self.input = None;
                 }

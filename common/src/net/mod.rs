@@ -3,6 +3,7 @@
 
 mod buffers;
 mod connection;
+mod foreigners;
 mod limiter;
 mod listener;
 mod listening;

@@ -18,6 +18,7 @@ mod repair;
 mod sizes;
 mod starting;
 mod twins;
+mod wrong_ports;
 
 use std::time::Duration;
 
