@@ -140,7 +140,7 @@ impl Foreign {
         const METHODS: [&[u8]; 8] = [b"GET ", b"HEAD", b"POST", b"OPTI", b"CONN", b"DELE", b"TRAC", b"PRI "];
         match input {
             // A record of a handshake, and the hello of SSL 2 that old clients begin with.
-            [0x16, ..] | [0x80.., _, 0x01, ..] => Some(Self::Tls),
+            [0x16, ..] | [0x80..=0xff, _, 0x01, ..] => Some(Self::Tls),
             _ => METHODS.iter().any(|method| input.starts_with(method)).then_some(Self::Http),
         }
     }
@@ -425,7 +425,7 @@ mod tests {
     fn passes_over_empty_lines() {
         let most = usize::from(Decoder::MOST_EMPTY_LINES);
         for end in ["\r\n", "\n"] {
-            let typed = format!("{0}MSG 3 A 5\r\nhello{0}INF 2{0}{0}INF 3{0}", end.repeat(most));
+            let typed = format!("{0}MSG 3 A 5\r\nhello{0}INF 2{end}{0}INF 3{0}", end.repeat(most));
             for service in [Service::Dispatch, Service::Notification] {
                 let (seen, error) = decode(service, format!("{}INF 2{end}", end.repeat(most)).as_bytes(), &[]);
                 assert_eq!((seen.len(), error), (1, None));
