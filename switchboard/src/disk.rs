@@ -91,7 +91,7 @@ fn found(board: &Board, space: Space, floor: u64, room: &Condition) {
     }
     match (changed, low) {
         (true, true) => {
-            tracing::error!(free_mib, "the disk is nearly full; nothing that is said is kept, senders are told")
+            tracing::error!(free_mib, "the disk is nearly full; nothing that is said is kept, senders are told");
         }
         (true, false) => tracing::info!(free_mib, "there is room on the disk again"),
         _ => {}

@@ -265,7 +265,7 @@ impl Decoder {
         loop {
             match self.take_line(input)? {
                 Some(line) if line.is_empty() && self.empty_lines < Self::MOST_EMPTY_LINES => {
-                    self.empty_lines += 1
+                    self.empty_lines += 1;
                 }
                 Some(line) if line.is_empty() => return Err(FrameError::Malformed),
                 Some(line) => {
