@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use world::{Node, World, notice, passport, soon};
 
-use super::{Invitation, Notice, Outcome, Role};
+use super::{Cluster, Gap, Invitation, Mark, Notice, Outcome, Role, Stamp, Watcher};
 use crate::model::{ConversationId, Epoch, Generation, NodeId};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -361,4 +361,60 @@ async fn a_node_that_has_just_started_calls_nobody_offline() {
         let outcome = world.node(node).cluster.route(&passport("nobody"), notice(node, 1), PATIENCE).await;
         assert_eq!(outcome, Outcome::NotHere, "{node}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_be_lost_is_told_to_both_sides() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    world.start("ns-2", Role::Notification).await;
+    world.settle().await;
+    let (one, two) = (&world.node("ns-1").cluster, &world.node("ns-2").cluster);
+    let quiet = async || {
+        for cluster in [one, two] {
+            while tokio::time::timeout(Duration::from_millis(300), cluster.gap()).await.is_ok() {}
+        }
+    };
+    let tells = async |cluster: &Cluster, expected: &dyn Fn(&Gap) -> bool| {
+        let told = async { while !expected(&cluster.gap().await) {} };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("a gap, in time");
+    };
+    quiet().await;
+    // The link of ns-1 to ns-2 begins anew: what was on its way either way is lost.
+    world.node("ns-2").cut_incoming();
+    tells(one, &|gap| gap.with.contains(two.id())).await;
+    tells(two, &|gap| gap.with.contains(one.id())).await;
+    quiet().await;
+    // A notice that can't arrive: the others are to be told, and are.
+    let later = Generation(two.generation().0 + 1);
+    one.post_to(two.id(), later, vec![(passport("bob"), Epoch(1), notice("ns-1", 1))]);
+    tells(one, &|gap| gap.own_lost).await;
+    one.tell_gap();
+    tells(two, &|gap| gap.with.contains(one.id()) && !gap.own_lost).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_surely_nowhere_is_said_to_be_to_those_who_were_shown_something() {
+    let mut world = World::default();
+    for name in ["ns-1", "ns-2", "ns-3"] {
+        world.start(name, Role::Notification).await;
+    }
+    world.settle().await;
+    let asker = world.node("ns-1");
+    world.node("ns-2").sign_in("bob").await;
+    let shown = Some(Mark::of(&Stamp { epoch: Epoch(1), node: asker.cluster.id().clone(), count: 1, version: 1 }));
+    let mut watchers = Vec::new();
+    for (name, shown) in [("alice", shown), ("carol", None)] {
+        let epoch = asker.sign_in(name).await.epoch;
+        watchers.push(Watcher { who: passport(name), epoch, shown, properties: false });
+    }
+    let (node, generation) = (asker.cluster.id().clone(), asker.cluster.generation());
+    let probe = |of: &str| {
+        let (watchers, node) = (watchers.clone(), node.clone());
+        asker.cluster.post(vec![(passport(of), Notice::Probe { watchers, node, generation })]);
+    };
+    probe("bob");
+    probe("nobody");
+    soon("alice is told", || async { asker.hub.absent("alice") == [passport("nobody")] }).await;
+    assert_eq!(asker.hub.absent("carol"), [], "she was shown nobody");
 }

@@ -80,6 +80,17 @@ impl Hub {
         self.fails_orders.store(true, Ordering::SeqCst);
     }
 
+    /// Who was said to be nowhere, to `to`.
+    pub(super) fn absent(&self, to: &str) -> Vec<Passport> {
+        let to = passport(to);
+        let heard = self.heard.lock().unwrap();
+        let absent = heard.iter().filter(|(who, _)| *who == to).filter_map(|(_, notice)| match notice {
+            Notice::Absent { of, .. } => Some(of.clone()),
+            _ => None,
+        });
+        absent.collect()
+    }
+
     /// The numbers of the notices that `from` has sent to `to`.
     pub(super) fn heard(&self, to: &str, from: &str) -> Vec<usize> {
         let (to, from) = (passport(to), passport(from));
