@@ -92,6 +92,7 @@ async fn run(
     let store_answers = readiness.require("store", "not asked yet");
     let notification = readiness.require("notification", "not looked yet");
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
+    let clock_is_right = readiness.require("clock", "not compared yet");
     let admin = Admin::of(&own.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, &store_answers, shutdown).await? else {
@@ -125,6 +126,7 @@ async fn run(
     };
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
+    cluster.watch_clock(clock_is_right, shutdown);
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 

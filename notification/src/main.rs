@@ -63,6 +63,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     // Lists and presence need no switchboard: without one clients may still come.
     let switchboard = readiness.want("switchboard", "not looked yet");
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
+    let clock_is_right = readiness.require("clock", "not compared yet");
     let open = readiness.require("open", "not yet");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
@@ -93,6 +94,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
     cluster.tell_joined(joined);
+    cluster.watch_clock(clock_is_right, &shutdown);
     hub.keep_gate(Gate::of(&cluster, open));
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });

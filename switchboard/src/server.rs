@@ -43,6 +43,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let answers = readiness.require("store", "not asked yet");
     let room = readiness.require("disk", "not looked yet");
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
+    let clock_is_right = readiness.require("clock", "not compared yet");
     // Conversations that have begun go on without.
     let notification = readiness.want("notification", "not looked yet");
     let admin = Admin::of(&part.node, readiness.clone(), shutdown).await?;
@@ -70,6 +71,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
+    cluster.watch_clock(clock_is_right, shutdown);
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 

@@ -123,7 +123,7 @@ pub(super) fn open<'a>(keys: &Keyring, datagram: &'a [u8]) -> Option<(Head, &'a 
     Some((head, message))
 }
 
-/// Who has been heard, and when: what tells new datagrams from old ones.
+/// Who has been heard, and when: what tells new datagrams from old ones, and the clocks of the others from the own.
 #[derive(Debug, Default)]
 pub(super) struct Doorkeeper {
     heard: HashMap<SocketAddr, Heard>,
@@ -134,7 +134,15 @@ struct Heard {
     /// The latest time of its datagrams.
     sent: u64,
     at: Instant,
+    /// How far that was behind the own clock, in µs, for its last ones.
+    behind: [i64; SAMPLES],
+    next: usize,
 }
+
+/// Datagrams of a sender by which its clock is judged. The least delayed counts: a process that was paused finds old ones.
+const SAMPLES: usize = 8;
+/// A sender that was not heard for so long says nothing about clocks.
+const RECENT: Duration = Duration::from_secs(5);
 
 impl Doorkeeper {
     /// As many senders are remembered; more have no common secret with us but by mistake.
@@ -167,10 +175,23 @@ impl Doorkeeper {
             Some(heard) if head.sent <= heard.sent && now.duration_since(heard.at) < WINDOW * 2 => {
                 return Err(Dropped::Repeated);
             }
-            Some(heard) => *heard = Heard { sent: head.sent, at: now },
-            None => _ = self.heard.insert(head.from, Heard { sent: head.sent, at: now }),
+            Some(heard) => {
+                (heard.sent, heard.at) = (head.sent, now);
+                heard.behind[heard.next % SAMPLES] = behind;
+                heard.next = heard.next.wrapping_add(1);
+            }
+            None => {
+                let heard = Heard { sent: head.sent, at: now, behind: [behind; SAMPLES], next: 1 };
+                self.heard.insert(head.from, heard);
+            }
         }
         Ok(())
+    }
+
+    /// How far the clocks of those heard lately are behind the own one, in µs.
+    pub(super) fn clocks(&self, now: Instant) -> Vec<i64> {
+        let recent = self.heard.values().filter(|heard| now.duration_since(heard.at) < RECENT);
+        recent.filter_map(|heard| heard.behind.iter().copied().min()).collect()
     }
 }
 
@@ -227,5 +248,19 @@ mod tests {
         let back = head(wall - window / 2);
         assert_eq!(keeper.admit(&back, there, back.sent, now + WINDOW), Err(Dropped::Repeated));
         assert_eq!(keeper.admit(&back, there, back.sent, now + WINDOW * 2), Ok(()));
+    }
+
+    #[test]
+    fn the_least_delayed_of_the_last_datagrams_tells_the_clock() {
+        let (mut keeper, now, wall) = (Doorkeeper::default(), Instant::now(), 1_000_000_000);
+        for (sent, delay) in [(wall, 3_000_000), (wall + 1, 2_000_000), (wall + 2, 900)] {
+            keeper.admit(&head(sent), head(0).from, sent + delay, now).unwrap();
+        }
+        assert_eq!(keeper.clocks(now), [900]);
+        for sent in wall + 3..wall + 3 + SAMPLES as u64 {
+            keeper.admit(&head(sent), head(0).from, sent + 2_000_000, now).unwrap();
+        }
+        assert_eq!(keeper.clocks(now), [2_000_000]);
+        assert!(keeper.clocks(now + RECENT).is_empty());
     }
 }

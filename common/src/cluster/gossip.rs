@@ -24,6 +24,8 @@ use crate::clock;
 const MAX_DATAGRAM: usize = 65_507;
 /// How long receiving rests after an error, so that one that lasts costs no core.
 const REST: Duration = Duration::from_millis(50);
+/// What was refused longer ago explains nothing any more.
+const RECENT: Duration = Duration::from_secs(10);
 
 /// The bound socket, and what it takes to send and receive.
 pub(super) struct Post {
@@ -36,6 +38,7 @@ pub(super) struct Post {
     pinned: bool,
     last_sent: AtomicU64,
     doorkeeper: Mutex<Doorkeeper>,
+    refused: Mutex<Option<(Instant, SocketAddr, Dropped)>>,
     pub(super) inquiries: Inquiries,
     complaints: [Throttle; 3],
     oversized: Throttle,
@@ -45,7 +48,7 @@ impl Post {
     /// `me` is what the others are told; see [`Head::pinned`].
     pub(super) fn new(socket: UdpSocket, me: SocketAddr, keys: Keyring, metrics: Metrics) -> Arc<Self> {
         let pinned = socket.local_addr().is_ok_and(|bound| bound == me);
-        let (last_sent, doorkeeper, inquiries, complaints, oversized) = Default::default();
+        let (last_sent, doorkeeper, refused, inquiries, complaints, oversized) = Default::default();
         Arc::new(Self {
             socket,
             keys,
@@ -54,6 +57,7 @@ impl Post {
             pinned,
             last_sent,
             doorkeeper,
+            refused,
             inquiries,
             complaints,
             oversized,
@@ -105,6 +109,7 @@ impl Post {
 
     fn drop_one(&self, source: SocketAddr, dropped: Dropped) {
         self.metrics.dropped_datagram(dropped.label());
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), source, dropped));
         let [foreign, elsewhere, untimely] = &self.complaints;
         match dropped {
             Dropped::Foreign if foreign.permits() => tracing::warn!(
@@ -124,6 +129,28 @@ impl Post {
             ),
             _ => tracing::debug!(from = %source, ?dropped, "gossip dropped"),
         }
+    }
+
+    /// Why gossip that has come lately was not taken, in words; nothing if all was.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let refused = *self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let (_, source, dropped) = refused.filter(|(at, ..)| at.elapsed() < RECENT)?;
+        match dropped {
+            Dropped::Foreign => Some(format!(
+                "no cluster secret of this node verifies what comes from {source}: compare the files of cluster secrets"
+            )),
+            Dropped::Untimely(behind) => Some(format!(
+                "the clock of {source} and that of this node are {} s apart: compare the clocks",
+                behind.unsigned_abs() / 1_000_000
+            )),
+            Dropped::Elsewhere => Some(format!("what comes from {source} says that it is from another address")),
+            Dropped::Repeated => None,
+        }
+    }
+
+    /// How far the clocks of those heard lately are behind the own one, in µs.
+    pub(super) fn clocks(&self) -> Vec<i64> {
+        self.doorkeeper.lock().unwrap_or_else(PoisonError::into_inner).clocks(Instant::now())
     }
 
     /// Receives answers while something is awaited that has asked. Gossip of others, who may think of an earlier life of this

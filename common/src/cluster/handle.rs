@@ -71,12 +71,16 @@ pub enum ClusterError {
 pub struct Cluster {
     membership: Membership,
     router: Arc<Router>,
+    pub(super) post: Arc<Post>,
+    seeds: Arc<[String]>,
     gossip: SocketAddr,
     peer: SocketAddr,
 }
 
 /// Before it leaves, a node tells that it does for so many rounds of gossip: there is no other good-bye.
 const FAREWELL: u32 = 3;
+/// Seeds that have not answered after so many rounds are said to be silent.
+const LONELY: u32 = 6;
 /// The others have heard what a node says of itself after so many rounds.
 const TOLD: u32 = 3;
 
@@ -131,7 +135,12 @@ impl Cluster {
             stop: stop.clone(),
             shutdown: shutdown.clone(),
         };
-        let socket = Bound::new(post);
+        let socket = Bound::new(Arc::clone(&post));
+        if config.seeds.is_empty() && !gossip_told.ip().to_canonical().is_loopback() {
+            tracing::warn!(
+                "cluster.seeds is empty: this node finds no other one, and is alone unless others are told of it"
+            );
+        }
         let alone = config.seeds.iter().all(|seed| *seed == gossip_told.to_string());
         let begun = driver.join(&socket, gossip_told, config.seeds.clone()).await;
         let chitchat = begun.map_err(|error| ClusterError::Gossip(error.to_string()))?;
@@ -142,7 +151,7 @@ impl Cluster {
         }
         tokio::spawn(Arc::clone(&router).serve_in_time(membership.clone()));
         let driving = tokio::spawn(driver.run(chitchat, alone));
-        let cluster = Self { membership, router, gossip, peer };
+        let cluster = Self { membership, router, post, seeds: config.seeds.as_slice().into(), gossip, peer };
         let (leaving, signal) = (cluster.clone(), shutdown.clone());
         shutdown.spawn(async move {
             signal.begun().await;
@@ -214,13 +223,30 @@ impl Cluster {
     /// offline. The condition holds 1.5 s later: by then the others have heard that they may send clients here. It is one
     /// of [`Readiness::require_told`](crate::telemetry::Readiness::require_told).
     pub fn tell_joined(&self, condition: Condition) {
-        let mut serves = self.membership.serves();
+        let (mut serves, cluster) = (self.membership.serves(), self.clone());
         tokio::spawn(async move {
-            if serves.wait_for(|serves| *serves).await.is_ok() {
+            let served = loop {
+                tokio::select! {
+                    served = serves.wait_for(|serves| *serves) => break served.is_ok(),
+                    () = tokio::time::sleep(ROUND * LONELY) => cluster.tell_why_alone(&condition),
+                }
+            };
+            if served {
                 tokio::time::sleep(ROUND * TOLD).await;
                 condition.met();
             }
         });
+    }
+
+    /// Says so if no other node has been heard.
+    fn tell_why_alone(&self, condition: &Condition) {
+        if self.view().all().count() > 1 || self.seeds.is_empty() {
+            return;
+        }
+        let why = self.post.refusal().map_or(String::new(), |why| format!(": {why}"));
+        let silent = format!("none of the seeds answers ({}){why}", self.seeds.join(", "));
+        tracing::warn!("{silent}");
+        condition.missing(silent);
     }
 
     /// Waits until this node serves, and says whether it does after `patience`. Whoever signs in before sees nobody and is

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `membership`, `gossip`, `announcement` | gossip (chitchat inside an HMAC): the [`View`] of live nodes |
 //! | `datagram` | what a datagram of gossip looks like, and which are taken |
+//! | `clocks` | whether this node's clock is off |
 //! | `inquiry` | who has a name: two living nodes must not have one |
 //! | `generation` | which of its lives a node is in |
 //! | `secrets` | the cluster secrets; the first signs, all verify |
@@ -25,6 +26,7 @@ mod announcement;
 mod announcing;
 mod asking;
 mod carrying_out;
+mod clocks;
 mod comparing;
 mod cookie;
 mod datagram;

@@ -139,7 +139,7 @@ async fn sees(client: &mut Client, other: &str) -> Result<()> {
 /// In its last life the node has let nobody in before it knew of all the others.
 fn signed_in_in_order(world: &World) -> Result<()> {
     let log = std::fs::read_to_string(world.directory().join("notification-2.log"))?;
-    let life = log.rsplit_once("notification starts").context("it has started")?.1;
+    let life = log.rsplit_once("health and metrics").context("it has started")?.1;
     let at = |what: &str| life.find(what).with_context(|| format!("no {what:?} in {life}"));
     ensure!(at("clients are let in")? < at("signed in")?, "{life}");
     ensure!(at("gossip has had its first rounds")? < at("clients are let in")?, "{life}");

@@ -1,6 +1,7 @@
 //! Several nodes on loopback, each in a runtime of its own, so that it can die without a word.
 
 mod orders;
+mod standing;
 mod twins;
 mod world;
 

@@ -1,0 +1,55 @@
+//! What a node says of itself that is off, or hears of nobody.
+
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+
+use super::world::{World, soon};
+use crate::clock;
+use crate::cluster::datagram::{self, Head, Kind};
+use crate::cluster::{Keyring, Role};
+use crate::telemetry::Readiness;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_seeds_are_silent_says_so_and_goes_on_alone() {
+    let world = World::default();
+    let seeds = vec!["127.0.0.1:1".to_owned()];
+    let node = world.try_start("ns-1", Role::Notification, &[1], 1, seeds).await.unwrap();
+    let readiness = Readiness::default();
+    node.cluster.tell_joined(readiness.require_told("cluster", "not yet"));
+    let said = "cluster: waiting: none of the seeds answers (127.0.0.1:1)\n";
+    soon("it says so", || async { readiness.report() == said }).await;
+    soon("it goes on", || async { readiness.is_ready() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_off_is_not_ready() {
+    let mut world = World::default();
+    world.start("ns-1", Role::Notification).await;
+    let (node, readiness) = (world.node("ns-1"), Readiness::default());
+    node.cluster.watch_clock(readiness.require("clock", "not compared yet"), &node.shutdown);
+    soon("alone it is right", || async { readiness.is_ready() }).await;
+    let to = node.cluster.gossip_addr();
+    let others = (0..2).map(|_| {
+        tokio::spawn(async move {
+            let keys = Keyring::from_secrets([[1; 32]]).unwrap();
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            let from = socket.local_addr().unwrap();
+            loop {
+                let sent = u64::try_from(clock::wall().as_micros()).unwrap() + 3_000_000;
+                let head = Head { sent, from, pinned: true, kind: Kind::Tell };
+                socket.send_to(&datagram::seal(&keys, &head, b""), to).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        })
+    });
+    let others: Vec<_> = others.collect();
+    soon("it is not ready", || async { !readiness.is_ready() }).await;
+    let report = readiness.report();
+    assert!(
+        report.starts_with("clock: waiting: this node's clock is ") && report.contains(" s behind "),
+        "{report}"
+    );
+    others.iter().for_each(tokio::task::JoinHandle::abort);
+    soon("nobody says so any more", || async { readiness.is_ready() }).await;
+}
