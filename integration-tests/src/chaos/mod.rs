@@ -22,6 +22,8 @@ use stage::Stage;
 
 /// When the checker looks, after the last change.
 const LOOKS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
+/// Nodes compare twice until then: what is wrong still is wrong for good.
+const LASTING: Duration = Duration::from_secs(65);
 /// How long people may take to have what they want, once everything is whole again.
 const SETTLED: Duration = Duration::from_secs(30);
 /// How long a message that was kept may take to be brought.
@@ -57,6 +59,11 @@ async fn round(stage: &mut Stage, kind: Kind, seed: u64) -> Result<Report> {
         // Conversations go on at first; at the end each message has had its time.
         stage.outside.hush();
     }
+    let mut lasting = Vec::new();
+    if wrong.last().is_some_and(|wrong| !wrong.is_empty()) {
+        sleep_until(quiet + LASTING).await;
+        lasting = stage.presence().wrong(&stage.circle);
+    }
     let entries = stage.outside.ledger.entries();
     let presence = Presence::after(&entries);
     let wanted = stage.people.iter().chain(&stage.doubles).filter(|person| person.wished().is_some());
@@ -72,6 +79,7 @@ async fn round(stage: &mut Stage, kind: Kind, seed: u64) -> Result<Report> {
         late,
         watchings: presence.watchings(&stage.circle),
         wrong,
+        lasting,
         double: presence.double(),
         absent,
         messages: messages(stage).await,
