@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::config::{AccountsConfig, StoreConfig};
-use common::credentials::{PasswordHasher, SealingKey};
+use common::credentials::{Asker, PasswordHasher, SealingKey};
 use common::model::{ChannelId, ConversationId, MessageId, Passport};
 use common::store::{HistoryWrite, MessageKind, SharedStore, StoredMessage, open};
 use tempfile::TempDir;
@@ -100,7 +100,8 @@ async fn passwords_are_set_and_changed() {
     let key = SealingKey::load(&world.dir.path().join("data/md5.key")).unwrap().unwrap();
 
     let before = store.account(&who).await.unwrap().unwrap();
-    let opens = |password: &str, hash: &str| hasher.verify(Some(hash.to_owned()), password.to_owned());
+    let opens =
+        |password: &str, hash: &str| hasher.verify(Some(hash.to_owned()), password.to_owned(), Asker::HERE);
     assert!(opens("first", &before.credentials.password_hash).await.unwrap());
     let sealed = before.credentials.sealed_password.clone().unwrap();
     assert_eq!(key.open(&who, before.claim, &sealed).as_deref(), Some("first"));

@@ -5,21 +5,19 @@ use std::sync::Arc;
 use argon2::password_hash::Error;
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Params, Version};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::arenas::Arenas;
+use super::line::{Asker, Line};
 use crate::config::AccountsConfig;
 
 /// Computes and checks password hashes. Clones share the same places and the same waiting line.
 ///
 /// One hash takes tens of milliseconds of a core and megabytes of memory, so only so many are computed at once, each in
-/// memory that is used again; so many more may wait, and whoever comes then is told [`Busy`] at once.
+/// memory that is used again; so many more may wait, and whoever then has no right to a place is told [`Busy`] at once.
 #[derive(Debug, Clone)]
 pub struct PasswordHasher {
-    /// Who may compute.
-    places: Arc<Semaphore>,
-    /// Who may compute or wait for it.
-    line: Arc<Semaphore>,
+    /// Who may compute next.
+    line: Line,
     costs: Costs,
     /// What is checked where there is no hash, so that it takes as long.
     dummy: Arc<str>,
@@ -44,28 +42,22 @@ impl PasswordHasher {
         let params = Params::new(memory, passes, Params::MIN_P_COST, None).unwrap_or_default();
         let parallel = match config.argon2_parallel {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
-            some => some.min(Semaphore::MAX_PERMITS / 2),
+            some => some,
         };
-        let waiting = config.argon2_waiting.min(Semaphore::MAX_PERMITS / 2);
         let mut nobodys = [0; 32];
         getrandom::fill(&mut nobodys).expect("the system gives random bytes");
         let costs = Costs { arenas: Arenas::new(params.block_count(), parallel), params };
         let dummy = costs.hash(&nobodys).expect("the system gives random bytes");
-        Self {
-            places: Arc::new(Semaphore::new(parallel)),
-            line: Arc::new(Semaphore::new(parallel + waiting)),
-            costs,
-            dummy: dummy.into(),
-        }
+        Self { line: Line::new(parallel, config.argon2_waiting), costs, dummy: dummy.into() }
     }
 
-    /// The hash of a new password, in the PHC string form.
+    /// The hash of a new password, in the PHC string form. Whoever sets one has shown that he may.
     ///
     /// # Errors
     /// [`Busy`]
     pub async fn hash(&self, password: String) -> Result<String, Busy> {
         let costs = self.costs.clone();
-        let hash = self.run(move || costs.hash(password.as_bytes())).await?;
+        let hash = self.run(Asker::HERE, move || costs.hash(password.as_bytes())).await?;
         hash.map_err(|error| {
             tracing::error!(%error, "a password can't be hashed");
             Busy
@@ -78,9 +70,9 @@ impl PasswordHasher {
     ///
     /// # Errors
     /// [`Busy`]
-    pub async fn verify(&self, hash: Option<String>, password: String) -> Result<bool, Busy> {
+    pub async fn verify(&self, hash: Option<String>, password: String, asker: Asker) -> Result<bool, Busy> {
         let (costs, dummy) = (self.costs.clone(), Arc::clone(&self.dummy));
-        self.run(move || {
+        self.run(asker, move || {
             let known = hash.as_deref().and_then(|hash| match costs.verify(password.as_bytes(), hash) {
                 Ok(right) => Some(right),
                 Err(error) => {
@@ -98,12 +90,15 @@ impl PasswordHasher {
 
     /// Runs `work` on a thread that may block, when its turn comes. If the caller goes away while waiting, the
     /// place in the line is free at once; if while computing, when the computation ends.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
-        let in_line = Arc::clone(&self.line).try_acquire_owned().map_err(|_| Busy)?;
-        let place: OwnedSemaphorePermit = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Busy)?;
+    async fn run<T: Send + 'static>(
+        &self,
+        asker: Asker,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Busy> {
+        let turn = self.line.turn(asker).await.ok_or(Busy)?;
         let task = tokio::task::spawn_blocking(move || {
             let outcome = work();
-            drop((place, in_line));
+            drop(turn);
             outcome
         });
         task.await.map_err(|error| {
@@ -175,17 +170,20 @@ mod tests {
         let hash = hasher.hash("wonderland".into()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=64,t=1,p=1$"), "{hash}");
         assert_ne!(hash, hasher.hash("wonderland".into()).await.unwrap(), "each has a salt of its own");
-        assert_eq!(hasher.verify(Some(hash.clone()), "wonderland".into()).await, Ok(true));
-        assert_eq!(hasher.verify(Some(hash), "Wonderland".into()).await, Ok(false));
-        assert_eq!(hasher.verify(Some("$argon2id$nonsense".into()), "wonderland".into()).await, Ok(false));
-        assert_eq!(hasher.verify(None, "wonderland".into()).await, Ok(false));
+        assert_eq!(hasher.verify(Some(hash.clone()), "wonderland".into(), Asker::HERE).await, Ok(true));
+        assert_eq!(hasher.verify(Some(hash), "Wonderland".into(), Asker::HERE).await, Ok(false));
+        assert_eq!(
+            hasher.verify(Some("$argon2id$nonsense".into()), "wonderland".into(), Asker::HERE).await,
+            Ok(false)
+        );
+        assert_eq!(hasher.verify(None, "wonderland".into(), Asker::HERE).await, Ok(false));
     }
 
     #[tokio::test]
     async fn an_old_hash_of_another_cost_still_opens() {
         let hash = PasswordHasher::new(&config()).hash("wonderland".into()).await.unwrap();
         let dearer = PasswordHasher::new(&AccountsConfig { argon2_memory_kib: 128, ..config() });
-        assert_eq!(dearer.verify(Some(hash), "wonderland".into()).await, Ok(true));
+        assert_eq!(dearer.verify(Some(hash), "wonderland".into(), Asker::HERE).await, Ok(true));
     }
 
     /// What is hashed without an account costs what a new account's hash costs.
@@ -201,24 +199,22 @@ mod tests {
         let len = |hash: &PasswordHash| hash.hash.as_ref().map(|output| output.as_ref().len());
         assert_eq!(len(&known), len(&dummy));
         for hash in [Some(hash), None] {
-            assert_eq!(hasher.verify(hash, "guess".into()).await, Ok(false));
+            assert_eq!(hasher.verify(hash, "guess".into(), Asker::HERE).await, Ok(false));
         }
     }
 
     #[tokio::test]
     async fn the_line_is_bounded_and_frees_its_places() {
         let hasher = PasswordHasher::new(&AccountsConfig { argon2_waiting: 1, ..config() });
-        let place = Arc::clone(&hasher.places).acquire_owned().await.unwrap();
-        // One computes (the test does), so both places of the line are for those who wait.
+        let turn = hasher.line.turn(Asker::HERE).await;
         let mut first = Box::pin(hasher.hash("a".into()));
-        let mut second = Box::pin(hasher.hash("b".into()));
         assert!(tokio::time::timeout(Duration::from_millis(1), &mut first).await.is_err());
-        assert!(tokio::time::timeout(Duration::from_millis(1), &mut second).await.is_err());
-        assert_eq!(hasher.hash("c".into()).await, Err(Busy));
+        assert_eq!(hasher.hash("b".into()).await, Err(Busy));
         drop(first);
-        let third = hasher.hash("c".into());
-        drop(place);
-        let (second, third) = tokio::join!(second, third);
+        let mut second = Box::pin(hasher.hash("c".into()));
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut second).await.is_err());
+        drop(turn);
+        let (second, third) = (second.await, hasher.hash("d".into()).await);
         assert!(second.is_ok() && third.is_ok());
     }
 }

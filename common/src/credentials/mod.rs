@@ -3,10 +3,12 @@
 mod arenas;
 mod guard;
 mod hasher;
+mod line;
 mod refusal;
 mod sealing;
 
 pub use guard::{Attempt, AttemptGuard};
 pub use hasher::{Busy, PasswordHasher};
+pub use line::Asker;
 pub use refusal::{Refusal, RefusalLog};
 pub use sealing::{SealingKey, SealingKeyError};

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use common::clock;
 use common::cluster::{Keyring, SignInTicket};
 use common::config::{AccountsConfig, HttpConfig};
-use common::credentials::{AttemptGuard, Busy, PasswordHasher, Refusal, RefusalLog};
+use common::credentials::{Asker, AttemptGuard, Busy, PasswordHasher, Refusal, RefusalLog};
 use common::model::Passport;
 use common::store::{Account, KnownNetworks, SharedStore, Store, StoreError};
 
@@ -151,7 +151,7 @@ impl SignIn {
         if !self.guard.allows(&tried) {
             return Outcome::Wrong(Refusal::TooMany);
         }
-        let right = match self.is_right(account.as_ref(), who, passwords).await {
+        let right = match self.is_right(account.as_ref(), who, passwords, self.guard.asker(&tried)).await {
             Ok(right) => right,
             Err(Busy) => return Outcome::Busy,
         };
@@ -193,6 +193,7 @@ impl SignIn {
         account: Option<&Account>,
         who: &Passport,
         passwords: Vec<String>,
+        asker: Asker,
     ) -> Result<bool, Busy> {
         // Marks are made, and looked for, without an account too: it costs the same.
         let epoch = account.map_or(0, |account| account.credentials.epoch);
@@ -202,7 +203,7 @@ impl SignIn {
         }
         for (password, mark) in passwords.into_iter().zip(marks) {
             let hash = account.map(|account| account.credentials.password_hash.clone());
-            if self.hasher.verify(hash, password).await? {
+            if self.hasher.verify(hash, password, asker).await? {
                 self.recent.remember(mark);
                 return Ok(true);
             }

@@ -4,6 +4,7 @@ mod crowd;
 mod disk_filler;
 mod edits;
 mod guessing;
+mod hash_line;
 mod hash_memory;
 mod replays;
 mod rings;

@@ -20,6 +20,7 @@ use lru::LruCache;
 use self::networks::Networks;
 use self::sketch::Sketch;
 use self::window::{Slots, Window};
+use super::line::Asker;
 use crate::config::AccountsConfig;
 use crate::model::{ClaimId, Passport};
 use crate::net::network_of;
@@ -58,6 +59,8 @@ struct Tables {
     known: LruCache<(Passport, IpAddr), Window>,
     nobodys: Sketch,
     addresses: LruCache<IpAddr, Window>,
+    /// Networks from which somebody has signed in lately, to whichever account.
+    homes: LruCache<IpAddr, ()>,
 }
 
 /// Somebody tries to sign in.
@@ -92,10 +95,12 @@ impl AttemptGuard {
             known: LruCache::unbounded(),
             nobodys: Sketch::new(),
             addresses: LruCache::unbounded(),
+            homes: LruCache::unbounded(),
         };
         tables.strange.resize(room);
         tables.known.resize(room);
         tables.addresses.resize(room);
+        tables.homes.resize(room);
         // A slot counts to 65,535.
         let bound = |most: u32| most.clamp(1, u32::from(u16::MAX));
         Self {
@@ -146,6 +151,14 @@ impl AttemptGuard {
         !many && wrong < self.bounds.strange
     }
 
+    /// How the attempt stands in the line for a hash. A network is known as soon as anybody has signed in from it, whichever name
+    /// it tries now: how long that takes says nothing of the name.
+    #[must_use]
+    pub fn asker(&self, attempt: &Attempt<'_>) -> Asker {
+        let network = attempt.network;
+        Asker { network, known: attempt.is_known() || self.lock().homes.contains(&network) }
+    }
+
     /// The password was wrong.
     pub fn failed(&self, attempt: &Attempt<'_>) {
         let now = self.slots.now();
@@ -163,6 +176,7 @@ impl AttemptGuard {
 
     /// The password was right, at `now` milliseconds since 1970: the network is one of the account's from now on.
     pub fn succeeded(&self, attempt: Attempt<'_>, now: u64) {
+        self.lock().homes.put(attempt.network, ());
         if let Some(claim) = attempt.claim {
             self.networks.note(attempt.who, claim, attempt.known, attempt.network, now);
         }
