@@ -309,12 +309,18 @@ async fn a_message_is_brought_three_times_in_a_session() -> Result<()> {
         leave(world, &alice, &bob, "again and again").await?;
         for session in 1..=2 {
             let mut at_bob = sign_in(world, &bob).await?;
-            for time in 1..=3 {
-                let mut chat = answered(&mut at_bob, &bob, &alice).await.context(format!("{session}, {time}"))?;
+            // The first comes for certain. Where all is confirmed before the reset is seen, the rest waits for the next sign-in.
+            let mut next = soon(at_bob.expect("RNG")).await.context(format!("session {session}")).ok();
+            let mut times = 0;
+            while let Some(ring) = next {
+                times += 1;
+                ensure!(times <= 3, "rung once more in session {session}");
+                let mut chat = soon(client::answer(&ring, &bob)).await?;
                 soon(chat.expect("MSG")).await?;
                 chat.reset()?;
+                next = timeout(2 * QUIET, at_bob.expect("RNG")).await.ok().transpose()?;
             }
-            ensure!(!is_rung(&mut at_bob, 2 * QUIET).await, "rung once more in session {session}");
+            ensure!(times > 0, "not rung in session {session}");
         }
         Ok(())
     })
