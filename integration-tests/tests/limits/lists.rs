@@ -48,18 +48,28 @@ async fn an_address_with_too_many_connections() -> Result<()> {
         "switchboard.connections_per_address=2",
     ]);
     play(plan, async |world| {
-        for (process, name) in [
-            ("dispatch-1", "clients"),
-            ("dispatch-1", "http"),
-            ("notification-1", "clients"),
-            ("switchboard-1", "clients"),
-        ] {
+        for (process, name) in
+            [("dispatch-1", "clients"), ("notification-1", "clients"), ("switchboard-1", "clients")]
+        {
             let addr = world.process(process)?.address(name)?;
             two_and_no_more(addr).await.with_context(|| format!("{process}, {name}"))?;
         }
-        Ok(())
+        let http = world.process("dispatch-1")?.address("http")?;
+        the_oldest_without_a_request_goes(http).await.context("dispatch-1, http")
     })
     .await
+}
+
+/// Over HTTP somebody may ask with many connections of which most say nothing: the one that has waited longest gives up its place.
+async fn the_oldest_without_a_request_goes(addr: SocketAddr) -> Result<()> {
+    let here: IpAddr = "127.0.0.1".parse()?;
+    let mut first = Client::connect_from(here, addr).await?;
+    let mut second = Client::connect_from(here, addr).await?;
+    let mut third = Client::connect_from(here, addr).await?;
+    let closed = tokio::time::timeout(Duration::from_secs(5), closes(&mut first)).await;
+    ensure!(closed.context("the first is not closed")??.is_empty(), "it is told nothing");
+    ensure!(is_silent(&mut second, SILENCE).await && is_silent(&mut third, SILENCE).await, "two are too many");
+    Ok(())
 }
 
 async fn two_and_no_more(addr: SocketAddr) -> Result<()> {
