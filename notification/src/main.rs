@@ -49,6 +49,7 @@ async fn serve() -> anyhow::Result<()> {
     let logs = telemetry::init_logs(&config.log, "")?;
     let reload = Reload::on_hangup(loaded).context("can't listen for signals")?;
     reload.add("log filter", &["log.filter"], move |config| logs.set_filter(&config.log.filter));
+    tracing::info!("notification starts");
     make_room_for(config.notification.capacity).context("can't raise the limit of open files")?;
     let shutdown = Shutdown::default();
     shutdown.on_signals().context("can't listen for signals")?;
