@@ -70,6 +70,10 @@ fn too_long(limits: &Limits) -> Failure {
 /// The payload of a text; lines end as clients end them.
 fn payload(text: &str, limits: &Limits) -> Result<Bytes, Failure> {
     let lines: Vec<&str> = text.trim_end_matches(['\r', '\n']).lines().collect();
+    // No person types one in a client, and what shows the text may obey it.
+    if lines.iter().any(|line| line.chars().any(|c| c.is_control() && c != '\t')) {
+        return Err(Failure::Usage("the text holds a control character other than tabs and ends of lines".into()));
+    }
     let payload = format!("{HEAD}{}", lines.join("\r\n"));
     if payload.len() == HEAD.len() {
         return Err(Failure::Usage("there is no text to be sent".into()));
@@ -185,7 +189,8 @@ mod tests {
         assert_eq!(body("Grüße").unwrap(), "Grüße");
         let most = limits.message - HEAD.len();
         assert_eq!(body(&"x".repeat(most)).unwrap().len(), most);
-        for bad in ["", "\n", &"x".repeat(most + 1)] {
+        assert_eq!(body("a\tb").unwrap(), "a\tb");
+        for bad in ["", "\n", &"x".repeat(most + 1), "\x1b[2J", "a\rb", "a\0", "\u{9b}1m", "a\u{7f}\nb"] {
             assert!(matches!(body(bad), Err(Failure::Usage(_))), "{}", bad.len());
         }
     }

@@ -5,13 +5,13 @@ use std::io::{self, Write};
 
 /// A line on standard error. It may be closed: that is no reason to end what we tend.
 pub(crate) fn say(line: impl std::fmt::Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", harmless_lines(&line.to_string()));
 }
 
 /// A text on standard output, which may be closed as well.
 pub(crate) fn print(text: &str) {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let _ = out.write_all(harmless_lines(text).as_bytes()).and_then(|()| out.flush());
 }
 
 /// The text with everything escaped that would move the cursor, colour the screen, start a line, or turn the
@@ -27,6 +27,12 @@ pub(crate) fn harmless(text: &str) -> String {
         }
     }
     clean
+}
+
+/// The same for a text of several lines, whose line ends stay: whatever paths and answers it quotes, it does not command the
+/// terminal.
+fn harmless_lines(text: &str) -> String {
+    text.split('\n').map(harmless).collect::<Vec<_>>().join("\n")
 }
 
 /// JSON text with the same escaped as JSON has it: readers get what was there, terminals don't obey it.
@@ -56,6 +62,7 @@ mod tests {
 
     #[test]
     fn text_stays_and_control_shows() {
+        assert_eq!(harmless_lines("one\n  two\x07\n"), "one\n  two\\u{7}\n");
         assert_eq!(harmless("Grüße, 世界 👋"), "Grüße, 世界 👋");
         assert_eq!(harmless("\x1b[2Jgone\r\n\u{9b}1m\u{202e}x"), "\\u{1b}[2Jgone\\r\\n\\u{9b}1m\\u{202e}x");
     }
