@@ -66,3 +66,33 @@ async fn each_rate_has_its_error() -> Result<()> {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_name_that_is_tried_costs_an_edit() -> Result<()> {
+    let settings = ["rates.list_burst=4", "rates.list_per_minute=1"];
+    play(one_of_each(&settings), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let notification = world.process("notification-1")?.address("clients")?;
+        let mut at_alice = Client::sign_in(notification, &alice, PASSWORD).await?;
+        for (verb, arguments, answer) in [
+            ("ADD", "FL nobody@example.com Nobody".to_owned(), "205"),
+            ("ADD", "FL noone@example.com Noone".to_owned(), "205"),
+            ("ADD", format!("FL {bob} Bob"), "ADD"),
+            ("REM", format!("FL {bob}"), "REM"),
+            ("ADD", format!("FL {bob} Bob"), "800"),
+            ("ADD", "FL nothing@example.com Nothing".to_owned(), "800"),
+            ("ADG", "Friends 0".to_owned(), "800"),
+            ("PRP", "PHH 12345".to_owned(), "800"),
+            ("BLP", "BL".to_owned(), "800"),
+            // Names have buckets of their own, and lists may always be asked for.
+            ("REA", format!("{alice} Alicia"), "REA"),
+            ("LST", "RL".to_owned(), "LST"),
+            ("CHG", "BSY".to_owned(), "CHG"),
+        ] {
+            let answered = at_alice.request(verb, &arguments).await?;
+            ensure!(answered.verb() == answer, "{verb} {arguments}: {:?}", answered.tokens);
+        }
+        Ok(())
+    })
+    .await
+}
