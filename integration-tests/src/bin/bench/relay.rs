@@ -44,7 +44,14 @@ pub(super) async fn run(kind: Kind, rounds: usize) -> Result<()> {
         Kind::Relayed => Load { ack: "U", payload: typing(), rate: RATE, total: ROUND },
         Kind::Stored => Load { ack: "A", payload: client::text(&"x".repeat(200)), rate: RATE, total: ROUND },
     };
-    let settings = vec!["log.filter=warn".to_owned(), "accounts.argon2_memory_kib=64".to_owned()];
+    let settings = [
+        "log.filter=warn",
+        "accounts.argon2_memory_kib=64",
+        // All come from one address.
+        "notification.connections_per_address=1000",
+        "switchboard.connections_per_address=1000",
+    ];
+    let settings = settings.map(str::to_owned).to_vec();
     let world = World::start(Plan { notification: 1, settings, ..Plan::default() }).await?;
     let ((people, mut ours), directory) = (meet(&world, kind.pairs()).await?, tempfile::tempdir()?);
     let database = (kind == Kind::Stored).then(|| directory.path().join("bare.db"));
