@@ -224,7 +224,8 @@ mod tests {
     async fn nonsense_is_closed_without_a_word() {
         let world = world(10).await;
         let long = "VER 1 ".to_owned() + &"x".repeat(3000);
-        for nonsense in ["\r\n", "GET / HTTP/1.1\r\n", "ver 1 MSNP7\r\n", "VER 1 MSNP7\0\r\n", &long] {
+        let empty = "\r\n".repeat(17);
+        for nonsense in [empty.as_str(), "GET / HTTP/1.1\r\n", "ver 1 MSNP7\r\n", "VER 1 MSNP7\0\r\n", &long] {
             let mut stream = TcpStream::connect(world.addr).await.unwrap();
             stream.write_all(nonsense.as_bytes()).await.unwrap();
             let mut answer = Vec::new();
