@@ -110,17 +110,17 @@ impl Registrations {
         }
     }
 
-    /// Those that have arrived and may not be listed by the hub yet.
+    /// Those that the hub may not list yet. Also those on their way: an owner that is told of all sessions forgets what it was
+    /// told before and is not told again, and one that a registration did not reach hears of it in no other way.
     pub(super) fn claims(&self) -> Vec<Claim> {
         let all =
             self.by_key.iter().flat_map(|(key, all)| all.iter().map(move |registration| (key, registration)));
-        all.filter(|(_, registration)| registration.arrived.is_some())
-            .map(|((who, endpoint), registration)| Claim {
-                who: who.clone(),
-                endpoint: *endpoint,
-                epoch: registration.epoch,
-            })
-            .collect()
+        let claim = |((who, endpoint), registration): (&(Passport, Endpoint), &Registration)| Claim {
+            who: who.clone(),
+            endpoint: *endpoint,
+            epoch: registration.epoch,
+        };
+        all.map(claim).collect()
     }
 
     /// Forgets those that arrived long ago.
@@ -190,6 +190,18 @@ mod tests {
         assert_eq!(displace(8, "ns-2"), Displacement::Tell);
         assert_eq!(registrations.claims().len(), 1);
         registrations.expire(now + Registrations::MEMORY);
+        assert!(registrations.claims().is_empty());
+    }
+
+    /// Otherwise an owner that is told of all sessions meanwhile sweeps it away, for good.
+    #[test]
+    fn a_registration_on_its_way_is_told_to_who_is_told_everything() {
+        let mut registrations = Registrations::default();
+        registrations.begin(&alice(), Endpoint::SOLE, Epoch(5), 1);
+        assert_eq!(registrations.claims().iter().map(|claim| claim.epoch).collect::<Vec<_>>(), [Epoch(5)]);
+        registrations.retry(&alice(), Endpoint::SOLE, Epoch(6), 1);
+        assert_eq!(registrations.claims().iter().map(|claim| claim.epoch).collect::<Vec<_>>(), [Epoch(6)]);
+        registrations.cancel(&alice(), Endpoint::SOLE, 1);
         assert!(registrations.claims().is_empty());
     }
 
