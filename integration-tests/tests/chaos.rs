@@ -1,6 +1,6 @@
-//! Chaos on several hosts: nodes stand still, are cut off, killed and started again, and afterwards nobody is shown
-//! wrongly for good, and no message is lost; `scripts/chaos` asks for that 30 s after the last of it. One round of each kind; `scripts/chaos` plays many. Without root, `ip` and `nft` it is left
-//! out, and says so.
+//! Chaos on several hosts: nodes stand still, are cut off, killed and started again. Afterwards nobody is shown wrongly for good,
+//! and no message is lost. Here is one round of each kind; `scripts/chaos` plays many, and asks that nothing is wrong 30 s after the
+//! last fault. Without root, `ip` and `nft` the test is left out, and says so.
 
 use std::time::Duration;
 
