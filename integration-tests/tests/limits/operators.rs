@@ -65,7 +65,7 @@ async fn answers(process: &Process) -> Result<()> {
     let conditions = match process.tier() {
         "notification" => "clock: ok\ncluster: ok\nopen: ok\nstore: ok\nswitchboard: ok\n",
         "dispatch" => "certificate: ok\nclock: ok\ncluster: ok\nnotification: ok\nstore: ok\n",
-        _ => "clock: ok\ncluster: ok\nnotification: ok\nstore: ok\n",
+        _ => "clock: ok\ncluster: ok\ndisk: ok\nnotification: ok\nstore: ok\n",
     };
     ensure!(process.get("/readyz").await? == (200, conditions.to_owned()));
     ensure!(process.get("/").await?.0 == 404);
