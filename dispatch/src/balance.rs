@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use common::cluster::{Node, Role, View};
 use common::model::{Generation, NodeId};
+use common::telemetry::Seldom;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 /// Nodes publish how many sign-ins they admit in so long.
@@ -19,6 +21,14 @@ pub(crate) struct Balance {
     /// When the present interval began.
     interval: Instant,
     assigned: HashMap<NodeId, Assigned>,
+    passed_over: PassedOver,
+}
+
+/// Sign-ins for which the least-loaded node was passed over: counted, and said in the log from time to time.
+#[derive(Debug, Default)]
+struct PassedOver {
+    counter: Counter,
+    lines: Seldom,
 }
 
 #[derive(Debug, Default)]
@@ -70,10 +80,26 @@ impl Underway {
     }
 }
 
+impl PassedOver {
+    fn note(&self, node: &Node) {
+        self.counter.inc();
+        if let Some(left_out) = self.lines.permits() {
+            let admits = node.load.admits_per_second;
+            tracing::warn!(node = %node.id, admits, left_out, "it has had the sign-ins that it admits in this second");
+        }
+    }
+}
+
 impl Balance {
     /// Nothing has been assigned.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { interval: now, assigned: HashMap::new() }
+        Self { interval: now, assigned: HashMap::new(), passed_over: PassedOver::default() }
+    }
+
+    /// Counts in that counter the sign-ins for which a node was passed over.
+    pub(crate) fn counting(mut self, passed_over: Counter) -> Self {
+        self.passed_over.counter = passed_over;
+        self
     }
 
     /// Assigns one sign-in to the least-loaded notification node that is ready and not draining; nothing if there
@@ -98,7 +124,12 @@ impl Balance {
             let since = underway.saturating_mul(dispatchers);
             Estimate { load: node.load.load.saturating_add(since), capacity: node.load.capacity.max(1) }
         };
-        let chosen = least(fit().filter(admits), estimate, random).or_else(|| least(fit(), estimate, random))?;
+        let best = least(fit(), estimate, random)?;
+        let chosen =
+            if admits(&best) { best } else { least(fit().filter(admits), estimate, random).unwrap_or(best) };
+        if !admits(&best) {
+            self.passed_over.note(best);
+        }
         let assigned = self.assigned.get_mut(&chosen.id)?;
         assigned.underway.add(now);
         assigned.in_interval += 1;
@@ -273,6 +304,7 @@ mod tests {
         assert_eq!(assign(&mut balance, &view, now, 25), counts([("fresh", 10), ("old", 15)]));
         let next = now + INTERVAL;
         assert_eq!(assign(&mut balance, &view, next, 11), counts([("fresh", 10), ("old", 1)]));
+        assert_eq!(balance.passed_over.counter.get(), 16);
     }
 
     #[test]

@@ -67,7 +67,8 @@ impl Over {
 impl Clients {
     /// Nobody is connected. Notification nodes are chosen from `view`.
     pub(crate) fn new(desk: Desk, view: watch::Receiver<Arc<View>>, metrics: Metrics) -> Arc<Self> {
-        let (balance, pool) = (Mutex::new(Balance::new(Instant::now())), Arc::default());
+        let balance = Balance::new(Instant::now()).counting(metrics.passed_over.clone());
+        let (balance, pool) = (Mutex::new(balance), Arc::default());
         Arc::new(Self { desk, view, balance, pool, metrics })
     }
 

@@ -99,21 +99,24 @@ async fn run(
         return Ok(None);
     };
 
+    let mut registry = Registry::with_prefix("monarch");
+    let metrics = Metrics::new(&mut registry);
     let limiter = AddressLimiter::new(own.connections_per_address);
     let listener = Listener::bind(own.listen, limiter).await.context("dispatch.listen")?;
+    let listener = listener.counting(metrics.turned_away.clone());
     let here = reachable(own.advertise.unwrap_or(listener.addr()?))?;
-    let door = http::bind(&own.http, own.connections).await?;
+    let door = http::bind(&own.http, own.connections).await?.counting(metrics.turned_away.clone());
     let secure = match own.https.enabled {
         true => Some((
-            http::bind_tls(&own.https, own.http.connections_per_address, own.connections).await?,
+            http::bind_tls(&own.https, own.http.connections_per_address, own.connections)
+                .await?
+                .counting(metrics.turned_away.clone()),
             Arc::new(Tls::open(own)?),
         )),
         false => None,
     };
     let sockets = Sockets::bind(own.dns.listen).await?;
 
-    let mut registry = Registry::with_prefix("monarch");
-    let metrics = Metrics::new(&mut registry);
     let load = Load { capacity: own.connections.max(1) as u64, ..Load::default() };
     let store_id = store.id().await?;
     let me = Me {

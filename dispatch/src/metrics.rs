@@ -16,10 +16,12 @@ use crate::http::SignInOutcome;
 pub(crate) struct Metrics {
     /// Client connections that are open.
     pub(crate) connections: Gauge,
-    /// Client connections turned away because there were too many.
+    /// Connections of clients, by MSNP, HTTP and HTTPS, that were closed at once because there were too many.
     pub(crate) turned_away: Counter,
     /// When the certificate ends, in seconds since 1970; 0 without one.
     pub(crate) certificate_end: Gauge,
+    /// Assignments in which a notification server was passed over that had what it admits in a second.
+    pub(crate) passed_over: Counter,
     ends: Family<Ended, Counter>,
     sign_ins: Family<Outcome, Counter>,
     refusals: Family<Refused, Counter>,
@@ -55,8 +57,13 @@ impl Metrics {
         registry.register("connections", "Client connections that are open", all.connections.clone());
         registry.register(
             "connections_turned_away",
-            "Client connections closed at once because there were too many",
+            "Connections of clients closed at once because there were too many, MSNP, HTTP and HTTPS together",
             all.turned_away.clone(),
+        );
+        registry.register(
+            "sign_ins_passed_over",
+            "Sign-ins sent to another notification server, since a less loaded one had what it admits in a second",
+            all.passed_over.clone(),
         );
         registry.register(
             "certificate_end_timestamp_seconds",

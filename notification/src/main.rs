@@ -79,6 +79,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let store = common::store::open_when_there(&config.store, &clock, &store_answers, &shutdown).await?;
     let Some(store) = store else { return Ok(()) };
     let listener = Listener::bind(own.listen, AddressLimiter::new(own.connections_per_address)).await?;
+    let listener = listener.counting(metrics.turned_away.clone());
     let clients = listener.addr()?;
     let hub = Arc::new(Hub::new());
     let load =

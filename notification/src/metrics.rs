@@ -50,6 +50,8 @@ impl Limited {
 pub(crate) struct Metrics {
     /// Clients connected.
     pub(crate) connections: Gauge,
+    /// Connections closed at once because there were too many.
+    pub(crate) turned_away: Counter,
     /// Of these, signed in.
     pub(crate) sessions: Gauge,
     /// Notices handed to sessions.
@@ -84,6 +86,7 @@ impl Metrics {
         };
         let metrics = Self {
             connections: Gauge::default(),
+            turned_away: Counter::default(),
             sessions: Gauge::default(),
             notices_in: Counter::default(),
             notices_out: Counter::default(),
@@ -98,6 +101,11 @@ impl Metrics {
             unknown_commands: commands.get_or_create_owned(&[("verb", "other")]),
         };
         registry.register("connections", "Clients connected", metrics.connections.clone());
+        registry.register(
+            "connections_turned_away",
+            "Connections closed at once because their address had as many as it may",
+            metrics.turned_away.clone(),
+        );
         registry.register("sessions", "Clients signed in", metrics.sessions.clone());
         registry.register("notices_in", "Notices handed to sessions", metrics.notices_in.clone());
         registry.register("notices_out", "Notices that sessions sent", metrics.notices_out.clone());

@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
     pub(crate) calls_too_often: Counter,
     /// Calls refused since too many before them had failed in a row.
     pub(crate) calls_after_failures: Counter,
+    /// Connections closed at once because there were too many.
+    pub(crate) turned_away: Counter,
     /// Connections closed since they could not keep up.
     pub(crate) overflows: Counter,
     /// Messages that waited until the others had read.
@@ -94,6 +96,7 @@ impl Metrics {
             refused: Counter::default(),
             calls_too_often: rate_refusals.get_or_create_owned(&[("kind", "call")]),
             calls_after_failures: rate_refusals.get_or_create_owned(&[("kind", "failing_call")]),
+            turned_away: Counter::default(),
             overflows: Counter::default(),
             waits_for_others: waits.get_or_create_owned(&[("for", "others")]),
             waits_for_rate: waits.get_or_create_owned(&[("for", "rate")]),
@@ -116,6 +119,11 @@ impl Metrics {
         part.register("refused", "USR and ANS that were refused", metrics.refused.clone());
         let refusals = "Requests refused since they came too often ([rates], or failing ones in a row), by kind";
         part.register("rate_refusals", refusals, rate_refusals);
+        part.register(
+            "connections_turned_away",
+            "Connections closed at once because their address had as many as it may",
+            metrics.turned_away.clone(),
+        );
         part.register("overflows", "Connections that could not keep up", metrics.overflows.clone());
         part.register("waits", "Messages that waited: until the others had read, or for their rate", waits);
         part.register("not_kept", "Messages that were not kept and NAKed, by why", not_kept);

@@ -58,6 +58,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     ensure!(addr.is_ipv4(), "the client address {addr} must be IPv4: old clients can't read another");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Arc::new(Metrics::new(&mut registry));
+    let listener = listener.counting(metrics.turned_away.clone());
     let me = Me {
         role: Role::Switchboard,
         node: part.node.clone(),

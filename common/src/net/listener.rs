@@ -4,16 +4,19 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 
 use super::limiter::{AddressLimiter, Admission};
 use super::tcp::TcpTransport;
+use super::turned_away::TurnedAway;
 
 /// A listening socket for clients.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
     limiter: AddressLimiter,
+    turned_away: TurnedAway,
 }
 
 /// A client that was let in. Its place is free again when `admission` is dropped.
@@ -32,7 +35,13 @@ impl Listener {
     /// When the address can't be bound; the error says which address.
     pub async fn bind(addr: SocketAddr, limiter: AddressLimiter) -> anyhow::Result<Self> {
         let listener = super::listen(addr).map_err(|error| anyhow::anyhow!("can't listen on {addr}: {error}"))?;
-        Ok(Self { listener, limiter })
+        Ok(Self { listener, limiter, turned_away: TurnedAway::default() })
+    }
+
+    /// Counts in that counter the connections that are closed at once.
+    #[must_use]
+    pub fn counting(self, turned_away: Counter) -> Self {
+        Self { turned_away: TurnedAway::counting(turned_away), ..self }
     }
 
     /// Where it listens.
@@ -49,7 +58,7 @@ impl Listener {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let Some(admission) = self.limiter.admit(peer.ip()) else {
-                        tracing::debug!(%peer, "too many connections from this address");
+                        self.turned_away.note(peer, "its address has as many as it may");
                         continue;
                     };
                     match TcpTransport::new(stream, peer) {

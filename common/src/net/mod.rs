@@ -14,6 +14,7 @@ mod places;
 mod shutdown;
 mod tcp;
 mod transport;
+mod turned_away;
 
 pub use buffers::BufferPool;
 pub use connection::{Connection, Ended, Event, Unread};
@@ -27,3 +28,4 @@ pub use places::{Place, Places};
 pub use shutdown::Shutdown;
 pub use tcp::TcpTransport;
 pub use transport::{HangUp, Ready, Transport};
+pub use turned_away::TurnedAway;

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::accounts::PASSWORD;
 use integration_tests::client::Client;
 
+use crate::operators::metric;
 use crate::{SILENCE, closes, is_silent, one_of_each, people, play, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,6 +54,15 @@ async fn an_address_with_too_many_connections() -> Result<()> {
         {
             let addr = world.process(process)?.address(name)?;
             two_and_no_more(addr).await.with_context(|| format!("{process}, {name}"))?;
+            // Operators see it, in the log and as a number.
+            let process = world.process(process)?;
+            let counted =
+                metric(process, &format!("monarch_{}_connections_turned_away_total", process.tier())).await?;
+            ensure!(
+                counted >= 1 && process.tail().contains("connection turned away"),
+                "{counted}: {}",
+                process.tail()
+            );
         }
         let http = world.process("dispatch-1")?.address("http")?;
         the_oldest_without_a_request_goes(http).await.context("dispatch-1, http")
