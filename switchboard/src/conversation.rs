@@ -393,6 +393,15 @@ impl Conversation {
         None
     }
 
+    /// A participant's session takes out of its mailbox what has waited there for kept messages.
+    pub(crate) fn take_up(&self, who: ParticipationId) {
+        let mut state = self.lock();
+        let one = state.participants.iter_mut().find(|p| p.participation.id == who);
+        if one.is_some_and(|one| one.pressure.take_up()) {
+            self.settle_pressure(state);
+        }
+    }
+
     /// A participant's session says what waits in its queue and in the kernel, and how much was confirmed of all. Returns
     /// whether the others wait for it.
     pub(crate) fn report(&self, who: ParticipationId, queued: usize, taken: u64) -> bool {

@@ -32,6 +32,8 @@ pub(crate) struct Pressure {
     state: State,
     /// Its session has a message at hand that waits for others.
     waits: bool,
+    /// Its session takes nothing out of its mailbox yet: others wait for it, and it is not to blame.
+    excused: bool,
     held_up: Option<Box<HeldUp>>,
 }
 
@@ -48,6 +50,16 @@ impl Pressure {
     /// Of a place from which everything is read at once.
     pub(crate) fn exempt() -> Self {
         Self { state: State::Exempt, ..Self::default() }
+    }
+
+    /// Of somebody who is brought kept messages first: it holds nobody up before it [takes up](Self::take_up) what is new.
+    pub(crate) fn excused() -> Self {
+        Self { excused: true, ..Self::default() }
+    }
+
+    /// From now on it is judged by how it reads. Returns whether it was not before.
+    pub(crate) fn take_up(&mut self) -> bool {
+        std::mem::take(&mut self.excused)
     }
 
     pub(crate) fn is_behind(&self) -> bool {
@@ -80,7 +92,7 @@ impl Pressure {
 
     /// Takes note of whether somebody is held up: by this one too, if it is behind.
     pub(crate) fn settle(&mut self, somebody_waits: bool, now: Instant) {
-        if self.is_behind() && somebody_waits {
+        if self.is_behind() && somebody_waits && !self.excused {
             self.held_up.get_or_insert_with(|| Box::new(HeldUp::new(now))).begin(self.taken, now);
         } else if let Some(held_up) = &mut self.held_up {
             held_up.end(now);
@@ -268,6 +280,17 @@ mod tests {
         assert_eq!(pressure.deadline(5, begun + 100 * SECOND), Some(begun + 102 * SECOND));
         pressure.give_up();
         assert!(!pressure.weigh(UNREAD) && !pressure.is_behind());
+    }
+
+    #[test]
+    fn who_is_brought_what_was_kept_is_not_to_blame_meanwhile() {
+        let (mut pressure, begun) = (Pressure::excused(), Instant::now());
+        assert!(pressure.weigh(UNREAD + 1) && pressure.is_behind());
+        pressure.settle(true, begun);
+        assert_eq!(pressure.deadline(3, begun + 5 * SECOND), None);
+        assert!(pressure.take_up() && !pressure.take_up());
+        pressure.settle(true, begun + 5 * SECOND);
+        assert_eq!(pressure.deadline(3, begun + 5 * SECOND), Some(begun + 7 * SECOND));
     }
 
     #[test]

@@ -197,7 +197,7 @@ fn participant(
         wants_capabilities: dialect.is_some_and(|dialect| dialect.network_ids),
         mailbox,
         recorded: Recorded::default(),
-        pressure: Pressure::default(),
+        pressure: if cookie.kept_first { Pressure::excused() } else { Pressure::default() },
     }
 }
 

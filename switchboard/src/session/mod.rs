@@ -165,7 +165,7 @@ impl<T: Transport> Session<T> {
             let waits = self.pace.waits();
             tokio::select! {
                 item = self.mailbox.recv(), if !self.word.is_awaited() => self.deliver(item.ok_or(End::Overflow)?)?,
-                heard = self.word.comes() => self.heard(heard),
+                heard = self.word.comes() => self.word_came(heard),
                 next = self.pace.next(&mut self.connection) => match next {
                     Next::Event(event) => self.happened(event)?,
                     Next::Written => self.written(),

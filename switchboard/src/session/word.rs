@@ -120,8 +120,16 @@ impl<T: Transport> Session<T> {
         self.board.peers.last_heard(who, self.seat.session, PATIENCE)
     }
 
+    /// The client was heard, or what was kept for it has been brought.
+    pub(super) fn word_came(&mut self, heard: Option<Instant>) {
+        if !self.word.is_awaited() {
+            self.seat.conversation.take_up(self.seat.participation.id);
+        }
+        self.heard(heard);
+    }
+
     /// The client was heard.
-    pub(super) fn heard(&mut self, at: Option<Instant>) {
+    fn heard(&mut self, at: Option<Instant>) {
         if let Some(at) = at {
             self.cursor.heard(at);
             self.handing.heard(at);

@@ -115,6 +115,28 @@ async fn what_is_new_comes_behind_what_was_kept() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_waits_for_what_was_kept_is_not_given_up_for_it() {
+    let world = World::new();
+    world.peers.brings.store(true, Ordering::Relaxed);
+    let (id, alice) = world.open("alice").await;
+    // Among three nobody may hold up the others for two seconds.
+    let carol = world.join("carol", id).await;
+    world.doorman.kept_first.store(true, Ordering::Relaxed);
+    let bob = world.join("bob", id).await;
+    alice.skip("JOI carol@example.com").await;
+    alice.skip("JOI bob@example.com").await;
+    let text = "x".repeat(1500);
+    let burst: Vec<String> = (0..100).map(|trid| alice.msg(trid, "U", TEXT, &text)).collect();
+    carol.skip("JOI bob@example.com").await;
+    for said in &burst {
+        bob.hears_msg("alice", "Alice", said).await;
+        carol.hears_msg("alice", "Alice", said).await;
+    }
+    alice.msg(200, "A", TEXT, "still there");
+    alice.skip("ACK 200").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_new_waits_two_seconds_at_most() {
     for mute in [false, true] {
         let world = World::new();
