@@ -267,6 +267,23 @@ async fn open_chat_by(
     let xfr = caller.request("XFR", "SB").await?;
     let mut at_caller = Client::connect(xfr.token(3).parse().context("a switchboard's address")?).await?;
     at_caller.request("USR", &format!("{caller_name} {}", xfr.token(5))).await?;
+    let at_callee = invite_by(&mut at_caller, (callee, callee_name), connect).await?;
+    Ok((at_caller, at_callee))
+}
+
+/// Brings somebody who is signed in into a conversation by `CAL`: its connection there, once the caller has seen it join.
+///
+/// # Errors
+/// When any step fails.
+pub async fn invite(at_caller: &mut Client, callee: (&mut Client, &str)) -> Result<Client> {
+    invite_by(at_caller, callee, Client::connect).await
+}
+
+async fn invite_by(
+    at_caller: &mut Client,
+    (callee, callee_name): (&mut Client, &str),
+    connect: impl AsyncFnOnce(SocketAddr) -> Result<Client>,
+) -> Result<Client> {
     let ringing = at_caller.request("CAL", callee_name).await?;
     if ringing.token(2) != "RINGING" {
         bail!("{callee_name} could not be rung: {:?}", ringing.tokens);
@@ -280,7 +297,7 @@ async fn open_chat_by(
     };
     let at_callee = answer_by(&rng, callee_name, connect).await?;
     at_caller.expect("JOI").await?;
-    Ok((at_caller, at_callee))
+    Ok(at_callee)
 }
 
 /// Answers a ring: the connection to the conversation, on which what comes next has not been read.

@@ -26,21 +26,18 @@ async fn gather(world: &World, everybody: &[String; 5]) -> Result<(Vec<Client>, 
         client::open_chat((mallory, &everybody[0]), (&mut others[0], &everybody[1])).await?;
     let mut victims = vec![first];
     for (other, passport) in others.iter_mut().zip(&everybody[1..]).skip(1) {
-        attacker.request("CAL", passport).await?;
-        let ring = other.expect("RNG").await?;
-        victims.push(client::answer(&ring, passport).await?);
-        attacker.expect("JOI").await?;
+        victims.push(client::invite(&mut attacker, (other, passport)).await?);
     }
     Ok((signed_in, attacker, victims))
 }
 
-/// What one victim hears of the burst before its connection ends.
-async fn hears(mut victim: Client) -> usize {
+/// What one victim hears of the burst before its connection ends. What was kept of an earlier one does not count.
+async fn hears(mut victim: Client, burst: Vec<u8>) -> usize {
     let mut heard = 0;
     while heard < BURST
         && let Ok(received) = victim.receive().await
     {
-        heard += usize::from(received.verb() == "MSG");
+        heard += usize::from(received.payload == burst);
     }
     heard
 }
@@ -52,12 +49,12 @@ async fn a_burst_throws_nobody_out_of_a_room() -> Result<()> {
         let everybody = people(world, names, &[]).await?;
         for room in 1..=5 {
             let (_signed_in, mut attacker, victims) = gather(world, &everybody).await?;
+            let payload = client::text(&format!("{room}{}", "x".repeat(1550)));
             let begun = Instant::now();
             let mut hearing = JoinSet::new();
             for victim in victims {
-                hearing.spawn(hears(victim));
+                hearing.spawn(hears(victim, payload.clone()));
             }
-            let payload = client::text(&"x".repeat(1550));
             let mut burst = Vec::new();
             for trid in 0..BURST {
                 burst.extend_from_slice(format!("MSG {trid} U {}\r\n", payload.len()).as_bytes());
