@@ -23,6 +23,7 @@ use crate::history::{Kept, Made};
 use crate::participation::{Participation, Write};
 use crate::pressure::Pressure;
 use crate::push::{Farewell, Heard, Push, Receipt, Ticket, push};
+use crate::rings::{BeingRung, Ringing, Rings};
 
 /// How often somebody who waits looks whether it still must, if nothing wakes it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -57,28 +58,10 @@ pub(crate) struct Rules {
 #[derive(Debug, Default)]
 struct State {
     participants: Vec<Participant>,
-    rung: Vec<Rung>,
+    rings: Rings,
     /// The channel of the two, while exactly two are there.
     pair: Option<ChannelId>,
     ended: bool,
-}
-
-/// Somebody who is rung.
-#[derive(Debug)]
-struct Rung {
-    who: Passport,
-    since: Instant,
-    /// A session has taken the ring. It ends with that session, of whose end nobody tells: who calls again asks.
-    taken: bool,
-}
-
-/// Whether somebody was rung before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ringing {
-    /// Not in this conversation, or not lately.
-    First,
-    /// A session has taken the ring; it may be gone.
-    Again,
 }
 
 /// Somebody in a conversation.
@@ -178,7 +161,7 @@ impl Conversation {
         if own_place.is_none() && state.participants.len() >= self.rules.participants {
             return Err(NotJoined::Full);
         }
-        state.rung.retain(|rung| rung.who != *who);
+        state.rings.answered(who);
         push(&newcomer.mailbox, Push::Lines(greeting.lines(&newcomer, &state.participants)));
         if let Some(place) = own_place {
             let old = std::mem::replace(&mut state.participants[place], newcomer);
@@ -246,31 +229,24 @@ impl Conversation {
     pub(crate) fn ring(&self, callee: &Passport) -> Result<Ringing, ErrorCode> {
         let mut state = self.lock();
         let now = Instant::now();
-        state.rung.retain(|rung| now.duration_since(rung.since) < self.rules.ring);
+        state.rings.tidy(self.rules.ring, now);
         if state.participants.iter().any(|p| p.participation.passport == *callee) {
             return Err(ErrorCode::AlreadyThere);
         }
-        if let Some(rung) = state.rung.iter().find(|rung| rung.who == *callee) {
-            return if rung.taken { Ok(Ringing::Again) } else { Err(ErrorCode::AlreadyThere) };
-        }
-        if state.participants.len() + state.rung.len() >= self.rules.participants {
+        if !state.rings.has(callee) && state.participants.len() + state.rings.len() >= self.rules.participants {
             return Err(ErrorCode::SessionOverload);
         }
-        state.rung.push(Rung { who: callee.clone(), since: now, taken: false });
-        Ok(Ringing::First)
+        state.rings.ring(callee, now).map_err(|BeingRung| ErrorCode::AlreadyThere)
     }
 
-    /// A session has taken the ring: from now on it may come.
-    pub(crate) fn ring_taken(&self, callee: &Passport) {
-        let now = Instant::now();
-        if let Some(rung) = self.lock().rung.iter_mut().find(|rung| rung.who == *callee) {
-            (rung.since, rung.taken) = (now, true);
-        }
+    /// A session has taken that ring: from now on it may come.
+    pub(crate) fn ring_taken(&self, callee: &Passport, number: u64) {
+        self.lock().rings.taken(callee, number, Instant::now());
     }
 
-    /// Forgets that somebody is rung.
-    pub(crate) fn unring(&self, callee: &Passport) {
-        self.lock().rung.retain(|rung| rung.who != *callee);
+    /// That ring, and what was before it, is over: its place is free.
+    pub(crate) fn ring_over(&self, callee: &Passport, number: u64) {
+        self.lock().rings.over(callee, number);
     }
 
     /// Puts a message that is not kept into everybody else's mailbox. With nobody there, or with somebody whose
@@ -514,7 +490,7 @@ impl State {
         let with_capabilities = switchboard::joined(who, &newcomer.name, Some(newcomer.capabilities));
         for other in &self.participants {
             let line = if other.wants_capabilities { &with_capabilities } else { &plain };
-            push(&other.mailbox, Push::Lines(line.clone()));
+            push(&other.mailbox, Push::Joined { who: who.clone(), ring: self.rings.latest(), line: line.clone() });
         }
     }
 

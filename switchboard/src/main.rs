@@ -6,6 +6,7 @@
 //! | `board` | what all connections share; the traits behind which cookies and the cluster are |
 //! | `session/` | one task a connection: `join` (USR, ANS), `call` (CAL), `relay` (MSG), `close` |
 //! | `conversations`, `conversation` | who is in which conversation, and the order of what is said |
+//! | `rings` | who is rung |
 //! | `pressure` | who makes others wait, and for how long it may |
 //! | `purse`, `disk` | how much one principal may say and have kept; whether there is room for it |
 //! | `push` | what is put into a participant's mailbox, and what a message's sender hears of it |
@@ -32,6 +33,7 @@ mod pickup;
 mod pressure;
 mod purse;
 mod push;
+mod rings;
 mod server;
 mod session;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::model::MessageId;
+use common::model::{MessageId, Passport};
 use common::msnp::TrId;
 use common::msnp::switchboard::{self, AckType, Spoken};
 use common::net::Sender;
@@ -28,6 +28,16 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 pub(crate) enum Push {
     /// Whole commands.
     Lines(Bytes),
+    /// Somebody has joined. A call of it that waits is answered by this, before the line: the answer of its session comes by
+    /// another way, and may come later.
+    Joined {
+        /// Who.
+        who: Passport,
+        /// The latest ring before that: what rings later is no answer to it.
+        ring: u64,
+        /// What says so.
+        line: Bytes,
+    },
     /// What somebody said.
     Message(Spoken, Heard),
     /// Nothing more comes: write what is queued and close.
@@ -66,7 +76,7 @@ impl Push {
     pub(crate) fn weight(&self) -> usize {
         Self::OVERHEAD
             + match self {
-                Self::Lines(lines) => lines.len(),
+                Self::Lines(lines) | Self::Joined { line: lines, .. } => lines.len(),
                 Self::Message(spoken, _) => spoken.len(),
                 Self::Close(_) => 0,
             }

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 
 use super::{End, Session};
 use crate::board::{Answer, Board};
-use crate::conversation::{Conversation, Ringing};
+use crate::conversation::Conversation;
+use crate::rings::Ringing;
 
 /// How long an invitation waits for the invited session's answer; then it is 217.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,12 +25,21 @@ const FORGIVEN: u32 = 60;
 /// The calls of one participant.
 #[derive(Default)]
 pub(super) struct Calls {
-    /// The one that waits for its answer: its transaction id, and what that will be.
-    waiting: Option<(TrId, Answer<Result<u32, ErrorCode>>)>,
+    /// The one that waits for its answer. Boxed, since mostly there is none.
+    waiting: Option<Box<Waiting>>,
     /// Failing ones in a row.
     failing: Bucket,
     /// All of them, also those that ring: each is a line to somebody's client.
     bucket: Bucket,
+}
+
+/// A call that waits for its answer.
+struct Waiting {
+    trid: TrId,
+    callee: Passport,
+    /// The number of its ring.
+    ring: u64,
+    answer: Answer<Result<(), ErrorCode>>,
 }
 
 impl Calls {
@@ -37,18 +47,27 @@ impl Calls {
         self.waiting.is_some()
     }
 
-    /// Waits for the answer to the call that waits; for ever if there is none. Safe to cancel.
-    pub(super) async fn answered(&mut self, board: &Board) -> Bytes {
-        let Some((trid, answer)) = &mut self.waiting else { return pending().await };
-        let (trid, rings) = (*trid, answer.await);
+    /// Waits for the answer to the call that waits, in the conversation of that number; for ever if there is none. Safe to cancel.
+    pub(super) async fn answered(&mut self, session: u32, board: &Board) -> Bytes {
+        let Some(waiting) = &mut self.waiting else { return pending().await };
+        let (trid, rings) = (waiting.trid, waiting.answer.as_mut().await);
         self.waiting = None;
         match rings {
-            Ok(session) => {
-                self.failing = Bucket::default();
-                switchboard::ringing(trid, session)
-            }
+            Ok(()) => self.rings(trid, session),
             Err(code) => self.refused(code, trid, board),
         }
+    }
+
+    /// Somebody has joined, after all rings up to that one. If the call that waits is of it, this is the answer, whoever may have
+    /// called it as well: what its session will say is not waited for.
+    pub(super) fn joined(&mut self, who: &Passport, ring: u64, session: u32) -> Option<Bytes> {
+        let waiting = self.waiting.take_if(|waiting| waiting.callee == *who && waiting.ring <= ring)?;
+        Some(self.rings(waiting.trid, session))
+    }
+
+    fn rings(&mut self, trid: TrId, session: u32) -> Bytes {
+        self.failing = Bucket::default();
+        switchboard::ringing(trid, session)
     }
 
     /// Who is there or rung has been found, so that such a call has not failed; nor has one that came too often.
@@ -94,24 +113,25 @@ impl<T: Transport> Session<T> {
                 self.send(reply)
             }
             Ok(ring) => {
-                self.calls.waiting = Some((trid, self.invite(ring)));
+                let (callee, number) = (ring.callee.clone(), ring.ringing.number);
+                let waiting = Waiting { trid, callee, ring: number, answer: self.invite(ring) };
+                self.calls.waiting = Some(Box::new(waiting));
                 Ok(())
             }
         }
     }
 
-    fn invite(&self, ring: Ring) -> Answer<Result<u32, ErrorCode>> {
+    fn invite(&self, ring: Ring) -> Answer<Result<(), ErrorCode>> {
         let (board, seat) = (&self.board, &self.seat);
-        let session = seat.conversation.session;
         let invitation = Invitation {
             conversation: seat.conversation.id,
-            session,
+            session: seat.conversation.session,
             switchboard: board.place.node.clone(),
             generation: board.place.generation,
             addr: board.addr,
             caller: seat.participation.passport.clone(),
             caller_name: Arc::clone(&seat.name),
-            again: ring.ringing == Ringing::Again,
+            again: ring.ringing.again,
             kept: None,
         };
         let answer = board.peers.invite(&ring.callee, invitation, PATIENCE);
@@ -120,7 +140,7 @@ impl<T: Transport> Session<T> {
             let outcome = tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Outcome::Unknown);
             ring.end(outcome);
             match outcome {
-                Outcome::Accepted => Ok(session),
+                Outcome::Accepted => Ok(()),
                 Outcome::AlreadyRung => Err(ErrorCode::AlreadyThere),
                 Outcome::TooOften => Err(ErrorCode::TooActive),
                 _ => Err(ErrorCode::NotOnline),
@@ -130,7 +150,8 @@ impl<T: Transport> Session<T> {
 }
 
 /// Somebody is noted as rung. Without success that is forgotten again, also when the caller leaves meanwhile; of somebody who
-/// was rung before only by a word that it is so no more.
+/// was rung before only by a word that it is so no more. What came of it after the callee has joined is not waited for: there is
+/// nothing to forget then, and a later ring is another one.
 struct Ring {
     conversation: Arc<Conversation>,
     callee: Passport,
@@ -149,8 +170,8 @@ impl Drop for Ring {
     fn drop(&mut self) {
         let is_over = matches!(self.outcome, Some(Outcome::NotHere | Outcome::Refused));
         match self.outcome {
-            Some(Outcome::Accepted) => self.conversation.ring_taken(&self.callee),
-            _ if is_over || self.ringing == Ringing::First => self.conversation.unring(&self.callee),
+            Some(Outcome::Accepted) => self.conversation.ring_taken(&self.callee, self.ringing.number),
+            _ if is_over || !self.ringing.again => self.conversation.ring_over(&self.callee, self.ringing.number),
             _ => {}
         }
     }

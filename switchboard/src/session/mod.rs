@@ -1,6 +1,8 @@
 //! One connection: a task that owns it, from the first byte to the last confirmation.
 
 mod call;
+#[cfg(test)]
+mod call_tests;
 mod close;
 #[cfg(test)]
 mod corpus_tests;
@@ -171,7 +173,7 @@ impl<T: Transport> Session<T> {
                     Next::Written => self.written(),
                     Next::Ended(end) => return Err(end),
                 },
-                reply = self.calls.answered(&self.board) => {
+                reply = self.calls.answered(self.seat.conversation.session, &self.board) => {
                     self.send(reply)?;
                     self.go_on()?;
                 }
@@ -280,6 +282,9 @@ impl<T: Transport> Session<T> {
             }
             next = self.mailbox.now();
         }
+        if self.pace.waits() == Some(Wait::Call) && !self.calls.is_waiting() {
+            self.go_on()?;
+        }
         self.connection.flush();
         self.written();
         Ok(())
@@ -288,6 +293,12 @@ impl<T: Transport> Session<T> {
     fn put(&mut self, item: Push) -> Result<(), End> {
         match item {
             Push::Lines(lines) => self.send(lines),
+            Push::Joined { who, ring, line } => {
+                if let Some(reply) = self.calls.joined(&who, ring, self.seat.conversation.session) {
+                    self.send(reply)?;
+                }
+                self.send(line)
+            }
             Push::Message(spoken, heard) => {
                 self.connection.send(spoken.first)?;
                 let end = self.connection.send(spoken.rest)?;

@@ -240,7 +240,7 @@ async fn capability_numbers_go_to_those_who_read_them() {
         heard
     };
     let text = |heard: &mut Mailbox<Push>| match heard.now() {
-        Some(Push::Lines(lines)) => String::from_utf8(lines.to_vec()).unwrap(),
+        Some(Push::Lines(lines) | Push::Joined { line: lines, .. }) => String::from_utf8(lines.to_vec()).unwrap(),
         other => panic!("{other:?}"),
     };
     let mut newer = join("newer", true);

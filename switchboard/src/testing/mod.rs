@@ -118,9 +118,9 @@ impl Peers for Arc<FakePeers> {
     fn invite(&self, callee: &Passport, invitation: Invitation, _: Duration) -> Answer<Outcome> {
         let again = invitation.again && !self.are_new.load(Ordering::Relaxed);
         lock(&self.invited).push((callee.clone(), invitation));
-        let name = callee.as_str().to_owned();
+        let (name, mute) = (callee.as_str().to_owned(), self.is_mute.load(Ordering::Relaxed));
         Box::pin(async move {
-            if name.starts_with("slow") {
+            if mute || name.starts_with("slow") {
                 std::future::pending::<()>().await;
             }
             match &name {

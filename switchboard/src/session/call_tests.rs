@@ -1,0 +1,111 @@
+//! Calls whose callee comes before the answer of its session does.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::testing::World;
+
+/// The session's answer and the callee come by different ways.
+#[tokio::test(start_paused = true)]
+async fn the_reply_comes_before_who_was_called() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let session = world.board.conversations.find(id).unwrap().session;
+    // What is said behind a call that waits goes on with its reply.
+    alice.say("CAL 2 slow-bob@example.com\nCAL 3 offline@example.com\n");
+    rung(&world, 1).await;
+    let begun = tokio::time::Instant::now();
+    let bob = world.join("slow-bob", id).await;
+    alice.hears(&format!("CAL 2 RINGING {session}\nJOI slow-bob@example.com Slow-bob\n217 3\n")).await;
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+    // Nothing comes of the answer that is late: it would be 217.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    alice.say("CAL 4 slow-bob@example.com\n");
+    alice.hears("215 4\n").await;
+    bob.say("OUT\n");
+    alice.hears("BYE slow-bob@example.com\n").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_answers_all_who_have_called_it() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let carol = world.join("carol", id).await;
+    let dave = world.join("dave", id).await;
+    alice.hears("JOI carol@example.com Carol\nJOI dave@example.com Dave\n").await;
+    carol.skip("JOI").await;
+    let session = world.board.conversations.find(id).unwrap().session;
+    alice.say("CAL 2 bob@example.com\n");
+    alice.hears(&format!("CAL 2 RINGING {session}\n")).await;
+    // Two ask whether it may be rung again, and nobody says.
+    world.peers.is_mute.store(true, Ordering::Relaxed);
+    carol.say("CAL 2 bob@example.com\n");
+    dave.say("CAL 3 bob@example.com\n");
+    rung(&world, 3).await;
+    let bob = world.join("bob", id).await;
+    alice.hears("JOI bob@example.com Bob\n").await;
+    carol.hears(&format!("CAL 2 RINGING {session}\nJOI bob@example.com Bob\n")).await;
+    dave.hears(&format!("CAL 3 RINGING {session}\nJOI bob@example.com Bob\n")).await;
+    // It goes, and is rung anew.
+    bob.say("OUT\n");
+    for client in [&alice, &carol, &dave] {
+        client.hears("BYE bob@example.com\n").await;
+    }
+    world.peers.is_mute.store(false, Ordering::Relaxed);
+    alice.say("CAL 4 bob@example.com\n");
+    alice.hears(&format!("CAL 4 RINGING {session}\n")).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let again = |at: usize| world.peers.invited.lock().unwrap()[at].1.again;
+    carol.say("CAL 5 bob@example.com\n");
+    carol.hears("215 5\n").await;
+    assert!(!again(3) && again(4), "it was still known as rung");
+}
+
+/// Whoever was there before the call is not its answer, however late that is seen.
+#[tokio::test(start_paused = true)]
+async fn who_came_before_the_call_does_not_answer_it() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let session = world.board.conversations.find(id).unwrap().session;
+    // Carol is brought what was kept for her, and takes up nothing else meanwhile.
+    world.doorman.kept_first.store(true, Ordering::Relaxed);
+    world.peers.brings.store(true, Ordering::Relaxed);
+    let carol = world.join("carol", id).await;
+    world.doorman.kept_first.store(false, Ordering::Relaxed);
+    alice.skip("JOI").await;
+    let bob = world.join("slow-bob", id).await;
+    bob.say("OUT\n");
+    alice.hears("JOI slow-bob@example.com Slow-bob\nBYE slow-bob@example.com\n").await;
+    carol.say("CAL 2 slow-bob@example.com\n");
+    rung(&world, 1).await;
+    world.peers.brings.store(false, Ordering::Relaxed);
+    carol.hears("JOI slow-bob@example.com Slow-bob\nBYE slow-bob@example.com\n").await;
+    let _bob = world.join("slow-bob", id).await;
+    carol.hears(&format!("CAL 2 RINGING {session}\nJOI slow-bob@example.com Slow-bob\n")).await;
+}
+
+/// A call that is answered by who comes is no failing one.
+#[tokio::test(start_paused = true)]
+async fn who_comes_ends_the_row_of_failing_calls() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    for round in 0..3 {
+        for _ in 0..4 {
+            alice.say("CAL 2 offline@example.com\n");
+            alice.hears("217 2\n").await;
+        }
+        alice.say("CAL 3 slow-bob@example.com\n");
+        rung(&world, 5 * (round + 1)).await;
+        let bob = world.join("slow-bob", id).await;
+        alice.skip("CAL 3 RINGING").await;
+        bob.say("OUT\n");
+        alice.hears("JOI slow-bob@example.com Slow-bob\nBYE slow-bob@example.com\n").await;
+    }
+}
+
+/// Waits until so many invitations have been sent.
+async fn rung(world: &World, count: usize) {
+    while world.peers.invited.lock().unwrap().len() < count {
+        tokio::task::yield_now().await;
+    }
+}
