@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use rustix::fs::Access;
+
 /// The mode of a file that only its owner may read.
 pub const PRIVATE: u32 = 0o600;
 /// The mode of one that everybody may read, such as a certificate.
@@ -107,6 +109,33 @@ pub fn create_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Whether this process may read and write a file, or put files into a directory.
+///
+/// # Errors
+/// What the system says.
+pub fn is_writable(path: &Path) -> io::Result<()> {
+    let access = match path.is_dir() {
+        true => Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK,
+        false => Access::READ_OK | Access::WRITE_OK,
+    };
+    Ok(rustix::fs::access(path, access)?)
+}
+
+/// Whether a directory is there, or could be made, and files in it. Makes nothing.
+///
+/// # Errors
+/// What the system says, of which directory.
+pub fn could_be_made(directory: &Path) -> io::Result<()> {
+    let directory = std::path::absolute(directory)?;
+    // The nearest that is there: in it the others would be made. A link to nowhere is none of them.
+    let there = directory.ancestors().find(|path| path.symlink_metadata().is_ok()).unwrap_or(Path::new("/"));
+    let of = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", there.display()));
+    if !fs::metadata(there).map_err(of)?.is_dir() {
+        return Err(of(io::Error::from(ErrorKind::NotADirectory)));
+    }
+    is_writable(there).map_err(of)
+}
+
 /// What there is to say of a directory that others than its owner may enter or read; nothing if nobody may, or it is not there.
 #[must_use]
 pub fn exposure(directory: &Path) -> Option<String> {
@@ -164,6 +193,26 @@ mod tests {
         assert!(error.contains("belongs to another user (65534)"), "{error}");
         rustix::fs::chown(directory.path(), nobody, None).unwrap();
         assert!(open_own(&path).is_ok(), "root works for whose the directory is");
+    }
+
+    #[test]
+    fn what_could_be_made_is_told_without_making_it() {
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| top.path().join(name);
+        could_be_made(&path("a/b/c")).unwrap();
+        could_be_made(top.path()).unwrap();
+        fs::write(path("file"), "").unwrap();
+        std::os::unix::fs::symlink(path("nowhere"), path("link")).unwrap();
+        for name in ["file/data", "link/data"] {
+            let error = could_be_made(&path(name)).unwrap_err().to_string();
+            assert!(error.starts_with(&path(name).parent().unwrap().display().to_string()), "{error}");
+        }
+        fs::create_dir(path("closed")).unwrap();
+        fs::set_permissions(path("closed"), Permissions::from_mode(0o500)).unwrap();
+        // root may write everywhere.
+        let root = rustix::process::geteuid().is_root();
+        assert_eq!(could_be_made(&path("closed/data")).is_ok(), root);
+        assert_eq!(fs::read_dir(top.path()).unwrap().count(), 3);
     }
 
     #[test]

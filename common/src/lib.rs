@@ -10,12 +10,15 @@
 //! | [`cluster`] | who is alive, who is where, tickets, peer links | `model` |
 //! | [`net`] | sockets, queues, shutdown | `msnp` frames |
 //! | [`config`], [`telemetry`], [`reload`], [`process`], [`files`], [`clock`], [`credentials`] | what every process needs at start | `model` |
+//! | [`check`] | how a program gets its configuration, and `--check` | all of these |
 
 #![warn(missing_docs)]
 
 pub mod model;
 pub mod msnp;
 
+#[cfg(feature = "full")]
+pub mod check;
 #[cfg(feature = "full")]
 pub mod clock;
 #[cfg(feature = "full")]

@@ -29,9 +29,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use common::check;
 use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, OrderDesk, Role};
-use common::config::{Config, Program, from_command_line_with};
+use common::config::{Config, Program};
 use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
 use common::reload::Reload;
 use common::store::{self, SharedStore};
@@ -54,7 +55,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve() -> anyhow::Result<()> {
-    let loaded = from_command_line_with(Program::Dispatch, http::certificate_problems);
+    let loaded = check::configured(Program::Dispatch, http::look_at_certificate).await;
     let config = loaded.config.clone();
     let logs = init_logs(&config.log, QUIET)?;
     let reload = Reload::on_hangup(loaded)?;

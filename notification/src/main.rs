@@ -19,9 +19,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use common::check::{self, Findings};
 use common::clock::HybridClock;
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
-use common::config::{self, Config, Program};
+use common::config::{Config, Program};
 use common::credentials::{AttemptGuard, RefusalLog};
 use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
 use common::reload::Reload;
@@ -44,7 +45,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve() -> anyhow::Result<()> {
-    let loaded = config::from_command_line(Program::Notification);
+    let loaded = check::configured(Program::Notification, |_, _| Findings::default()).await;
     let config = loaded.config.clone();
     let logs = telemetry::init_logs(&config.log, "")?;
     let reload = Reload::on_hangup(loaded).context("can't listen for signals")?;

@@ -39,7 +39,8 @@ mod session;
 #[cfg(test)]
 mod testing;
 
-use common::config::{self, Program};
+use common::check::{self, Findings};
+use common::config::Program;
 use common::net::{Shutdown, make_room_for};
 use common::reload::Reload;
 use common::telemetry;
@@ -50,7 +51,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn serve() -> anyhow::Result<()> {
-    let loaded = config::from_command_line(Program::Switchboard);
+    let loaded = check::configured(Program::Switchboard, |_, _| Findings::default()).await;
     let config = loaded.config.clone();
     let logs = telemetry::init_logs(&config.log, "")?;
     let reload = Reload::on_hangup(loaded)?;

@@ -1,13 +1,11 @@
 //! The command line of the three programs.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::Config;
-use super::load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, load};
-use super::problem::{ConfigError, Problem};
+use super::load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Sources, Survey, survey};
 use super::settings::{SETTINGS, Setting};
 
 /// Which program reads the configuration.
@@ -53,47 +51,47 @@ impl Program {
     }
 }
 
-/// The configuration of a tier's process, from its command line, its environment and its file. Ends the process
-/// with exit code 2 and an error that names the place if anything is wrong; serves `--help`, `--version`, `--check`
-/// and `--print-config`.
-#[must_use]
-pub fn from_command_line(program: Program) -> Loaded {
-    from_command_line_with(program, |_| Vec::new())
+/// What whoever has started a program wants of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// That it does its work.
+    Start,
+    /// `--check`: whether it could.
+    Check,
+    /// `--print-config`
+    Print,
 }
 
-/// The same, for a program that can see more than this crate: what `further` finds is wrong too.
+/// What the command line of a tier's program says.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// What is wanted.
+    pub wish: Wish,
+    sources: Sources,
+    create: bool,
+}
+
+/// The command line of this process; `--help`, `--version` and wrong flags end it.
 #[must_use]
-pub fn from_command_line_with(program: Program, further: impl FnOnce(&Loaded) -> Vec<Problem>) -> Loaded {
+pub fn command_line(program: Program) -> CommandLine {
     let matches = command(program).get_matches();
     let (file, given) = given(&matches, program);
-    let loaded = load(&Sources::of_process(file, given)).and_then(|mut loaded| {
-        loaded.config.store.create |= matches.get_flag("create");
-        let problems = further(&loaded);
-        if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }
-    });
-    match loaded {
-        Ok(loaded) => {
-            serve_questions(&matches, &loaded);
-            loaded
-        }
-        Err(error) => {
-            eprintln!("{}: the configuration can't be used:\n{error}", program.as_str());
-            std::process::exit(2);
-        }
-    }
+    let wish = match (matches.get_flag("print-config"), matches.get_flag("check")) {
+        (true, _) => Wish::Print,
+        (false, true) => Wish::Check,
+        (false, false) => Wish::Start,
+    };
+    CommandLine { wish, sources: Sources::of_process(file, given), create: matches.get_flag("create") }
 }
 
-/// `--check` and `--print-config` answer and end the process.
-fn serve_questions(matches: &ArgMatches, loaded: &Loaded) {
-    let answer = if matches.get_flag("print-config") {
-        loaded.to_string()
-    } else if matches.get_flag("check") {
-        "configuration is valid\n".to_owned()
-    } else {
-        return;
-    };
-    let written = std::io::stdout().lock().write_all(answer.as_bytes());
-    std::process::exit(i32::from(written.is_err()));
+impl CommandLine {
+    /// The configuration that it makes together with the environment and the file.
+    #[must_use]
+    pub fn survey(&self) -> Survey {
+        let mut survey = survey(&self.sources);
+        survey.loaded.config.store.create |= self.create;
+        survey
+    }
 }
 
 fn command(program: Program) -> Command {
@@ -109,7 +107,10 @@ fn command(program: Program) -> Command {
             "create",
             "Make a new store where store.path has none (at the default path one is made without)",
         ))
-        .arg(switch("check", "Check the configuration and exit"))
+        .arg(switch(
+            "check",
+            "Check the configuration, and what it names: secrets, keys, the store, the addresses; then exit. Nothing is written",
+        ))
         .arg(switch("print-config", "Print the configuration, with where each value comes from, and exit"))
         .args(flags(program))
 }
@@ -133,6 +134,8 @@ fn epilogue(program: Program) -> String {
          and says so in one line on standard output once it does; logs go to standard error.\n\n\
          Examples:\n  {name} --config /etc/monarch.toml --check\n  {name} --log-filter info,{name}=debug\n  \
          {name} --set cluster.seeds=10.0.0.1:1873,10.0.0.2:1873\n\n\
+         --check says all that is wrong at once, and ends with 2; with 1 if only what may pass is in the way: a port that \
+         is in use, as by this very node when it runs, or a store that does not answer.\n\n\
          Exit codes: 0 stopped as asked, 1 failed, 2 wrong configuration or usage."
     )
 }

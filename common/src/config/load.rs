@@ -68,6 +68,12 @@ impl Loaded {
         self.values.get(key).map_or(&Origin::Default, |(_, origin)| origin)
     }
 
+    /// Whether nobody has set `key`.
+    #[must_use]
+    pub fn is_default(&self, key: &str) -> bool {
+        *self.origin(key) == Origin::Default
+    }
+
     /// What is wrong with the value of `key`, with the place where it was set.
     #[must_use]
     pub fn problem(&self, key: &str, message: impl Into<String>) -> Problem {
@@ -102,18 +108,37 @@ pub fn differing(one: &Config, other: &Config) -> Vec<&'static str> {
 /// Everything that is wrong, each with its place: unknown keys and variables, values of the wrong kind, and values
 /// that can't hold together.
 pub fn load(sources: &Sources) -> Result<Loaded, ConfigError> {
+    let Survey { loaded, problems, .. } = survey(sources);
+    if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }
+}
+
+/// A configuration as far as it can be read, and what is wrong with it.
+#[derive(Debug, Clone)]
+pub struct Survey {
+    /// What holds without the values that can't be read.
+    pub loaded: Loaded,
+    /// All that is wrong. Whether values hold together is asked once each can be read.
+    pub problems: Vec<Problem>,
+    /// Something can't be read: what is not set may be what was misspelt.
+    pub in_part: bool,
+}
+
+/// Puts the layers on each other, also where something is wrong, for whoever looks further.
+#[must_use]
+pub fn survey(sources: &Sources) -> Survey {
     let mut layers = Layers::default();
     let file = layers.file(sources);
     layers.environment(sources);
     layers.given(sources);
-    if !layers.problems.is_empty() {
-        return Err(ConfigError(layers.problems));
-    }
-    let mut config = layers.build().map_err(ConfigError)?;
+    let mut config = layers.build();
     config.store.create = !layers.values.contains_key("store.path");
-    let loaded = Loaded { config, file, values: layers.values, sources: sources.clone() };
-    let problems = checks::check(&loaded);
-    if problems.is_empty() { Ok(loaded) } else { Err(ConfigError(problems)) }
+    let Layers { values, mut problems } = layers;
+    let loaded = Loaded { config, file, values, sources: sources.clone() };
+    let in_part = !problems.is_empty();
+    if !in_part {
+        problems = checks::check(&loaded);
+    }
+    Survey { loaded, problems, in_part }
 }
 
 #[derive(Default)]
@@ -177,7 +202,25 @@ impl Layers {
         }
     }
 
-    fn build(&self) -> Result<Config, Vec<Problem>> {
+    /// What the values make together; those that don't fit are left out, as a problem each.
+    fn build(&mut self) -> Config {
+        loop {
+            let error = match self.try_to_build() {
+                Ok(config) => return config,
+                Err(error) => error,
+            };
+            let culprits = self.culprits(&error);
+            let count = self.values.len();
+            self.values.retain(|key, _| !culprits.iter().any(|problem| problem.key.as_deref() == Some(key)));
+            let none_found = self.values.len() == count;
+            self.problems.extend(culprits);
+            if none_found {
+                return Config::default();
+            }
+        }
+    }
+
+    fn try_to_build(&self) -> Result<Config, toml::de::Error> {
         let mut table = defaults();
         for (key, value) in ports::derived(&table, |key| self.values.get(key).map(|(value, _)| value)) {
             insert(&mut table, &key, value);
@@ -185,7 +228,7 @@ impl Layers {
         for (key, (value, _)) in &self.values {
             insert(&mut table, key, value.clone());
         }
-        Config::deserialize(table).map_err(|error| self.culprits(&error))
+        Config::deserialize(table)
     }
 
     /// The structures refuse a value that the table of settings let pass: finds out which.

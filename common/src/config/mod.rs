@@ -28,10 +28,10 @@ mod sections;
 mod settings;
 
 pub use checks::collisions;
-pub use command_line::{Program, flags, from_command_line, from_command_line_with, general_flags, given};
+pub use command_line::{CommandLine, Program, Wish, command_line, flags, general_flags, given};
 pub use kind::Kind;
 pub use listeners::Listening;
-pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, differing, load};
+pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, Survey, differing, load, survey};
 pub use problem::{ConfigError, Origin, Problem};
 pub use sections::{
     AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, HttpConfig, HttpsConfig, LogConfig,

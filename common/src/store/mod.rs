@@ -14,6 +14,7 @@ mod cursor;
 mod heartbeat;
 mod history;
 mod inbox;
+mod look;
 mod networks;
 mod open;
 mod roster;
@@ -31,6 +32,7 @@ pub use history::{
     StoredMessage,
 };
 pub use inbox::{InboxMessage, InboxPage, KEPT_FOR, SETTLED_AFTER};
+pub use look::look;
 pub use networks::{KnownNetwork, KnownNetworks};
 pub use open::{create, is_missing, migrate, missing, open, open_when_there};
 pub use roster::Edit;

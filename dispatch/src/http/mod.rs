@@ -37,7 +37,7 @@ use tracing::Instrument;
 
 pub(crate) use routes::Routes;
 pub(crate) use sign_in::{Outcome as SignInOutcome, SignIn};
-pub(crate) use tls::{Teller, Tls, problems as certificate_problems};
+pub(crate) use tls::{Teller, Tls, look as look_at_certificate};
 
 use crate::door::Door;
 use routes::Client;

@@ -2,6 +2,7 @@
 //! guessed passwords, nodes that are gone, and what they have not delivered; and what operators and resolvers ask, or order.
 
 mod bursts;
+mod checking;
 mod clear_text;
 mod deadlines;
 mod dns;

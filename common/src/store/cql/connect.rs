@@ -85,50 +85,84 @@ fn one_is_meant(config: &ScyllaConfig, datacenters: &BTreeSet<&str>) -> Result<(
     )))
 }
 
+/// A file that the configuration names and that can't be used.
+#[derive(Debug)]
+struct Unusable {
+    /// The name of its key.
+    key: &'static str,
+    /// Which file, and why.
+    why: String,
+}
+
+impl Unusable {
+    fn new(key: &'static str, file: &Path, why: impl std::fmt::Display) -> Self {
+        Self { key, why: format!("{}: {why}", file.display()) }
+    }
+}
+
+impl From<Unusable> for StoreError {
+    fn from(Unusable { key, why }: Unusable) -> Self {
+        Self::Refused(format!("store.scylla.{key}, {why}"))
+    }
+}
+
+/// The keys of the files that can't be used, each with which file that is and why.
+pub(super) fn unusable_files(config: &ScyllaConfig) -> Vec<(String, String)> {
+    let mut unusable: Vec<Unusable> = Vec::new();
+    unusable.extend(config.password_file.as_deref().and_then(|file| password(file).err()));
+    let (authorities, own) = (config.tls_ca.as_deref(), config.tls_certificate.as_deref());
+    unusable.extend(authorities.and_then(|file| certificates("tls_ca", file).err()));
+    unusable.extend(own.and_then(|file| certificates("tls_certificate", file).err()));
+    unusable.extend(config.tls_key.as_deref().and_then(|file| private_key(file).err()));
+    if unusable.is_empty() {
+        // Whether they go together.
+        unusable.extend(tls(config).err());
+    }
+    unusable.into_iter().map(|Unusable { key, why }| (format!("store.scylla.{key}"), why)).collect()
+}
+
 /// The first line of a file.
-fn password(file: &Path) -> Result<String> {
-    let refused = |why: &dyn std::fmt::Display| {
-        StoreError::Refused(format!("store.scylla.password_file, {}: {why}", file.display()))
-    };
-    let text = fs::read_to_string(file).map_err(|error| refused(&error))?;
+fn password(file: &Path) -> std::result::Result<String, Unusable> {
+    let unusable = |why: &dyn std::fmt::Display| Unusable::new("password_file", file, why);
+    let text = fs::read_to_string(file).map_err(|error| unusable(&error))?;
     match text.lines().next() {
         Some(line) if !line.is_empty() && line.len() <= MAX_PASSWORD => Ok(line.to_owned()),
-        _ => Err(refused(&format_args!("expected a password in its first line, {MAX_PASSWORD} bytes at most"))),
+        _ => Err(unusable(&format_args!("expected a password in its first line, {MAX_PASSWORD} bytes at most"))),
     }
 }
 
 /// TLS as configured; nothing without certificate authorities.
-fn tls(config: &ScyllaConfig) -> Result<Option<ClientConfig>> {
+fn tls(config: &ScyllaConfig) -> std::result::Result<Option<ClientConfig>, Unusable> {
     let Some(authorities) = &config.tls_ca else { return Ok(None) };
     let mut roots = RootCertStore::empty();
     for certificate in certificates("tls_ca", authorities)? {
-        roots.add(certificate).map_err(|error| refused("tls_ca", authorities, error))?;
+        roots.add(certificate).map_err(|error| Unusable::new("tls_ca", authorities, error))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| StoreError::Refused(error.to_string()))?
+        .map_err(|error| Unusable::new("tls_ca", authorities, error))?
         .with_root_certificates(roots);
     Ok(Some(match (&config.tls_certificate, &config.tls_key) {
         (Some(certificate), Some(key)) => {
-            let own = PrivateKeyDer::from_pem_file(key).map_err(|error| refused("tls_key", key, error))?;
+            let chain = certificates("tls_certificate", certificate)?;
             client
-                .with_client_auth_cert(certificates("tls_certificate", certificate)?, own)
-                .map_err(|error| refused("tls_certificate", certificate, error))?
+                .with_client_auth_cert(chain, private_key(key)?)
+                .map_err(|error| Unusable::new("tls_certificate", certificate, error))?
         }
         _ => client.with_no_client_auth(),
     }))
 }
 
-fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>> {
+fn certificates(key: &'static str, file: &Path) -> std::result::Result<Vec<CertificateDer<'static>>, Unusable> {
     let all: Vec<_> = CertificateDer::pem_file_iter(file)
         .and_then(Iterator::collect)
-        .map_err(|error| refused(key, file, error))?;
-    if all.is_empty() { Err(refused(key, file, "no certificate in it")) } else { Ok(all) }
+        .map_err(|error| Unusable::new(key, file, error))?;
+    if all.is_empty() { Err(Unusable::new(key, file, "no certificate in it")) } else { Ok(all) }
 }
 
-fn refused(key: &str, file: &Path, why: impl std::fmt::Display) -> StoreError {
-    StoreError::Refused(format!("store.scylla.{key}, {}: {why}", file.display()))
+fn private_key(file: &Path) -> std::result::Result<PrivateKeyDer<'static>, Unusable> {
+    PrivateKeyDer::from_pem_file(file).map_err(|error| Unusable::new("tls_key", file, error))
 }
 
 #[cfg(test)]
@@ -146,13 +180,30 @@ mod tests {
             fs::write(&file, text).unwrap();
             let read = password(&file);
             assert_eq!(read.as_deref().ok(), right.then_some("secret"));
-            let told = read.err().map(|error| error.to_string()).unwrap_or_default();
+            let told = read.err().map(|error| StoreError::from(error).to_string()).unwrap_or_default();
             assert!(right || (told.contains("store.scylla.password_file") && !told.contains("xx")), "{told}");
         }
         let config = ScyllaConfig { tls_ca: Some(file), ..ScyllaConfig::default() };
-        let error = tls(&config).unwrap_err().to_string();
+        let error = StoreError::from(tls(&config).unwrap_err()).to_string();
         assert!(error.contains("store.scylla.tls_ca"), "{error}");
         assert!(tls(&ScyllaConfig::default()).unwrap().is_none());
+    }
+
+    #[test]
+    fn all_files_that_cannot_be_used_are_named() {
+        let file = |name: &str| Some(std::path::PathBuf::from(format!("/no/such/{name}")));
+        let config = ScyllaConfig {
+            password_file: file("password"),
+            tls_ca: file("ca"),
+            tls_certificate: file("certificate"),
+            tls_key: file("key"),
+            ..ScyllaConfig::default()
+        };
+        let unusable = unusable_files(&config);
+        let keys: Vec<_> = unusable.iter().filter_map(|(key, _)| key.strip_prefix("store.scylla.")).collect();
+        assert_eq!(keys, ["password_file", "tls_ca", "tls_certificate", "tls_key"]);
+        assert!(unusable.iter().all(|(_, why)| why.starts_with("/no/such/")), "{unusable:?}");
+        assert!(unusable_files(&ScyllaConfig::default()).is_empty());
     }
 
     #[test]

@@ -140,12 +140,27 @@ impl CqlStore {
         migrate::migrate(config, told).await
     }
 
+    /// Whether the tables are those that this program knows, and of which version. Nothing is changed.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub async fn look(config: &ScyllaConfig) -> Result<i32> {
+        let session = connect::connect(config, &Profiles::new(config), false).await?;
+        migrate::check_version(&session, config).await.map(|()| schema::VERSION)
+    }
+
     /// Small writes, asked for together.
     async fn write(&self, statements: Result<Vec<BoundStatement>>) -> Result<()> {
         let (db, statements) = (Arc::clone(&self.db), statements?);
         let cost = statements.len() * WAITING;
         self.calls.write(cost, async move { db.write_all(&statements).await }).await
     }
+}
+
+/// The keys of the configuration whose files can't be used, each with which file that is and why.
+#[must_use]
+pub fn unusable_files(config: &ScyllaConfig) -> Vec<(String, String)> {
+    connect::unusable_files(config)
 }
 
 async fn read_id(db: &Db) -> Result<Uuid> {

@@ -86,7 +86,7 @@ impl Database {
 }
 
 /// The same error, with the place where it occurred.
-fn within(place: &str, error: StoreError) -> StoreError {
+pub(super) fn within(place: &str, error: StoreError) -> StoreError {
     match error {
         StoreError::Unavailable(text) => StoreError::Unavailable(format!("{place}: {text}")),
         StoreError::Corrupt(text) => StoreError::Corrupt(format!("{place}: {text}")),

@@ -14,6 +14,7 @@ mod database;
 mod heartbeat;
 mod history;
 mod inbox;
+mod look;
 mod mark;
 mod networks;
 mod participations;
@@ -71,11 +72,23 @@ impl SqliteStore {
         if id == history_id {
             return Ok(Self { id, accounts, history });
         }
-        Err(StoreError::Refused(format!(
-            "accounts.db and history.db in {} belong to different stores; restore both from one backup",
-            directory.display()
-        )))
+        Err(different_stores(directory))
     }
+
+    /// Whether the store in `directory` could be opened, and of which versions its files are, in words. Changes nothing.
+    ///
+    /// # Errors
+    /// As those of [`open`](Self::open).
+    pub(super) fn look(directory: &Path) -> Result<Vec<String>> {
+        look::look(directory)
+    }
+}
+
+fn different_stores(directory: &Path) -> StoreError {
+    StoreError::Refused(format!(
+        "accounts.db and history.db in {} belong to different stores; restore both from one backup",
+        directory.display()
+    ))
 }
 
 /// A write that fails when the disk can't take one.

@@ -17,6 +17,13 @@ pub(super) struct Schema {
     steps: &'static [&'static str],
 }
 
+impl Schema {
+    /// The version that this program makes.
+    pub(super) const fn newest(&self) -> usize {
+        self.steps.len()
+    }
+}
+
 /// Accounts and rosters.
 pub(super) const ACCOUNTS: Schema = Schema {
     file: "accounts.db",
@@ -67,7 +74,7 @@ fn step(connection: &mut Connection, schema: &Schema) -> rusqlite::Result<Result
     let version: usize = transaction
         .query_row("SELECT coalesce(max(version), 0) FROM schema", [], |row| row.get::<_, u32>(0))?
         as usize;
-    let known = schema.steps.len();
+    let known = schema.newest();
     let Some(sql) = schema.steps.get(version) else {
         return Ok(if version == known { Ok(true) } else { Err(too_new(version, known)) });
     };
@@ -79,7 +86,7 @@ fn step(connection: &mut Connection, schema: &Schema) -> rusqlite::Result<Result
     Ok(Ok(false))
 }
 
-fn too_new(version: usize, known: usize) -> StoreError {
+pub(super) fn too_new(version: usize, known: usize) -> StoreError {
     StoreError::Refused(format!(
         "a newer Monarch has written it (schema {version}, this program knows {known}); start that version, or restore a backup"
     ))

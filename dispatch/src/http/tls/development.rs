@@ -9,7 +9,7 @@ use common::config::DispatchConfig;
 use common::files;
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 
-use super::files::Pair;
+use super::files::{DEVELOPMENT, Pair, Unusable};
 
 /// The names that clients have built in for the sign-in (`CLIENTS.md`, Passport 1.4, point 7).
 const BUILT_IN: [&str; 3] = ["nexus.passport.com", "loginnet.passport.com", "login.live.com"];
@@ -43,6 +43,21 @@ pub(super) fn make(directory: &Path, names: &[String]) -> anyhow::Result<Pair> {
         files::replace(&certificate, files::PUBLIC, self_signed(&key, names)?.as_bytes())?;
     }
     Ok(Pair::development(certificate, key_path))
+}
+
+/// The pair in `directory` if it is there whole; nothing if it would be made.
+///
+/// # Errors
+/// When it could not be.
+pub(super) fn look(directory: &Path) -> Result<Option<Pair>, Unusable> {
+    let (certificate, key) = (directory.join("development.crt"), directory.join("development.key"));
+    if certificate.exists() && key.exists() {
+        return Ok(Some(Pair::development(certificate, key)));
+    }
+    files::could_be_made(directory).map(|()| None).map_err(|error| Unusable {
+        key: DEVELOPMENT,
+        message: format!("no certificate can be made in {}: {error}", directory.display()),
+    })
 }
 
 /// The key in the file; a new one if the file is empty.

@@ -24,7 +24,7 @@ pub(super) fn end(certified: &CertifiedKey) -> Option<u64> {
 }
 
 /// What there is to say at `now`; nothing as long as there is time.
-fn remark(end: u64, now: u64) -> Option<String> {
+pub(super) fn remark(end: u64, now: u64) -> Option<String> {
     let date = i64::try_from(end).ok().and_then(|end| Timestamp::from_second(end).ok())?;
     match end.checked_sub(now) {
         None => Some(format!("the certificate has expired on {date}")),

@@ -19,7 +19,7 @@ const MAX_LEN: u64 = 1024 * 1024;
 
 const CERTIFICATE: &str = "dispatch.https.certificate";
 const KEY: &str = "dispatch.https.key";
-const DEVELOPMENT: &str = "dispatch.https.development";
+pub(super) const DEVELOPMENT: &str = "dispatch.https.development";
 
 /// Where a certificate and its key are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +92,13 @@ impl Pair {
                 Err(self.certificate_unusable(format!("{place} holds no certificate for a server: {error}")))
             }
         }
+    }
+
+    /// All that keeps them from being used; otherwise what [`Pair::load`] gives.
+    pub(super) fn look(&self) -> Result<CertifiedKey, Vec<Unusable>> {
+        let errors = [self.chain().err(), self.private_key(&super::provider()).err()];
+        let errors: Vec<Unusable> = errors.into_iter().flatten().collect();
+        if errors.is_empty() { self.load().map_err(|error| vec![error]) } else { Err(errors) }
     }
 
     fn chain(&self) -> Result<Vec<CertificateDer<'static>>, Unusable> {

@@ -11,8 +11,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::check::Findings;
 use common::clock::wall;
-use common::config::{DispatchConfig, HttpsConfig, Loaded, Problem};
+use common::config::{DispatchConfig, HttpsConfig, Loaded, Wish};
 use common::net::Shutdown;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -30,12 +31,29 @@ const LOOK: Duration = Duration::from_secs(30);
 /// holds of the record (`CLIENTS.md`, SOAP, point 4).
 const MAX_RECORD: usize = 1024;
 
-/// What is wrong with the certificate and the key that the configuration names, with the place where it names them.
-pub(crate) fn problems(loaded: &Loaded) -> Vec<Problem> {
-    let https = &loaded.config.dispatch.https;
-    let configured = Pair::configured(https).filter(|_| https.enabled);
-    let unusable = configured.and_then(|pair| pair.load().err());
-    unusable.map(|Unusable { key, message }| loaded.problem(key, message)).into_iter().collect()
+/// What is wrong with the certificate and the key that the configuration names, with the place where it names them. For a check also
+/// what there is to say of the development certificate, which is not made for that.
+pub(crate) fn look(loaded: &Loaded, wish: Wish) -> Findings {
+    let (https, mut found) = (&loaded.config.dispatch.https, Findings::default());
+    if !https.enabled {
+        return found;
+    }
+    let pair = match Pair::configured(https) {
+        Some(pair) => Ok(Some(pair)),
+        None if wish == Wish::Check => development::look(&https.development).map_err(|error| vec![error]),
+        None => Ok(None),
+    };
+    match pair.and_then(|pair| pair.map(|pair| pair.look()).transpose()) {
+        Ok(Some(certified)) => {
+            found.remarks.extend(expiry::end(&certified).and_then(|end| expiry::remark(end, wall().as_secs())));
+        }
+        Ok(None) => {}
+        Err(unusable) => {
+            let problem = |Unusable { key, message }| loaded.problem(key, message);
+            found.problems.extend(unusable.into_iter().map(problem));
+        }
+    }
+    found
 }
 
 /// The certificate in use.

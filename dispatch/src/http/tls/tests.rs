@@ -84,7 +84,7 @@ fn refused(certificate: &Path, key: &Path) -> String {
     };
     let given = vec![given("certificate", certificate), given("key", key)];
     let loaded = load(&Sources { given, ..Sources::default() }).unwrap();
-    problems(&loaded).iter().map(ToString::to_string).collect()
+    super::look(&loaded, Wish::Start).problems.iter().map(ToString::to_string).collect()
 }
 
 #[test]
@@ -123,6 +123,31 @@ fn files_that_cannot_be_used_are_named_with_their_key() {
     assert!(quoted.contains("not RSA, ECDSA or Ed25519") && !quoted.contains("c2VjcmV0"), "{quoted}");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     blames_key(&key, "chmod o= ");
+    let both = refused(&path("none"), &path("none"));
+    assert_eq!(both.matches("can't be read").count(), 2, "{both}");
+}
+
+#[test]
+fn a_check_looks_at_the_development_certificate_and_makes_none() {
+    let root = tempfile::tempdir().unwrap();
+    let directory = root.path().join("a/data");
+    let look = |wish| {
+        let set = |key: &str, value: String| Given { flag: "--set".into(), key: key.into(), value };
+        let given = vec![set("dispatch.https.development", directory.display().to_string())];
+        let found = super::look(&load(&Sources { given, ..Sources::default() }).unwrap(), wish);
+        found.problems.iter().map(ToString::to_string).collect::<String>()
+    };
+    assert_eq!(look(Wish::Check), "");
+    assert!(!root.path().join("a").exists());
+    fs::create_dir_all(&directory).unwrap();
+    for name in ["development.crt", "development.key"] {
+        fs::write(directory.join(name), "").unwrap();
+    }
+    assert_eq!(look(Wish::Start), "", "one that is being made at this moment is no fault");
+    assert!(look(Wish::Check).contains("dispatch.https.development: "), "{}", look(Wish::Check));
+    fs::remove_dir_all(root.path().join("a")).unwrap();
+    fs::write(root.path().join("a"), "").unwrap();
+    assert!(look(Wish::Check).contains("no certificate can be made in "), "{}", look(Wish::Check));
 }
 
 #[test]
