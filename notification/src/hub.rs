@@ -75,7 +75,8 @@ impl Missed {
             Notice::Added { .. } | Notice::Removed { .. } | Notice::Property { .. } => self.edits = true,
             Notice::Outstanding { .. } | Notice::PickedUp { .. } => self.kept = true,
             // These are answered, or not for sessions.
-            Notice::Invite(_) | Notice::PickUp { .. } | Notice::Holds | Notice::Asked { .. } => {}
+            Notice::Invite(_) | Notice::Asked { .. } => {}
+            Notice::PickUp { .. } | Notice::Holds | Notice::RingOver { .. } => {}
         }
         self
     }
@@ -388,6 +389,7 @@ mod tests {
             caller: Passport::parse("bob@example.com").unwrap(),
             caller_name: "Bob".into(),
             again: false,
+            ring: 1,
             kept: None,
         })
     }

@@ -10,7 +10,7 @@ use common::clock::{MessageClock, wall_ms};
 use common::cluster::{
     Admittance, Cluster, Cookie, CookieRole, Invitation, Keyring, Nonces, Notice, Outcome, Question, TicketError,
 };
-use common::model::{Epoch, Generation, NodeId, ParticipationId, Passport, Rate};
+use common::model::{ConversationId, Epoch, Generation, NodeId, ParticipationId, Passport, Rate};
 use common::net::{BufferPool, Shutdown};
 use common::store::SharedStore;
 
@@ -83,6 +83,9 @@ pub(crate) trait Peers: Send + Sync + 'static {
     /// Whether the session of that sign is being brought nothing, or is gone. Takes `patience` at most; nothing: it can't be known.
     fn is_brought(&self, who: &Passport, session: u32, patience: Duration) -> Answer<Option<bool>>;
 
+    /// Whether a session knows that it is rung to that conversation. Takes `patience` at most; nothing: it can't be known.
+    fn is_rung(&self, who: &Passport, conversation: ConversationId, patience: Duration) -> Answer<Option<bool>>;
+
     /// What is known of a life of a switchboard.
     fn life(&self, node: &NodeId, generation: Generation) -> Life;
 }
@@ -144,6 +147,18 @@ impl Peers for Cluster {
             match answer.await {
                 Outcome::Accepted | Outcome::NotHere => Some(true),
                 Outcome::Refused => Some(false),
+                _ => None,
+            }
+        })
+    }
+
+    fn is_rung(&self, who: &Passport, conversation: ConversationId, patience: Duration) -> Answer<Option<bool>> {
+        // Of whichever session: the ring itself does not name one.
+        let answer = ask(self, who, 0, Question::Rung(conversation), patience);
+        Box::pin(async move {
+            match answer.await {
+                Outcome::Accepted => Some(true),
+                Outcome::Refused | Outcome::NotHere => Some(false),
                 _ => None,
             }
         })

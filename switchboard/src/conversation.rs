@@ -239,6 +239,12 @@ impl Conversation {
         state.rings.ring(callee, now).map_err(|BeingRung| ErrorCode::AlreadyThere)
     }
 
+    /// There is no room: whom to ask whether it still may come, and to which ring, and the number of the call that wants to know.
+    pub(crate) fn whom_to_ask(&self) -> (Vec<(Passport, u64)>, u64) {
+        let mut state = self.lock();
+        (state.rings.whom_to_ask(Instant::now()), state.rings.next())
+    }
+
     /// A session has taken that ring: from now on it may come.
     pub(crate) fn ring_taken(&self, callee: &Passport, number: u64) {
         self.lock().rings.taken(callee, number, Instant::now());

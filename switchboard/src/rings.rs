@@ -12,16 +12,20 @@ use tokio::time::Instant;
 pub(crate) struct Rings {
     outstanding: Vec<Rung>,
     last: u64,
+    /// When those who have taken a ring were last asked whether it still is theirs.
+    asked: Option<Instant>,
 }
 
 /// Somebody who is rung.
 #[derive(Debug)]
 struct Rung {
     who: Passport,
-    /// The latest ring that a session may have taken.
-    number: u64,
+    /// The ring by which it came to be here.
+    first: u64,
+    /// The latest that a session may have taken, or has heard of since it has taken one.
+    latest: u64,
     since: Instant,
-    /// A session has taken the ring. It ends with that session: who calls again asks.
+    /// A session has taken the ring. It ends with that session, which says so; whoever calls again, or finds no room, asks.
     taken: bool,
 }
 
@@ -39,6 +43,9 @@ pub(crate) struct Ringing {
 pub(crate) struct BeingRung;
 
 impl Rings {
+    /// Those who have taken a ring are asked so often at most.
+    const ASKED: Duration = Duration::from_secs(5);
+
     /// Forgets those who have not come within `life`.
     pub(crate) fn tidy(&mut self, life: Duration, now: Instant) {
         self.outstanding.retain(|rung| now.duration_since(rung.since) < life);
@@ -46,6 +53,12 @@ impl Rings {
 
     /// The number of the latest ring; 0 before the first.
     pub(crate) fn latest(&self) -> u64 {
+        self.last
+    }
+
+    /// A number of its own, for what comes between two rings.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.last += 1;
         self.last
     }
 
@@ -59,31 +72,55 @@ impl Rings {
         self.outstanding.iter().any(|rung| rung.who == *who)
     }
 
-    /// Somebody is to be rung.
+    /// Somebody is to be rung. Who has taken a ring may be rung again: its session decides.
     pub(crate) fn ring(&mut self, who: &Passport, now: Instant) -> Result<Ringing, BeingRung> {
         let number = self.last + 1;
-        let again = match self.outstanding.iter().find(|rung| rung.who == *who) {
+        let again = match self.outstanding.iter_mut().find(|rung| rung.who == *who) {
             Some(rung) if !rung.taken => return Err(BeingRung),
-            rung => rung.is_some(),
+            Some(rung) => {
+                rung.latest = number;
+                true
+            }
+            None => {
+                self.outstanding.push(Rung {
+                    who: who.clone(),
+                    first: number,
+                    latest: number,
+                    since: now,
+                    taken: false,
+                });
+                false
+            }
         };
-        if !again {
-            self.outstanding.push(Rung { who: who.clone(), number, since: now, taken: false });
-        }
         self.last = number;
         Ok(Ringing { number, again })
     }
 
-    /// A session has taken a ring: from now on it may come.
+    /// A session has taken that ring: from now on it may come.
     pub(crate) fn taken(&mut self, who: &Passport, number: u64, now: Instant) {
-        let rung = self.outstanding.iter_mut().find(|rung| rung.who == *who && rung.number <= number);
+        let rung = self.outstanding.iter_mut().find(|rung| rung.who == *who && rung.first <= number);
         if let Some(rung) = rung {
-            (rung.number, rung.since, rung.taken) = (number, now, true);
+            (rung.since, rung.taken) = (now, true);
         }
     }
 
-    /// That ring is over, and what was before it. One that came later is not.
+    /// That ring is over, and what was before it. Of one that came later it says nothing.
     pub(crate) fn over(&mut self, who: &Passport, number: u64) {
-        self.outstanding.retain(|rung| rung.who != *who || rung.number > number);
+        self.outstanding.retain(|rung| rung.who != *who || rung.latest > number);
+    }
+
+    /// There is no room: who has taken a ring, each with its number, is to be asked whether it still may come; nobody, if that was
+    /// done a moment ago.
+    pub(crate) fn whom_to_ask(&mut self, now: Instant) -> Vec<(Passport, u64)> {
+        if self.asked.is_some_and(|asked| now.duration_since(asked) < Self::ASKED) {
+            return Vec::new();
+        }
+        let taken = self.outstanding.iter().filter(|rung| rung.taken);
+        let taken: Vec<_> = taken.map(|rung| (rung.who.clone(), rung.latest)).collect();
+        if !taken.is_empty() {
+            self.asked = Some(now);
+        }
+        taken
     }
 
     /// It has come.
@@ -111,16 +148,19 @@ mod tests {
         rings.over(&bob, first.number);
         assert!(rings.has(&bob) && rings.len() == 1);
         rings.taken(&bob, second.number, now);
-        // Two ask again; what one is told last is older than what the other has brought about.
+        // Its session goes while two call again: what becomes of the later call decides.
         let (third, fourth) = (rings.ring(&bob, now).unwrap(), rings.ring(&bob, now).unwrap());
         assert!(third.again && fourth.again);
+        for earlier in [second, third] {
+            rings.over(&bob, earlier.number);
+            assert!(rings.has(&bob));
+        }
         rings.taken(&bob, fourth.number, now);
-        rings.over(&bob, third.number);
         assert!(rings.has(&bob));
         rings.over(&bob, fourth.number);
         assert_eq!(rings.len(), 0);
         rings.taken(&bob, fourth.number, now);
-        assert_eq!(rings.len(), 0);
+        assert_eq!(rings.len(), 0, "its session has ended before that was heard");
     }
 
     #[test]
@@ -134,5 +174,17 @@ mod tests {
         assert!(rings.has(&passport("bob")) && rings.len() == 1, "counted from when it was taken");
         rings.tidy(life, later + life);
         assert_eq!(rings.len(), 0);
+    }
+
+    #[test]
+    fn who_has_taken_a_ring_is_asked_now_and_then() {
+        let (mut rings, now) = (Rings::default(), Instant::now());
+        let bob = rings.ring(&passport("bob"), now).unwrap();
+        rings.ring(&passport("carol"), now).unwrap();
+        assert_eq!(rings.whom_to_ask(now), [], "of those who are being rung it will be heard");
+        rings.taken(&passport("bob"), bob.number, now);
+        assert_eq!(rings.whom_to_ask(now), [(passport("bob"), bob.number)]);
+        assert_eq!(rings.whom_to_ask(now + Rings::ASKED / 2), []);
+        assert_eq!(rings.whom_to_ask(now + Rings::ASKED), [(passport("bob"), bob.number)]);
     }
 }

@@ -89,6 +89,25 @@ impl Router {
         }
     }
 
+    /// See [`super::Cluster::hint`].
+    pub(super) fn hint(&self, node: &Place, notices: Vec<(Passport, Notice)>) {
+        let Some(link) = self.links.to(node) else { return };
+        let mut notices = notices.into_iter();
+        loop {
+            let some = notices.by_ref().take(Self::LETTERS);
+            let parcels: Vec<Parcel> = some
+                .map(|(to, notice)| Parcel { epoch: None, group: Group { to, notices: vec![notice] } })
+                .collect();
+            if parcels.is_empty() {
+                return;
+            }
+            let request = Request::Hand { id: 0, patience_ms: to_millis(POST_PATIENCE), parcels };
+            if link.tell(&request).is_err() {
+                return;
+            }
+        }
+    }
+
     fn post_parcels(&self, holder: &Place, parcels: Vec<Parcel>) {
         let (_runtime, count) = (self.runtime.enter(), parcels.len());
         if *holder == self.me {

@@ -312,6 +312,11 @@ impl Cluster {
         self.router.post_to(&Place { node: node.clone(), generation }, letters);
     }
 
+    /// Tells another live node, of any tier, what it finds out in another way if this is lost. Does not wait.
+    pub fn hint(&self, node: &NodeId, generation: Generation, notices: Vec<(Passport, Notice)>) {
+        self.router.hint(&Place { node: node.clone(), generation }, notices);
+    }
+
     /// Waits until notices may have been lost, and says with whom. One task asks.
     pub async fn gap(&self) -> Gap {
         self.router.gaps.next().await

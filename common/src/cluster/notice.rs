@@ -76,6 +76,8 @@ pub struct Invitation {
     pub caller_name: Arc<str>,
     /// The switchboard believes that the invited one is rung already: a session that is says so, and is not rung twice.
     pub again: bool,
+    /// The number of the ring in its conversation: the session that takes it names it when it ends.
+    pub ring: u64,
     /// The caller is away, and the switchboard speaks in its name.
     pub kept: Option<Kept>,
 }
@@ -189,6 +191,14 @@ pub enum Notice {
         /// What is asked.
         question: Question,
     },
+    /// To a switchboard: the session of the recipient that has taken that ring has ended, and will not come. May be lost: the
+    /// switchboard asks as well.
+    RingOver {
+        /// Where it was rung to.
+        conversation: ConversationId,
+        /// The number of the ring.
+        ring: u64,
+    },
 }
 
 /// What a switchboard asks a session.
@@ -198,6 +208,9 @@ pub enum Question {
     LastHeard,
     /// Whether nothing is being brought of what was kept: [`Outcome::Accepted`]; otherwise [`Outcome::Refused`].
     Brought,
+    /// Whether its client is rung to that conversation and may still come: [`Outcome::Accepted`]; otherwise
+    /// [`Outcome::Refused`]. Asked of whichever session there is: a ring names none.
+    Rung(ConversationId),
 }
 
 impl Notice {

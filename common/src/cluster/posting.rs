@@ -151,7 +151,8 @@ fn size(notice: &Notice) -> usize {
         | Notice::Removed { .. }
         | Notice::Outstanding { .. }
         | Notice::Holds
-        | Notice::Asked { .. } => 0,
+        | Notice::Asked { .. }
+        | Notice::RingOver { .. } => 0,
     };
     REST + texts
 }

@@ -16,6 +16,7 @@ mod operators;
 mod orders;
 mod rates;
 mod repair;
+mod rings;
 mod sizes;
 mod starting;
 mod twins;

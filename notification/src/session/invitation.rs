@@ -1,12 +1,14 @@
 //! Opening chats: `XFR SB` for the one who calls, `RNG` for the one who is called (protocol reference §6.15).
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use common::cluster::{Admittance, Cookie, CookieRole, Invitation, Node, Outcome, Role, View};
-use common::model::ConversationId;
+use common::cluster::{Admittance, Cookie, CookieRole, Invitation, Node, Notice, Outcome, Role, View};
+use common::model::{ConversationId, Generation, NodeId, Passport};
 use common::msnp::{ErrorCode, TrId, invitation};
 
 use super::out::Out;
+use super::rings::Rung;
 use super::{Session, Surroundings};
 use crate::metrics::Limited;
 
@@ -58,7 +60,7 @@ impl Session {
             return if may { Outcome::Accepted } else { Outcome::Refused };
         }
         // It is this session that was rung, if it knows of it.
-        if call.again && self.rings.has(call.conversation, now) {
+        if call.again && self.rings.is_rung_again(call, now) {
             return Outcome::AlreadyRung;
         }
         let may = self.rings.may_ring(&call.caller, env.rates().ring(), now);
@@ -75,7 +77,20 @@ impl Session {
         cookie.kept_first = call.kept.is_none() && self.pick_up.is_under_way(now);
         let cookie = env.seal(&cookie, &bound_to);
         out.line(invitation::ring(call.session, call.addr, &cookie, &call.caller, &call.caller_name));
-        self.rings.rung(call.conversation, now, cookie_life(env));
+        if call.kept.is_none() {
+            self.rings.rung(call, now, cookie_life(env));
+        }
+    }
+
+    /// The session has ended: what each life of a switchboard is told of the rings that it has taken.
+    pub(super) fn rings_over(&mut self, now: Instant) -> BTreeMap<(NodeId, Generation), Vec<(Passport, Notice)>> {
+        let mut told: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for rung in self.rings.end(now) {
+            let Rung { conversation, ring, switchboard, .. } = rung;
+            let over = (self.passport.clone(), Notice::RingOver { conversation, ring });
+            told.entry(switchboard).or_default().push(over);
+        }
+        told
     }
 
     fn cookie(&self, role: CookieRole, conversation: ConversationId, env: &dyn Surroundings) -> Cookie {

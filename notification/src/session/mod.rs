@@ -196,6 +196,9 @@ fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
     drop((place, inbox));
     watch.end(session.watched());
     services.last_active.note(&session.passport, services.wall_ms());
+    for ((node, generation), rings) in session.rings_over(Instant::now().into_std()) {
+        services.cluster.hint(&node, generation, rings);
+    }
     let goodbyes = session.leave();
     write_last_copies(services, &mut session);
     say_goodbye(services, goodbyes, closing.held_for(&services.config), watch);

@@ -3,15 +3,28 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use common::model::{Bucket, ConversationId, Passport, Rate};
+use common::cluster::Invitation;
+use common::model::{Bucket, ConversationId, Generation, NodeId, Passport, Rate};
 
-/// The rings of one session. What it knows ends with it: a ring is of the session that was rung.
+/// The rings of one session. A ring is of the session that was rung: switchboards are told of its end.
 #[derive(Debug, Default)]
 pub(super) struct Rings {
-    /// Until when the client may come, the oldest first.
-    outstanding: VecDeque<(ConversationId, Instant)>,
+    /// To which conversations the client may come, the oldest first.
+    outstanding: VecDeque<Rung>,
     /// Only buckets that are not full.
     callers: Vec<(Passport, Bucket)>,
+}
+
+/// A ring that the client may still answer.
+#[derive(Debug)]
+pub(super) struct Rung {
+    /// Where to.
+    pub(super) conversation: ConversationId,
+    /// Its number there.
+    pub(super) ring: u64,
+    /// The life of the switchboard that has rung.
+    pub(super) switchboard: (NodeId, Generation),
+    until: Instant,
 }
 
 impl Rings {
@@ -20,9 +33,16 @@ impl Rings {
     /// Of more callers at once the one who has rung least is forgotten. Looked through at each ring.
     const CALLERS: usize = 64;
 
+    /// Somebody calls to where the client may be rung already: whether it is. If so, that ring goes on under the new number.
+    pub(super) fn is_rung_again(&mut self, call: &Invitation, now: Instant) -> bool {
+        let rung =
+            self.outstanding.iter_mut().find(|rung| rung.conversation == call.conversation && rung.until > now);
+        rung.map(|rung| rung.ring = rung.ring.max(call.ring)).is_some()
+    }
+
     /// Whether the client is rung, and may still come.
     pub(super) fn has(&self, conversation: ConversationId, now: Instant) -> bool {
-        self.outstanding.iter().any(|(rung, until)| *rung == conversation && *until > now)
+        self.outstanding.iter().any(|rung| rung.conversation == conversation && rung.until > now)
     }
 
     /// Whether `caller` may ring once more at `now`. In the session of the one who is called, since a caller has as many rooms and
@@ -45,12 +65,22 @@ impl Rings {
     }
 
     /// The client is rung and may come for so long.
-    pub(super) fn rung(&mut self, conversation: ConversationId, now: Instant, life: Duration) {
-        self.outstanding.retain(|(rung, until)| *rung != conversation && *until > now);
+    pub(super) fn rung(&mut self, call: &Invitation, now: Instant, life: Duration) {
+        self.outstanding.retain(|rung| rung.conversation != call.conversation && rung.until > now);
         if self.outstanding.len() == Self::OUTSTANDING {
             self.outstanding.pop_front();
         }
-        self.outstanding.push_back((conversation, now + life));
+        self.outstanding.push_back(Rung {
+            conversation: call.conversation,
+            ring: call.ring,
+            switchboard: (call.switchboard.clone(), call.generation),
+            until: now + life,
+        });
+    }
+
+    /// The session has ended: those that its client may still have answered. Whether it has is not known here.
+    pub(super) fn end(&mut self, now: Instant) -> impl Iterator<Item = Rung> {
+        std::mem::take(&mut self.outstanding).into_iter().filter(move |rung| rung.until > now)
     }
 }
 
@@ -93,20 +123,52 @@ mod tests {
         assert!(rings.may_ring(&who(0), rate(0, 1), now), "no bound");
     }
 
+    /// Somebody calls to the conversation of that number.
+    fn call(conversation: u128, ring: u64) -> Invitation {
+        Invitation {
+            conversation: ConversationId(Uuid::from_u128(conversation)),
+            session: 100_000,
+            switchboard: NodeId::parse("sb-1").unwrap(),
+            generation: Generation(7),
+            addr: ([127, 0, 0, 1], 1865).into(),
+            caller: who(0),
+            caller_name: "0".into(),
+            again: false,
+            ring,
+            kept: None,
+        }
+    }
+
     #[test]
     fn a_ring_is_known_for_its_life() {
         let (mut rings, now) = (Rings::default(), Instant::now());
         let conversation = |number| ConversationId(Uuid::from_u128(number));
         assert!(!rings.has(conversation(1), now));
-        rings.rung(conversation(1), now, LIFE);
+        rings.rung(&call(1, 1), now, LIFE);
         assert!(rings.has(conversation(1), now) && !rings.has(conversation(2), now));
         assert!(!rings.has(conversation(1), now + LIFE));
         for number in 0..1000 {
-            rings.rung(conversation(number), now, LIFE);
+            rings.rung(&call(number, 1), now, LIFE);
             assert!(rings.outstanding.len() <= Rings::OUTSTANDING);
         }
         assert!(rings.has(conversation(999), now) && !rings.has(conversation(1), now));
-        rings.rung(conversation(1), now + LIFE, LIFE);
+        rings.rung(&call(1, 2), now + LIFE, LIFE);
         assert_eq!(rings.outstanding.len(), 1, "the others are over");
+    }
+
+    /// By the newest number that the switchboard has for each.
+    #[test]
+    fn the_end_of_a_session_names_its_rings() {
+        let (mut rings, now) = (Rings::default(), Instant::now());
+        rings.rung(&call(1, 4), now, LIFE);
+        let later = now + LIFE / 2;
+        rings.rung(&call(2, 1), later, LIFE);
+        rings.rung(&call(3, 1), later, LIFE);
+        assert!(rings.is_rung_again(&call(2, 9), later) && rings.is_rung_again(&call(2, 8), later));
+        assert!(!rings.is_rung_again(&call(4, 1), later));
+        let now = now + LIFE;
+        assert!(!rings.is_rung_again(&call(1, 5), now), "it was over before");
+        let ended: Vec<_> = rings.end(now).map(|rung| (rung.conversation.0.as_u128(), rung.ring)).collect();
+        assert_eq!(ended, [(2, 9), (3, 1)]);
     }
 }

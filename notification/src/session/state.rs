@@ -306,7 +306,8 @@ impl Session {
             Notice::Removed { by } => self.turned(&by, None),
             Notice::Invite(_) => {}
             // The driver's as well, and the switchboards'.
-            Notice::PickedUp { .. } | Notice::PickUp { .. } | Notice::Holds | Notice::Asked { .. } => {}
+            Notice::PickedUp { .. } | Notice::PickUp { .. } | Notice::Holds => {}
+            Notice::Asked { .. } | Notice::RingOver { .. } => {}
         }
     }
 
@@ -333,6 +334,8 @@ impl Session {
             }
             Question::Brought if is_meant && self.pick_up.is_under_way(now) => Outcome::Refused,
             Question::Brought => Outcome::Accepted,
+            Question::Rung(conversation) if self.rings.has(conversation, now) => Outcome::Accepted,
+            Question::Rung(_) => Outcome::Refused,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Where other nodes ask for what was kept.
+//! Where other nodes ask for what was kept, and say that rings are over.
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -8,7 +8,7 @@ use common::model::{Endpoint, Epoch, Passport};
 
 use crate::board::Board;
 
-/// Where other nodes ask for what was kept. It is there before the switchboard that it belongs to.
+/// Where other nodes ask for what was kept, and say that rings are over. It is there before the switchboard that it belongs to.
 #[derive(Default)]
 pub(crate) struct Desk(OnceLock<Weak<Board>>);
 
@@ -29,6 +29,10 @@ impl Deliver for Desk {
                 !board.shutdown.has_begun() && board.pickups.begin(&board, to, epoch, unanswered)
             }
             Notice::Holds => board.pickups.holds(to),
+            Notice::RingOver { conversation, ring } => {
+                let conversation = board.conversations.find(conversation);
+                conversation.inspect(|conversation| conversation.ring_over(to, ring)).is_some()
+            }
             _ => return Outcome::NotHere,
         };
         if takes { Outcome::Accepted } else { Outcome::Refused }

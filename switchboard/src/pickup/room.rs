@@ -62,6 +62,7 @@ pub(super) async fn bring(
         caller: sender.clone(),
         caller_name: Arc::clone(&name),
         again: false,
+        ring: 0,
         kept: Some(Kept { session: epoch, messages: letters.iter().map(|letter| letter.id).collect() }),
     };
     let invited = timeout(INVITATION, board.peers.invite(&pickup.who, invitation, INVITATION)).await;

@@ -10,15 +10,19 @@ use common::model::{Bucket, Passport, PassportError, Rate};
 use common::msnp::switchboard;
 use common::msnp::{ErrorCode, Line, TrId};
 use common::net::Transport;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::{End, Session};
 use crate::board::{Answer, Board};
 use crate::conversation::Conversation;
+use crate::participation::Participation;
 use crate::rings::Ringing;
 
 /// How long an invitation waits for the invited session's answer; then it is 217.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// So much of that those who are rung have to say, where there is no room, whether they still may come.
+const ASKING: Duration = Duration::from_secs(1);
 /// Of the failing calls in a row so many are forgiven a minute: who asks once a second whether somebody has come may do so for ever.
 const FORGIVEN: u32 = 60;
 
@@ -37,7 +41,7 @@ pub(super) struct Calls {
 struct Waiting {
     trid: TrId,
     callee: Passport,
-    /// The number of its ring.
+    /// The number of its ring, or, while it waits for room, of its own.
     ring: u64,
     answer: Answer<Result<(), ErrorCode>>,
 }
@@ -103,41 +107,72 @@ impl<T: Transport> Session<T> {
         if self.calls.is_too_active(&self.board) {
             return self.send(Line::error(ErrorCode::TooActive, trid));
         }
-        let rung = callee.map_err(|_| ErrorCode::InvalidUserName).and_then(|callee| {
-            let ringing = self.seat.conversation.ring(&callee)?;
-            Ok(Ring { conversation: Arc::clone(&self.seat.conversation), callee, ringing, outcome: None })
-        });
-        match rung {
+        let begun = callee.map_err(|_| ErrorCode::InvalidUserName).and_then(|callee| self.begin(callee, trid));
+        match begun {
             Err(code) => {
                 let reply = self.calls.refused(code, trid, &self.board);
                 self.send(reply)
             }
-            Ok(ring) => {
-                let (callee, number) = (ring.callee.clone(), ring.ringing.number);
-                let waiting = Waiting { trid, callee, ring: number, answer: self.invite(ring) };
+            Ok(waiting) => {
                 self.calls.waiting = Some(Box::new(waiting));
                 Ok(())
             }
         }
     }
 
-    fn invite(&self, ring: Ring) -> Answer<Result<(), ErrorCode>> {
-        let (board, seat) = (&self.board, &self.seat);
+    fn begin(&self, callee: Passport, trid: TrId) -> Result<Waiting, ErrorCode> {
+        let caller = Caller {
+            board: Arc::clone(&self.board),
+            conversation: Arc::clone(&self.seat.conversation),
+            participation: Arc::clone(&self.seat.participation),
+            name: Arc::clone(&self.seat.name),
+        };
+        let deadline = Instant::now() + PATIENCE;
+        let (answer, ring): (Answer<_>, _) = match Ring::begin(&caller.conversation, callee.clone()) {
+            Ok(ring) => {
+                let number = ring.ringing.number;
+                (Box::pin(caller.invite(ring, deadline)), number)
+            }
+            Err(full @ ErrorCode::SessionOverload) => {
+                let (rung, number) = caller.conversation.whom_to_ask();
+                if rung.is_empty() {
+                    return Err(full);
+                }
+                (Box::pin(caller.make_room(rung, callee.clone(), deadline)), number)
+            }
+            Err(code) => return Err(code),
+        };
+        Ok(Waiting { trid, callee, ring, answer })
+    }
+}
+
+/// Who calls, and where.
+struct Caller {
+    board: Arc<Board>,
+    conversation: Arc<Conversation>,
+    participation: Arc<Participation>,
+    name: Arc<str>,
+}
+
+impl Caller {
+    fn invite(&self, ring: Ring, deadline: Instant) -> impl Future<Output = Result<(), ErrorCode>> + Send + use<> {
+        let board = &self.board;
         let invitation = Invitation {
-            conversation: seat.conversation.id,
-            session: seat.conversation.session,
+            conversation: self.conversation.id,
+            session: self.conversation.session,
             switchboard: board.place.node.clone(),
             generation: board.place.generation,
             addr: board.addr,
-            caller: seat.participation.passport.clone(),
-            caller_name: Arc::clone(&seat.name),
+            caller: self.participation.passport.clone(),
+            caller_name: Arc::clone(&self.name),
             again: ring.ringing.again,
+            ring: ring.ringing.number,
             kept: None,
         };
-        let answer = board.peers.invite(&ring.callee, invitation, PATIENCE);
-        Box::pin(async move {
+        let answer = board.peers.invite(&ring.callee, invitation, deadline.duration_since(Instant::now()));
+        async move {
             // The router keeps to its patience; this bound is for the client, whatever the router does.
-            let outcome = tokio::time::timeout(PATIENCE, answer).await.unwrap_or(Outcome::Unknown);
+            let outcome = timeout_at(deadline, answer).await.unwrap_or(Outcome::Unknown);
             ring.end(outcome);
             match outcome {
                 Outcome::Accepted => Ok(()),
@@ -145,7 +180,30 @@ impl<T: Transport> Session<T> {
                 Outcome::TooOften => Err(ErrorCode::TooActive),
                 _ => Err(ErrorCode::NotOnline),
             }
-        })
+        }
+    }
+
+    /// Asks those who are rung whether they still may come, and rings if one may not. Sessions say by themselves when they
+    /// end; that word may be lost.
+    async fn make_room(
+        self,
+        rung: Vec<(Passport, u64)>,
+        callee: Passport,
+        deadline: Instant,
+    ) -> Result<(), ErrorCode> {
+        let (mut asked, latest) = (JoinSet::new(), Instant::now() + ASKING);
+        for (who, number) in rung {
+            let answer = self.board.peers.is_rung(&who, self.conversation.id, ASKING);
+            let conversation = Arc::clone(&self.conversation);
+            asked.spawn(async move {
+                if let Ok(Some(false)) = timeout_at(latest, answer).await {
+                    conversation.ring_over(&who, number);
+                }
+            });
+        }
+        while asked.join_next().await.is_some() {}
+        let ring = Ring::begin(&self.conversation, callee)?;
+        self.invite(ring, deadline).await
     }
 }
 
@@ -160,6 +218,11 @@ struct Ring {
 }
 
 impl Ring {
+    fn begin(conversation: &Arc<Conversation>, callee: Passport) -> Result<Self, ErrorCode> {
+        let ringing = conversation.ring(&callee)?;
+        Ok(Self { conversation: Arc::clone(conversation), callee, ringing, outcome: None })
+    }
+
     /// Takes the whole: an async block that touched one field would capture only that, and ring no longer.
     fn end(mut self, outcome: Outcome) {
         self.outcome = Some(outcome);

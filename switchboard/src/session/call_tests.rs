@@ -1,9 +1,12 @@
-//! Calls whose callee comes before the answer of its session does.
+//! Calls whose callee comes before the answer of its session does; and the places of those who are rung.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::testing::World;
+use common::cluster::{Deliver, Notice, Outcome};
+use common::model::ConversationId;
+
+use crate::testing::{Client, World, passport};
 
 /// The session's answer and the callee come by different ways.
 #[tokio::test(start_paused = true)]
@@ -108,4 +111,92 @@ async fn rung(world: &World, count: usize) {
     while world.peers.invited.lock().unwrap().len() < count {
         tokio::task::yield_now().await;
     }
+}
+
+/// A conversation of alice and four who are rung: it is full. Whom those who are rung have as ring numbers.
+async fn full(world: &World) -> (ConversationId, Client, Vec<u64>) {
+    let (id, alice) = world.open("alice").await;
+    for (trid, name) in ["bob", "carol", "dave", "erin"].into_iter().enumerate() {
+        alice.say(&format!("CAL {trid} {name}@example.com\n"));
+        alice.skip(&format!("CAL {trid} RINGING")).await;
+    }
+    let numbers = world.peers.invited.lock().unwrap().iter().map(|(_, ring)| ring.ring).collect();
+    (id, alice, numbers)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_frees_its_place() {
+    let world = World::new();
+    let (conversation, alice, numbers) = full(&world).await;
+    let over = async |who: &str, ring| {
+        world.desk.deliver(&passport(who), None, Notice::RingOver { conversation, ring }).await
+    };
+    alice.say("CAL 5 frank@example.com\n");
+    alice.hears("712 5\n").await;
+    assert_eq!(over("nobody", numbers[0]).await, Outcome::Accepted);
+    alice.say("CAL 6 frank@example.com\n");
+    alice.hears("712 6\n").await;
+    over("bob", numbers[0]).await;
+    alice.say("CAL 7 frank@example.com\n");
+    alice.skip("CAL 7 RINGING").await;
+    // It is back, and another one goes. Word of its first session that is late takes nothing from it.
+    over("carol", numbers[1]).await;
+    alice.say("CAL 8 bob@example.com\n");
+    alice.skip("CAL 8 RINGING").await;
+    over("bob", numbers[0]).await;
+    alice.say("CAL 9 grace@example.com\n");
+    alice.hears("712 9\n").await;
+    // The same for one that goes while it is called again.
+    world.peers.are_new.store(true, Ordering::Relaxed);
+    alice.say("CAL 10 dave@example.com\n");
+    alice.skip("CAL 10 RINGING").await;
+    over("dave", numbers[2]).await;
+    alice.say("CAL 11 grace@example.com\n");
+    alice.hears("712 11\n").await;
+    drop(alice);
+    let gone = ConversationId(uuid::Uuid::nil());
+    let lost = world.desk.deliver(&passport("bob"), None, Notice::RingOver { conversation: gone, ring: 1 }).await;
+    assert_eq!(lost, Outcome::Refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_finds_no_room_asks_whether_those_who_are_rung_still_are() {
+    let world = World::new();
+    let (_, alice, _) = full(&world).await;
+    let asked = || world.peers.asked_rung.lock().unwrap().len();
+    alice.say("CAL 5 frank@example.com\n");
+    alice.hears("712 5\n").await;
+    assert_eq!(asked(), 4);
+    // The word of a session's end was lost. They are not asked at each call.
+    world.peers.not_rung.lock().unwrap().push(passport("dave"));
+    alice.say("CAL 6 frank@example.com\n");
+    alice.hears("712 6\n").await;
+    assert_eq!(asked(), 4);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    alice.say("CAL 7 frank@example.com\nCAL 8 dave@example.com\n");
+    alice.skip("CAL 7 RINGING").await;
+    alice.hears("712 8\n").await;
+    assert_eq!(asked(), 8);
+    // Where nobody says anything it takes a second, and all keep their places.
+    world.peers.is_mute.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let begun = tokio::time::Instant::now();
+    alice.say("CAL 9 grace@example.com\n");
+    alice.hears("712 9\n").await;
+    assert_eq!(begun.elapsed().as_millis() / 10, 100);
+}
+
+/// Whoever comes answers the call that waits for room as well.
+#[tokio::test(start_paused = true)]
+async fn who_comes_answers_a_call_that_waits_for_room() {
+    let world = World::new();
+    let (id, alice, _) = full(&world).await;
+    world.peers.is_mute.store(true, Ordering::Relaxed);
+    alice.say("CAL 5 frank@example.com\n");
+    while world.peers.asked_rung.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let _frank = world.join("frank", id).await;
+    alice.skip("CAL 5 RINGING").await;
+    alice.hears("JOI frank@example.com Frank\n").await;
 }

@@ -109,6 +109,10 @@ pub(crate) struct FakePeers {
     pub(crate) asked: AtomicUsize,
     /// They never answer.
     pub(crate) is_mute: AtomicBool,
+    /// Their sessions know of no ring.
+    pub(crate) not_rung: Mutex<Vec<Passport>>,
+    /// Who was asked whether it is rung.
+    pub(crate) asked_rung: Mutex<Vec<Passport>>,
     /// What was kept is being brought.
     pub(crate) brings: AtomicBool,
     pub(crate) telling: Notify,
@@ -164,6 +168,17 @@ impl Peers for Arc<FakePeers> {
                 std::future::pending::<()>().await;
             }
             Some(brought)
+        })
+    }
+
+    fn is_rung(&self, who: &Passport, _: ConversationId, _: Duration) -> Answer<Option<bool>> {
+        lock(&self.asked_rung).push(who.clone());
+        let (is, mute) = (!lock(&self.not_rung).contains(who), self.is_mute.load(Ordering::Relaxed));
+        Box::pin(async move {
+            if mute {
+                std::future::pending::<()>().await;
+            }
+            Some(is)
         })
     }
 

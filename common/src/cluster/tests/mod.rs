@@ -25,6 +25,7 @@ fn invitation() -> Notice {
         caller: passport("caller"),
         caller_name: "Caller".into(),
         again: false,
+        ring: 1,
         kept: None,
     })
 }

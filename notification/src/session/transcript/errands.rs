@@ -51,11 +51,15 @@ fn a_session_is_rung_once_and_by_each_caller_so_often() {
          {ring}
          @ bob calls again
          S: (AlreadyRung)
+         @ elsewhere asks rung
+         S: (Accepted)
          @ dave calls again
          S: (AlreadyRung)
          @ bob calls
          {ring}
          @ wait 120
+         @ elsewhere asks rung
+         S: (Refused)
          @ bob calls again
          {ring}
          @ bob calls

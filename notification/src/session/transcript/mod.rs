@@ -236,7 +236,11 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
         ("brought", epoch) => session.picked_up(Epoch(epoch.parse().unwrap()), rest == "all", Vec::new(), *now),
         ("switchboard" | "elsewhere", "asks") => {
             let sign = session.here.epoch.sign() + u32::from(subject == "elsewhere");
-            let question = if rest == "heard" { Question::LastHeard } else { Question::Brought };
+            let question = match rest {
+                "heard" => Question::LastHeard,
+                "rung" => Question::Rung(CONVERSATION),
+                _ => Question::Brought,
+            };
             let outcome = session.asked(sign, question, *now, world, out);
             out.line(format!("({outcome:?})").into());
         }
@@ -269,7 +273,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
         }
         (_, "calls" | "kept") => {
             let invitation = Invitation {
-                conversation: ConversationId(Uuid::from_u128(2)),
+                conversation: CONVERSATION,
                 session: 11_752_013,
                 switchboard: NodeId::parse("sb-2").unwrap(),
                 generation: Generation(3),
@@ -277,6 +281,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
                 caller: from(),
                 caller_name: "Bob B".into(),
                 again: rest == "again",
+                ring: 5,
                 kept: rest
                     .parse()
                     .ok()
@@ -383,6 +388,9 @@ fn describe_presence(presence: &Presence) -> String {
     }
     text
 }
+
+/// The conversation to which the client is called.
+const CONVERSATION: ConversationId = ConversationId(Uuid::from_u128(2));
 
 const MSNP7: &Dialect = &Dialect::MSNP7;
 const MSNP8: &Dialect = &Dialect::MSNP8;
