@@ -3,12 +3,13 @@
 use common::clock;
 use common::config::AccountsConfig;
 use common::credentials::{PasswordHasher, SealingKey};
-use common::model::{ClaimId, Limits, Passport};
+use common::model::{ClaimId, Edition, Limits, Passport};
 use common::msnp::value::encoded_len;
 use common::store::{Account, Claimed, Credentials, NewAccount, Store};
 use uuid::Uuid;
 
 use crate::Failure;
+use crate::orders::no_randomness;
 
 /// The longest password, in bytes.
 const MAX_PASSWORD: usize = 256;
@@ -26,17 +27,19 @@ impl Passwords {
         Self { hasher: PasswordHasher::new(config) }
     }
 
-    /// Credentials with an epoch of their own.
+    /// Credentials with an epoch of their own; `replaced` is that of those before them.
     async fn credentials(
         &self,
         who: &Passport,
         claim: ClaimId,
         password: &str,
         md5: Md5<'_>,
+        replaced: Option<u64>,
     ) -> Result<Credentials, Failure> {
         check_password(password)?;
         let password_hash = self.hasher.hash(password.to_owned()).await.map_err(Failure::failed)?;
-        let epoch = getrandom::u64().map_err(|error| Failure::failed(format!("no randomness: {error}")))?;
+        let random = getrandom::u64().map_err(no_randomness)?;
+        let epoch = replaced.map_or(random, |replaced| Edition::next_epoch(replaced, random));
         let sealed_password = md5.map(|key| key.seal(who, claim, password));
         Ok(Credentials { epoch, password_hash, sealed_password })
     }
@@ -51,7 +54,7 @@ impl Passwords {
         md5: Md5<'_>,
     ) -> Result<Claimed, Failure> {
         let claim = ClaimId(Uuid::new_v4());
-        let credentials = self.credentials(who, claim, password, md5).await?;
+        let credentials = self.credentials(who, claim, password, md5, None).await?;
         let new = NewAccount {
             passport: who.clone(),
             claim,
@@ -62,19 +65,22 @@ impl Passwords {
         Ok(store.create_account(new).await?)
     }
 
-    /// Gives an account another password. Tickets made before open nothing any more.
+    /// Gives an account another password, and returns its edition. Tickets made before open nothing any more.
     pub(crate) async fn change(
         &self,
         store: &dyn Store,
         account: &Account,
         password: &str,
         md5: Md5<'_>,
-    ) -> Result<(), Failure> {
-        let who = &account.passport;
-        let credentials = self.credentials(who, account.claim, password, md5).await?;
-        match store.set_credentials(who, account.claim, credentials).await? {
-            true => Ok(()),
-            false => Err(Failure::failed(format!("{who} was removed or registered anew just now"))),
+    ) -> Result<Edition, Failure> {
+        let (who, replaced) = (&account.passport, account.credentials.epoch);
+        let credentials = self.credentials(who, account.claim, password, md5, Some(replaced)).await?;
+        let edition = credentials.edition();
+        match store.set_credentials(who, account.claim, replaced, credentials).await? {
+            true => Ok(edition),
+            false => Err(Failure::failed(format!(
+                "not changed: {who} was given another password, removed or registered anew just now"
+            ))),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `monarch user`: accounts.
 
 use std::io::{BufRead, Write};
+use std::net::SocketAddr;
 
 use clap::{Args, Subcommand};
 use common::config::Config;
@@ -9,8 +10,9 @@ use common::model::Passport;
 use common::store::{AccountSummary, Claimed, Store};
 
 use crate::account::{Passwords, check_name, check_password};
+use crate::prompt::{keep_terminal, prompt};
 use crate::terminal::{harmless, say};
-use crate::{Failure, open_store};
+use crate::{Failure, old_password, open_store};
 
 /// Accounts read from the store at once.
 const PAGE: usize = 500;
@@ -23,7 +25,7 @@ const MAX_LINE: u64 = 1024;
 pub(crate) enum UserCommand {
     /// Create an account
     Add(AddArgs),
-    /// Change the password of an account; tickets made before are void
+    /// Change the password of an account, and end what the old one has opened: sessions, conversations, tickets
     Password(PasswordArgs),
     /// List all accounts
     List,
@@ -53,6 +55,12 @@ pub(crate) struct PasswordArgs {
     /// Don't let the account sign in by MD5 any more
     #[arg(long)]
     no_md5: bool,
+    /// Leave alone who is signed in: only the next sign-in needs the new password
+    #[arg(long)]
+    keep_sessions: bool,
+    /// The admin address of any node, instead of those that are configured
+    #[arg(long, value_name = "IP:PORT", conflicts_with = "keep_sessions")]
+    node: Option<SocketAddr>,
     #[command(flatten)]
     input: PasswordInput,
 }
@@ -81,7 +89,7 @@ async fn add(args: AddArgs, store: &dyn Store, config: &Config, out: &mut impl W
     if store.account(&who).await?.is_some() {
         return Err(taken(&who));
     }
-    let password = args.input.read(&who)?;
+    let password = args.input.read(&who).await?;
     let key = if args.md5 { Some(key_for_md5(store, config).await?) } else { None };
     match Passwords::new(&config.accounts).create(store, &who, &name, &password, key.as_ref()).await? {
         Claimed::Won => Ok(writeln!(out, "created {who}")?),
@@ -103,11 +111,20 @@ async fn change_password(
 ) -> Result<(), Failure> {
     let who = args.passport;
     let account = store.account(&who).await?.ok_or_else(|| unknown(&who))?;
-    let password = args.input.read(&who)?;
+    let password = args.input.read(&who).await?;
     let md5 = args.md5 || (account.credentials.sealed_password.is_some() && !args.no_md5);
     let key = if md5 { Some(key_for_md5(store, config).await?) } else { None };
-    Passwords::new(&config.accounts).change(store, &account, &password, key.as_ref()).await?;
-    Ok(writeln!(out, "changed the password of {who}")?)
+    let edition = Passwords::new(&config.accounts).change(store, &account, &password, key.as_ref()).await?;
+    let ended = match args.keep_sessions {
+        true => None,
+        false => Some(old_password::end(&who, account.claim, edition, args.node, config).await),
+    };
+    // Said last: whoever closes the pipe must not keep sessions alive.
+    writeln!(out, "changed the password of {who}")?;
+    match ended {
+        Some(said) => Ok(writeln!(out, "{}", said?)?),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn unknown(who: &Passport) -> Failure {
@@ -139,23 +156,18 @@ async fn key_for_md5(store: &dyn Store, config: &Config) -> Result<SealingKey, F
 }
 
 impl PasswordInput {
-    fn read(&self, who: &Passport) -> Result<String, Failure> {
-        let password = if self.password_stdin { read_line(std::io::stdin().lock())? } else { ask(who)? };
+    async fn read(&self, who: &Passport) -> Result<String, Failure> {
+        let password = if self.password_stdin { read_line(std::io::stdin().lock())? } else { ask(who).await? };
         check_password(&password)?;
         Ok(password)
     }
 }
 
-fn ask(who: &Passport) -> Result<String, Failure> {
-    let prompt = |text: String| {
-        rpassword::prompt_password(text).map_err(|error| {
-            Failure::failed(format!(
-                "there is no terminal to ask for the password ({error}); use --password-stdin"
-            ))
-        })
-    };
-    let first = prompt(format!("Password for {who}: "))?;
-    let second = prompt("Once more: ".to_owned())?;
+/// Asks at the terminal, twice.
+async fn ask(who: &Passport) -> Result<String, Failure> {
+    keep_terminal()?;
+    let first = prompt(format!("Password for {who}: ")).await?;
+    let second = prompt("Once more: ".to_owned()).await?;
     if first == second { Ok(first) } else { Err(Failure::failed("the two passwords differ")) }
 }
 

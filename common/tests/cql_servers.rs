@@ -108,11 +108,12 @@ async fn a_lost_answer_to_a_change_of_password_is_found_out() {
     for (n, loss) in [Loss::Breaks, Loss::Swallowed, Loss::Breaks].into_iter().enumerate() {
         let hash = format!("hash-{}", Uuid::new_v4());
         proxy.lose_answer(hash.as_bytes(), loss);
-        let credentials = Credentials { epoch: n as u64, password_hash: hash, sealed_password: None };
+        let (before, epoch) = (n as u64 + 1, n as u64 + 2);
+        let credentials = Credentials { epoch, password_hash: hash, sealed_password: None };
         let (who, own, stranger) = (&new.passport, new.claim, ClaimId(Uuid::new_v4()));
-        assert!(store.set_credentials(who, own, credentials.clone()).await.unwrap());
+        assert!(store.set_credentials(who, own, before, credentials.clone()).await.unwrap());
         assert!(store.account(who).await.unwrap().unwrap().credentials == credentials);
-        assert!(!store.set_credentials(who, stranger, credentials).await.unwrap());
+        assert!(!store.set_credentials(who, stranger, epoch, credentials).await.unwrap());
     }
     assert_eq!(proxy.left(), 0);
 }

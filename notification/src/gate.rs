@@ -53,7 +53,7 @@ impl Gate {
         }
         let time = match why {
             SignOut::Reconnect { minutes } => CLOSED.max(Duration::from_secs(60) * minutes.into() + LATE),
-            SignOut::ShutDown | SignOut::Migrated | SignOut::TermsOfUse => CLOSED,
+            SignOut::ShutDown | SignOut::Migrated | SignOut::TermsOfUse | SignOut::NewPassword => CLOSED,
         };
         let turn = self.closed.fetch_add(1, Ordering::Relaxed) + 1;
         let minutes = time.as_secs() / 60;

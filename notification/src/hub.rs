@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use common::cluster::{
-    Audience, Deliver, Instruction, Invitation, Notice, Outcome, Question, Sighting, Tally, Told, Watcher,
+    Audience, Deliver, Instruction, Invitation, Notice, Outcome, Question, Sighting, Tally, Told, Void, Watcher,
 };
-use common::model::{Bulletin, Endpoint, Epoch, Generation, NodeId, Passport, SignOut};
+use common::model::{Bulletin, ClaimId, Edition, Endpoint, Epoch, Generation, NodeId, Passport, SignOut};
 use common::net::{Full, Mailbox, Sender, mailbox};
 use tokio::sync::oneshot;
 
@@ -109,11 +109,25 @@ pub(crate) struct Hub {
 struct Entry {
     id: u64,
     endpoint: Endpoint,
+    access: Access,
     /// Nothing until the directory has given one: the session must be deliverable before that.
     epoch: Option<Epoch>,
     /// The greatest epoch that displaced this principal while this session had none yet.
     displaced_by: Option<Epoch>,
     sender: Sender<Item>,
+}
+
+/// Which account a session is of, and by which of its credentials it has signed in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Access {
+    pub(crate) claim: ClaimId,
+    pub(crate) edition: Edition,
+}
+
+#[cfg(test)]
+impl Access {
+    /// For tests in which it does not matter.
+    pub(crate) const SOME: Self = Self { claim: ClaimId(uuid::Uuid::nil()), edition: Edition(7) };
 }
 
 /// A session's place in the hub; dropping it frees the place.
@@ -145,10 +159,15 @@ impl Hub {
 
     /// A place for a session that signs in, and its mailbox. What is delivered before the session is ready waits
     /// there.
-    pub(crate) fn enter(self: &Arc<Self>, who: &Passport, endpoint: Endpoint) -> (Place, Mailbox<Item>) {
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        who: &Passport,
+        endpoint: Endpoint,
+        access: Access,
+    ) -> (Place, Mailbox<Item>) {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let (sender, mailbox) = mailbox(MAILBOX_BUDGET);
-        let entry = Entry { id, endpoint, epoch: None, displaced_by: None, sender };
+        let entry = Entry { id, endpoint, access, epoch: None, displaced_by: None, sender };
         self.shard(who).entry(who.clone()).or_insert_with(|| Vec::with_capacity(1)).push(entry);
         self.sessions.fetch_add(1, Ordering::Relaxed);
         (Place { hub: Arc::clone(self), who: who.clone(), id }, mailbox)
@@ -354,6 +373,14 @@ impl Deliver for Hub {
         self.hand_out(to, what).await
     }
 
+    fn void(&self, void: &Void) -> u64 {
+        let shard = self.shard(&void.who);
+        let there = shard.get(&void.who).into_iter().flatten();
+        let meant = there.filter(|entry| void.holds(entry.access.claim, entry.access.edition));
+        // There is always room for the end. A closed mailbox belongs to a session that is ending anyway.
+        meant.filter(|entry| entry.sender.send(Item::SignOut(SignOut::NewPassword), 0).is_ok()).count() as u64
+    }
+
     fn tallies(&self) -> Vec<Tally> {
         self.visible.tallies()
     }
@@ -398,7 +425,7 @@ mod tests {
     async fn delivers_to_the_session_that_is_meant() {
         let hub = Arc::new(Hub::new());
         assert_eq!(hub.deliver(&alice(), None, removed()).await, Outcome::NotHere);
-        let (place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        let (place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE, Access::SOME);
         // The directory may know the epoch before the session does.
         assert_eq!(hub.deliver(&alice(), Some(Epoch(5)), removed()).await, Outcome::Accepted);
         assert!(hub.sessions().is_empty());
@@ -413,23 +440,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_new_password_ends_sessions_of_those_before() {
+        let hub = Arc::new(Hub::new());
+        let of = |edition| Access { edition: Edition(edition), ..Access::SOME };
+        let mut sessions = [6, 7, 8].map(|edition| hub.enter(&alice(), Endpoint::SOLE, of(edition)));
+        let void = Void { who: alice(), claim: Access::SOME.claim, before: Edition(7) };
+        let another = Void { claim: ClaimId(uuid::Uuid::max()), ..void.clone() };
+        assert_eq!((hub.void(&another), hub.void(&void)), (0, 1));
+        let ends = sessions
+            .each_mut()
+            .map(|(_, mailbox)| matches!(mailbox.now(), Some(Item::SignOut(SignOut::NewPassword))));
+        assert_eq!(ends, [true, false, false]);
+    }
+
+    #[tokio::test]
     async fn greater_epochs_are_not_displaced() {
         let hub = Arc::new(Hub::new());
-        let (first, mut first_mail) = hub.enter(&alice(), Endpoint::SOLE);
+        let (first, mut first_mail) = hub.enter(&alice(), Endpoint::SOLE, Access::SOME);
         first.settle(Epoch(5));
         hub.displaced(&alice(), Endpoint::SOLE, Epoch(4));
         hub.displaced(&alice(), Endpoint(uuid::Uuid::max()), Epoch(9));
         assert!(first_mail.now().is_none());
         hub.displaced(&alice(), Endpoint::SOLE, Epoch(5));
         assert!(matches!(first_mail.now(), Some(Item::Displaced)));
-        let (second, mut second_mail) = hub.enter(&alice(), Endpoint::SOLE);
+        let (second, mut second_mail) = hub.enter(&alice(), Endpoint::SOLE, Access::SOME);
         // Word of another node's session comes while this one does not know its epoch.
         hub.displaced(&alice(), Endpoint::SOLE, Epoch(6));
         assert!(matches!(first_mail.now(), Some(Item::Displaced)));
         second.settle(Epoch(7));
         assert!(second_mail.now().is_none());
         assert!(matches!(first_mail.now(), Some(Item::Displaced)));
-        let (third, mut third_mail) = hub.enter(&alice(), Endpoint::SOLE);
+        let (third, mut third_mail) = hub.enter(&alice(), Endpoint::SOLE, Access::SOME);
         hub.displaced(&alice(), Endpoint::SOLE, Epoch(9));
         third.settle(Epoch(8));
         assert!(matches!(third_mail.now(), Some(Item::Displaced)));
@@ -439,7 +480,7 @@ mod tests {
     async fn an_invitation_waits_for_its_answer_but_not_for_ever() {
         let hub = Arc::new(Hub::new());
         assert_eq!(hub.deliver(&alice(), None, invite()).await, Outcome::NotHere);
-        let (place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        let (place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE, Access::SOME);
         let calls = || {
             let hub = Arc::clone(&hub);
             tokio::spawn(async move { hub.deliver(&alice(), None, invite()).await })
@@ -476,7 +517,7 @@ mod tests {
     #[tokio::test]
     async fn looks_that_do_not_fit_are_asked_for_again() {
         let hub = Arc::new(Hub::new());
-        let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE, Access::SOME);
         let node = NodeId::parse("ns-1").unwrap();
         let stamp = common::cluster::Stamp { epoch: Epoch(1), node, count: 1, version: 1 };
         let gone = || Notice::Presence { from: alice(), stamp: stamp.clone(), presence: None, properties: 0 };
@@ -495,7 +536,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_that_others_cause_closes_the_mailbox_of_a_session_that_does_not_run() {
         let hub = Arc::new(Hub::new());
-        let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE);
+        let (_place, mut mailbox) = hub.enter(&alice(), Endpoint::SOLE, Access::SOME);
         let node = NodeId::parse("ns-2").unwrap();
         let stamp = common::cluster::Stamp { epoch: Epoch(1), node: node.clone(), count: 1, version: 1 };
         let (watchers, generation) = (Vec::new(), common::model::Generation(1));

@@ -60,6 +60,9 @@ pub(crate) trait Doorman: Send + Sync + 'static {
     /// Takes a cookie that fits, once. Not before everything else has been found right: a mistake must not cost
     /// its owner the cookie.
     fn spend(&self, cookie: &Cookie) -> Result<(), TicketError>;
+
+    /// Whether its bearer's account has another password than when it was given. Ask once its bearer is in the conversation, too.
+    fn is_void(&self, cookie: &Cookie) -> bool;
 }
 
 /// An answer that is waited for.
@@ -95,6 +98,7 @@ pub(crate) struct Keys {
     pub(crate) keyring: Keyring,
     pub(crate) nonces: Nonces,
     pub(crate) place: Place,
+    pub(crate) cluster: Cluster,
 }
 
 impl Doorman for Keys {
@@ -114,6 +118,10 @@ impl Doorman for Keys {
 
     fn spend(&self, cookie: &Cookie) -> Result<(), TicketError> {
         self.nonces.take(cookie, wall_ms())
+    }
+
+    fn is_void(&self, cookie: &Cookie) -> bool {
+        self.cluster.is_void(cookie.claim, cookie.edition)
     }
 }
 

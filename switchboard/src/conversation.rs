@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use common::clock::MessageClock;
-use common::model::{ChannelId, ClaimId, ConversationId, Generation, NodeId, ParticipationId, Passport};
+use common::cluster::Void;
+use common::model::{ChannelId, ClaimId, ConversationId, Edition, Generation, NodeId, ParticipationId, Passport};
 use common::msnp::switchboard::{self, Spoken};
 use common::msnp::{ErrorCode, TrId};
 use common::net::Sender;
@@ -71,6 +72,8 @@ pub(crate) struct Participant {
     /// The friendly name, decoded.
     pub(crate) name: Arc<str>,
     pub(crate) claim: ClaimId,
+    /// By which of the account's credentials its cookie was got; nothing for a place that nobody is at.
+    pub(crate) edition: Option<Edition>,
     pub(crate) capabilities: u32,
     /// `IRO` and `JOI` to it carry capability numbers.
     pub(crate) wants_capabilities: bool,
@@ -206,6 +209,25 @@ impl Conversation {
             }
             push(&one.mailbox, Push::Close(why));
         }
+    }
+
+    /// Takes out whoever has come by a cookie that is void, tells the others and closes its connections. Returns how many that
+    /// were, and whether the conversation has ended.
+    pub(crate) fn expel(&self, void: &Void) -> (u64, bool) {
+        let is_meant = |one: &&Participant| one.edition.is_some_and(|edition| void.holds(one.claim, edition));
+        let meant: Vec<_> = self
+            .lock()
+            .participants
+            .iter()
+            .filter(is_meant)
+            .map(|one| (one.participation.id, one.mailbox.clone()))
+            .collect();
+        let mut ended = false;
+        for (who, mailbox) in &meant {
+            ended |= self.leave(*who);
+            push(mailbox, Push::Close(Farewell::Void));
+        }
+        (meant.len() as u64, ended)
     }
 
     /// A participant has sent something.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use common::cluster::Void;
 use common::model::{ChannelId, ConversationId, ParticipationId};
 
 use crate::conversation::{Conversation, Greeting, NotJoined, Participant, Rules};
@@ -115,6 +116,20 @@ impl Conversations {
             conversation.end(Farewell::Idle);
             self.forget(&conversation);
         }
+    }
+
+    /// Ends the participations of whoever has come by cookies that are void, and says how many.
+    pub(crate) fn expel(&self, void: &Void) -> u64 {
+        let all: Vec<_> = self.lock().conversations.values().map(Arc::clone).collect();
+        let mut count = 0;
+        for conversation in all {
+            let (expelled, ended) = conversation.expel(void);
+            count += expelled;
+            if ended {
+                self.forget(&conversation);
+            }
+        }
+        count
     }
 
     /// Opens no more, and ends all.

@@ -66,6 +66,8 @@ pub(crate) enum Farewell {
     Idle,
     /// The process ends.
     Shutdown,
+    /// The principal has another password than the one by which it has come.
+    Void,
 }
 
 impl Push {

@@ -131,7 +131,12 @@ fn board(
         max_message: config.limits.message,
         failed_calls: config.limits.failed_calls,
         calls: config.rates.call(),
-        doorman: Box::new(Keys { keyring, nonces: Nonces::default(), place: place.clone() }),
+        doorman: Box::new(Keys {
+            keyring,
+            nonces: Nonces::default(),
+            place: place.clone(),
+            cluster: cluster.clone(),
+        }),
         peers: Box::new(cluster.clone()),
         conversations: Conversations::new(rules, Arc::clone(&metrics)),
         history: History::new(Arc::clone(&store), Arc::clone(&metrics), shutdown.clone()),

@@ -48,6 +48,13 @@ impl Running {
         Some(Self(text.lines().filter_map(server).collect()))
     }
 
+    /// The admin addresses of all, notification servers first.
+    pub(crate) fn admins(&self) -> Vec<std::net::SocketAddr> {
+        let (first, rest): (Vec<_>, Vec<_>) =
+            self.0.iter().partition(|(name, _)| name.starts_with("notification"));
+        first.into_iter().chain(rest).filter_map(|(_, addresses)| addresses.get("admin").copied()).collect()
+    }
+
     /// The client addresses of a tier, the first node first.
     pub(crate) fn clients(&self, tier: &str) -> Vec<std::net::SocketAddr> {
         let of_tier =
@@ -74,7 +81,10 @@ mod tests {
     #[test]
     fn servers_are_found_while_they_run() {
         let root = tempfile::tempdir().unwrap();
-        let addresses = |port: u16| Addresses::from([("clients".to_owned(), ([127, 0, 0, 1], port).into())]);
+        let addresses = |port: u16| {
+            let kinds = [("clients", port), ("admin", port + 100)];
+            Addresses::from(kinds.map(|(kind, port)| (kind.to_owned(), ([127, 0, 0, 1], port).into())))
+        };
         let named = |(name, port): (&str, u16)| (name.to_owned(), addresses(port));
         let all = [("dispatch", 1), ("notification", 2), ("notification-2", 3), ("switchboard", 4)];
         let running = Running(all.map(named).into());
@@ -85,6 +95,8 @@ mod tests {
         assert_eq!(found, running);
         let ports = |tier| found.clients(tier).iter().map(std::net::SocketAddr::port).collect::<Vec<_>>();
         assert_eq!((ports("notification"), ports("dispatch")), (vec![2, 3], vec![1]));
+        let admins: Vec<_> = found.admins().iter().map(std::net::SocketAddr::port).collect();
+        assert_eq!(admins, [102, 103, 101, 104]);
         // What a killed one has left says nothing.
         drop(data);
         assert_eq!(Running::on(root.path()), None);

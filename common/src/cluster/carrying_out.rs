@@ -131,6 +131,10 @@ impl Router {
     ) -> impl Future<Output = Option<Told>> + Send + 'static {
         let runtime = self.runtime.clone();
         let done = runtime.spawn(async move {
+            // Nobody is met twice by this one, nor by one that is older than this node.
+            if let Some(void) = order.void() {
+                return Some(Told { sessions: self.void_by_order(void).await, overrun: 0 });
+            }
             if !self.orders.is_of_this_life(sealed) {
                 tracing::warn!(order = %order.id, sealed, "an operators' order from before this node began: not carried out");
                 return None;

@@ -1,8 +1,8 @@
 //! Switchboard cookies: what a notification node gives a client so that one switchboard lets it in, once.
 //!
 //! ```text
-//! BASE64URL( version | key id | role | conversation | claim | dialect | capabilities | session | expiry | nonce | code )
-//! bytes          1        4      1        16          16       1           4           4        4       8      16
+//! BASE64URL( version | key id | role | conversation | claim | edition | dialect | capabilities | session | expiry | nonce | code )
+//! bytes          1        4      1        16          16       2         1           4           4        4       6      16
 //! ```
 //! 75 bytes, 100 characters. Principal, switchboard and generation are under the code and not in the text.
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::secrets::{Hasher, KeyId, Keyring, Purpose, finish};
 use super::ticket::TicketError;
-use crate::model::{ClaimId, ConversationId, Generation, NodeId, Passport};
+use crate::model::{ClaimId, ConversationId, Edition, Generation, NodeId, Passport};
 
 /// What part a cookie's bearer plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,8 @@ pub struct Cookie {
     pub conversation: ConversationId,
     /// The bearer's claim: what the channel of two is made of.
     pub claim: ClaimId,
+    /// By which of the account's credentials the bearer has signed in.
+    pub edition: Edition,
     /// The number of the bearer's dialect.
     pub dialect: u8,
     /// The bearer's capability number.
@@ -57,7 +59,7 @@ pub struct Cookie {
     pub kept_first: bool,
     /// Seconds since 1970 after which it opens nothing.
     pub expires: u32,
-    /// Random: each is accepted once.
+    /// Random, of 48 bits: each is accepted once.
     pub nonce: u64,
 }
 
@@ -87,11 +89,12 @@ impl Cookie {
             &[role],
             self.conversation.0.as_bytes(),
             self.claim.0.as_bytes(),
+            &self.edition.0.to_be_bytes(),
             &[self.dialect],
             &self.capabilities.to_be_bytes(),
             &self.session.to_be_bytes(),
             &self.expires.to_be_bytes(),
-            &self.nonce.to_be_bytes(),
+            &self.nonce.to_be_bytes()[2..],
         ] {
             let (place, after) = rest.split_at_mut(part.len());
             place.copy_from_slice(part);
@@ -114,13 +117,25 @@ impl Cookie {
         };
         let conversation = ConversationId(Uuid::from_bytes(reader.take()?));
         let claim = ClaimId(Uuid::from_bytes(reader.take()?));
+        let edition = Edition(u16::from_be_bytes(reader.take()?));
         let [dialect] = reader.take()?;
         let capabilities = u32::from_be_bytes(reader.take()?);
         let session = u32::from_be_bytes(reader.take()?);
         let expires = u32::from_be_bytes(reader.take()?);
-        let nonce = u64::from_be_bytes(reader.take()?);
-        let cookie =
-            Self { role, conversation, claim, dialect, capabilities, session, kept_first, expires, nonce };
+        let [a, b, c, d, e, f] = reader.take()?;
+        let nonce = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        let cookie = Self {
+            role,
+            conversation,
+            claim,
+            edition,
+            dialect,
+            capabilities,
+            session,
+            kept_first,
+            expires,
+            nonce,
+        };
         (version == VERSION).then_some((key, cookie))
     }
 }
@@ -253,6 +268,7 @@ mod tests {
             role: CookieRole::Callee,
             conversation: ConversationId(Uuid::from_u128(1)),
             claim: ClaimId(Uuid::from_u128(2)),
+            edition: Edition(0xabcd),
             dialect: 11,
             capabilities: 0x1000_0020,
             session: 0x8000_0001,
@@ -333,13 +349,14 @@ mod tests {
 
         #[test]
         fn what_was_sealed_is_opened(
-            caller: bool, ids: (u128, u128), dialect: u8, capabilities: u32, session: u32, kept_first: bool,
-            life in 0u32..=120, nonce: u64,
+            caller: bool, ids: (u128, u128), edition: u16, dialect: u8, capabilities: u32, session: u32,
+            kept_first: bool, life in 0u32..=120, nonce in 0u64..1 << 48,
         ) {
             let cookie = Cookie {
                 role: if caller { CookieRole::Caller } else { CookieRole::Callee },
                 conversation: ConversationId(Uuid::from_u128(ids.0)),
                 claim: ClaimId(Uuid::from_u128(ids.1)),
+                edition: Edition(edition),
                 dialect,
                 capabilities,
                 session,

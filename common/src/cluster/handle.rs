@@ -25,7 +25,7 @@ use super::{
 };
 use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
-use crate::model::{Endpoint, Epoch, Generation, NodeId, Passport};
+use crate::model::{ClaimId, Edition, Endpoint, Epoch, Generation, NodeId, Passport};
 use crate::net::{self, Shutdown};
 use crate::telemetry::{Condition, Registry};
 
@@ -288,10 +288,17 @@ impl Cluster {
         sealed: u64,
         patience: Duration,
     ) -> Result<Vec<Reached>, OrderError> {
-        if !self.router.orders.is_of_this_life(sealed) {
+        if order.void().is_none() && !self.router.orders.is_of_this_life(sealed) {
             return Err(OrderError::OlderThanNode);
         }
         Ok(self.router.carry_out(order, sealed, patience).await)
+    }
+
+    /// Whether what was got with these credentials, a session or a cookie, is void since the account has others. Ask once whoever
+    /// has it can be found by [`Deliver::void`]: then one of the two finds it.
+    #[must_use]
+    pub fn is_void(&self, claim: ClaimId, edition: Edition) -> bool {
+        self.router.is_void(claim, edition)
     }
 
     /// Hands a notice about a principal to another live node itself, of any tier, and says what became of it, after

@@ -150,6 +150,11 @@ impl Links {
         Some(link)
     }
 
+    /// The links that this node dials, whether or not they are up.
+    pub(super) fn dialed(&self) -> Vec<Arc<Outgoing>> {
+        lock(&self.outgoing).values().map(Arc::clone).collect()
+    }
+
     /// Closes the links to and from lives that are over.
     pub(super) fn follow(&self, view: &Arc<View>) {
         let before = std::mem::replace(&mut *lock(&self.view), Arc::clone(view));

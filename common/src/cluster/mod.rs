@@ -20,6 +20,7 @@
 //! | `registering`, `registrations`, `announcing` | how sessions get into the directory |
 //! | `delivery` | how notices get into sessions |
 //! | `sighting`, `comparing`, `gaps` | how lost notices are found: whom nodes show, compared; when that is urgent |
+//! | `voids` | what is void since an account has another password |
 //! | `order`, `order_desk`, `carrying_out` | what operators order, sealed; where it is taken; what becomes of it |
 
 mod announcement;
@@ -57,6 +58,7 @@ mod settling;
 mod sighting;
 mod standing;
 mod ticket;
+mod voids;
 mod wire;
 
 pub use carrying_out::{Reached, Told};
@@ -70,6 +72,7 @@ pub use order_desk::OrderDesk;
 pub use secrets::{Keyring, SecretsError};
 pub use sighting::{BUCKETS, Mark, PassportKey, Sighting, Tally};
 pub use ticket::{SignInTicket, TicketError};
+pub use voids::Void;
 
 #[cfg(test)]
 mod tests;

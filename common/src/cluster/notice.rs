@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::carrying_out::Told;
 use super::order::{Audience, Instruction};
 use super::sighting::{Mark, Sighting, Tally};
+use super::voids::Void;
 use crate::model::{
     ConversationId, Endpoint, Epoch, Generation, NodeId, ParticipationId, Passport, Presence, Property,
 };
@@ -267,6 +268,10 @@ pub trait Deliver: Send + Sync + 'static {
     /// Hands what operators want to the sessions here that it is for, a few at a time: so many at once would feel it. Those that
     /// come meanwhile are not meant.
     async fn carry_out(&self, to: &Audience, what: &Instruction) -> Told;
+
+    /// Ends the sessions that were signed in by credentials that are void, or the participations that were joined by their
+    /// cookies, and says how many. Must not block, nor ask the cluster.
+    fn void(&self, void: &Void) -> u64;
 
     /// The principals who are to be seen here, in short: a tally for each bucket.
     fn tallies(&self) -> Vec<Tally> {

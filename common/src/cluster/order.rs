@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::secrets::{KeyId, Keyring, Purpose, finish};
-use crate::model::{Bulletin, NodeId, Passport, SignOut};
+use super::voids::Void;
+use crate::model::{Bulletin, ClaimId, Edition, NodeId, Passport, SignOut};
 
 /// Where orders are taken at an admin address.
 pub const ORDERS: &str = "/orders";
@@ -53,6 +54,25 @@ pub enum Instruction {
     Show(Bulletin),
     /// The sessions are to end.
     SignOut(SignOut),
+    /// The principal's account has another password: what those before have opened is void. Only for a principal; see [`Void`].
+    NewPassword {
+        /// Which account of that name.
+        claim: ClaimId,
+        /// The credentials that it has now.
+        edition: Edition,
+    },
+}
+
+impl Order {
+    /// What it makes void, if it is about a new password.
+    pub(super) fn void(&self) -> Option<Void> {
+        match (&self.to, &self.what) {
+            (Audience::Principal(who), Instruction::NewPassword { claim, edition }) => {
+                Some(Void { who: who.clone(), claim: *claim, before: *edition })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Instruction {
@@ -63,6 +83,7 @@ impl Instruction {
             Self::Show(Bulletin::Text { .. }) => "text",
             Self::Show(Bulletin::ShutDown { .. }) => "shutdown_is_near",
             Self::SignOut(why) => why.label(),
+            Self::NewPassword { .. } => SignOut::NewPassword.label(),
         }
     }
 }

@@ -60,6 +60,7 @@ impl OrderDesk {
         let reached = self.cluster.carry_out(&order, sealed, patience).await?;
         Ok(match &order.to {
             Audience::Everybody => Answered::Done(lines(&reached)),
+            Audience::Principal(who) if order.void().is_some() => about_a_password(who, &reached),
             Audience::Principal(who) => about_one(who, &order, &reached),
             Audience::Node(_) if !reached.is_empty() => Answered::Done(lines(&reached)),
             Audience::Node(node) => {
@@ -83,6 +84,29 @@ fn lines(reached: &[Reached]) -> String {
     text
 }
 
+/// What became of the sessions that an old password has opened. To find none is no failure.
+fn about_a_password(who: &Passport, reached: &[Reached]) -> Answered {
+    let silent: Vec<&str> =
+        reached.iter().filter(|reached| reached.told.is_none()).map(|reached| reached.node.as_str()).collect();
+    if reached.iter().any(|reached| reached.told.is_some_and(|told| told.sessions > 0)) {
+        return Answered::Done(format!("{who} is signed out\n"));
+    }
+    if reached.is_empty() {
+        return Answered::Failed("there is no notification node at this moment".into());
+    }
+    if silent.is_empty() {
+        return Answered::Done(format!("{who} was not signed in\n"));
+    }
+    let silent_ones = silent.join(", ");
+    Answered::Failed(if silent.len() == reached.len() {
+        format!("no answer from: {silent_ones}")
+    } else {
+        format!(
+            "no answer from: {silent_ones}; the others say so as soon as they are linked to it, within an hour"
+        )
+    })
+}
+
 /// What became of an order about one principal, who has one session or, in later dialects, several.
 fn about_one(who: &Passport, order: &Order, reached: &[Reached]) -> Answered {
     let told = || reached.iter().filter_map(|reached| reached.told);
@@ -91,7 +115,7 @@ fn about_one(who: &Passport, order: &Order, reached: &[Reached]) -> Answered {
     if told().any(|told| told.sessions > 0) {
         return Answered::Done(match order.what {
             Instruction::Show(_) => format!("{who} has it\n"),
-            Instruction::SignOut(_) => format!("{who} is signed out\n"),
+            Instruction::SignOut(_) | Instruction::NewPassword { .. } => format!("{who} is signed out\n"),
         });
     }
     Answered::Failed(if told().any(|told| told.overrun > 0) {
@@ -136,5 +160,20 @@ mod tests {
         assert_eq!(said(&[Some((0, 1)), None]), failed(slow));
         let unknown = "no node says that alice@example.com is signed in; no answer from: ns-2";
         assert_eq!(said(&[Some((0, 0)), None]), failed(unknown));
+    }
+
+    #[test]
+    fn what_became_of_an_old_password() {
+        let who = Passport::parse("alice@example.com").unwrap();
+        let said = |nodes: &[_]| about_a_password(&who, &reached(nodes));
+        let done = |what| Answered::Done(format!("alice@example.com {what}\n"));
+        assert_eq!(said(&[Some((0, 0)), Some((1, 0)), None]), done("is signed out"));
+        assert_eq!(said(&[Some((0, 0)), Some((0, 0))]), done("was not signed in"));
+        assert_eq!(said(&[None]), Answered::Failed("no answer from: ns-1".into()));
+        for (nodes, why) in
+            [(&[Some((0, 0)), None][..], "no answer from: ns-2; the others"), (&[], "no notification")]
+        {
+            assert!(matches!(said(nodes), Answered::Failed(text) if text.contains(why)), "{why}");
+        }
     }
 }

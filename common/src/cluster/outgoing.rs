@@ -121,7 +121,8 @@ impl Outgoing {
             Request::Register { .. }
             | Request::Unregister { .. }
             | Request::Done { .. }
-            | Request::Displaced { .. } => {
+            | Request::Displaced { .. }
+            | Request::Void { .. } => {
                 // Without one of these the other side would be wrong for as long as the link lasts.
                 self.queue.push_urgent(message).inspect_err(|_| self.overrun.notify_one())
             }

@@ -28,6 +28,7 @@ use super::queue::Throttle;
 use super::registrations::{Displacement, Registrations, Sign};
 use super::ring::{Place, Ring};
 use super::settling::Settling;
+use super::voids::Voids;
 use super::wire::{Answer, Claim, Claimed, Group, Parcel, Reply, Request};
 use crate::clock::{self, HybridClock};
 use crate::model::{Endpoint, Passport};
@@ -56,6 +57,8 @@ pub(super) struct Router {
     pub(super) gaps: Gaps,
     /// What operators have ordered.
     pub(super) orders: Orders,
+    /// What is void since accounts have other passwords.
+    pub(super) voids: Mutex<Voids>,
     joined: watch::Receiver<bool>,
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) stop: CancellationToken,
@@ -95,6 +98,7 @@ impl Router {
             drops,
             gaps,
             orders: Orders::new(clock::wall_ms()),
+            voids: Mutex::default(),
             joined,
             runtime: tokio::runtime::Handle::current(),
             stop,
@@ -293,6 +297,9 @@ impl Witness for Router {
 
 impl Handler for Router {
     fn linked(self: Arc<Self>, link: Arc<Outgoing>, up: CancellationToken) {
+        if self.role == Role::Notification {
+            self.tell_voids(&link);
+        }
         if self.role == Role::Notification && self.ring().all().contains(&link.place) {
             let runtime = self.runtime.clone();
             // What was on its way on a link before this one is lost, and nobody knows what that was.
@@ -355,6 +362,11 @@ impl Handler for Router {
                 replies.send(&Reply::Sightings { id, buckets: self.own_sightings(&buckets) });
             }
             Request::Gap => self.gaps.with(&origin.place.node),
+            Request::Void { id, voids } => {
+                // Nobody waits for those it is passed on to.
+                self.void(&voids);
+                replies.send(&Reply::Voided { id });
+            }
             Request::Ping => {}
         }
     }

@@ -14,6 +14,7 @@ use super::notice::{Notice, Outcome};
 use super::order::Order;
 use super::secrets::{Hasher, finish};
 use super::sighting::{Sighting, Tally};
+use super::voids::Void;
 use crate::model::{Endpoint, Epoch, NodeId, Passport};
 
 /// The most bytes of a frame after its length.
@@ -70,6 +71,8 @@ pub(super) enum Request {
     Sightings { id: u64, buckets: Vec<u8> },
     /// To a notification node: notices of the sending node may be lost. Not answered.
     Gap,
+    /// To a notification node or a switchboard: what is void since accounts have other passwords. Answered when it is.
+    Void { id: u64, voids: Vec<Void> },
 }
 
 /// From the side that was dialed.
@@ -89,6 +92,8 @@ pub(super) enum Reply {
     Tallies { id: u64, tallies: Vec<Tally> },
     /// To [`Request::Sightings`]: of as many of the buckets as fit into a frame.
     Sightings { id: u64, buckets: Vec<Vec<Sighting>> },
+    /// To [`Request::Void`].
+    Voided { id: u64 },
 }
 
 impl Reply {
@@ -100,7 +105,8 @@ impl Reply {
             | Self::Handed { id, .. }
             | Self::CarriedOut { id, .. }
             | Self::Tallies { id, .. }
-            | Self::Sightings { id, .. } => Some(*id),
+            | Self::Sightings { id, .. }
+            | Self::Voided { id } => Some(*id),
             Self::Pong => None,
         }
     }

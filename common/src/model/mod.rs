@@ -2,6 +2,7 @@
 
 mod account;
 mod bulletin;
+mod edition;
 mod ids;
 mod limits;
 mod lists;
@@ -14,6 +15,7 @@ mod sign_out;
 
 pub use account::{AddPrompt, Properties, Property, Settings, StrangerPolicy, digest};
 pub use bulletin::{Bulletin, BulletinError, BulletinText, xml_len};
+pub use edition::Edition;
 pub use ids::{
     ChannelId, ClaimId, ContactId, ConversationId, Endpoint, Epoch, Generation, GroupId, InboxId, MessageId,
     NodeId, ParticipationId,

@@ -16,6 +16,8 @@ pub enum SignOut {
     Migrated,
     /// The user has to accept the terms of use first.
     TermsOfUse,
+    /// The account has another password: the client comes back in vain until it knows it.
+    NewPassword,
 }
 
 impl SignOut {
@@ -27,6 +29,7 @@ impl SignOut {
             Self::Reconnect { .. } => "sign_out_reconnect",
             Self::Migrated => "sign_out_migrated",
             Self::TermsOfUse => "sign_out_terms",
+            Self::NewPassword => "sign_out_password",
         }
     }
 }

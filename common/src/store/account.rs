@@ -2,17 +2,25 @@
 
 use std::fmt;
 
-use crate::model::{AddPrompt, ClaimId, Passport, Settings, StrangerPolicy};
+use crate::model::{AddPrompt, ClaimId, Edition, Passport, Settings, StrangerPolicy};
 
 /// What proves that somebody owns an account. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// Random at each change, so that tickets made before it open nothing.
+    /// Random at each change, so that tickets made before it open nothing, but for the [`Edition`] in it.
     pub epoch: u64,
     /// argon2id, in the PHC string form.
     pub password_hash: String,
     /// The password itself, sealed with the MD5 key of the deployment, for accounts that sign in by MD5.
     pub sealed_password: Option<Vec<u8>>,
+}
+
+impl Credentials {
+    /// Which of the account's credentials these are.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        Edition::of(self.epoch)
+    }
 }
 
 impl fmt::Debug for Credentials {

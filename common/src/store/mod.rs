@@ -83,8 +83,15 @@ pub trait Store: Send + Sync + 'static {
     /// The account of that passport, without its roster.
     async fn account(&self, who: &Passport) -> Result<Option<Account>>;
 
-    /// Replaces the credentials of the account that `claim` won. False if there is none such.
-    async fn set_credentials(&self, who: &Passport, claim: ClaimId, credentials: Credentials) -> Result<bool>;
+    /// Replaces the credentials of that epoch, of the account that `claim` won. False if there is none such: of several changes at
+    /// once one wins. One's own change, repeated, wins again.
+    async fn set_credentials(
+        &self,
+        who: &Passport,
+        claim: ClaimId,
+        replaced: u64,
+        credentials: Credentials,
+    ) -> Result<bool>;
 
     /// Removes the account that `claim` won, with its settings, lists and groups, and what others have written there. What others
     /// have of it on their own lists stays, and so does history. To be called when nobody is signed in to it. False if

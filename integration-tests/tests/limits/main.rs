@@ -14,6 +14,7 @@ mod losses;
 mod offline;
 mod operators;
 mod orders;
+mod passwords;
 mod rates;
 mod repair;
 mod rings;

@@ -57,6 +57,8 @@ fn hand(sender: &Sender<Item>, what: &Instruction, told: &mut Told) {
         Instruction::Show(bulletin) => sender.send(Item::Bulletin(bulletin.clone()), cost(bulletin)),
         // There is always room for the end.
         Instruction::SignOut(why) => sender.send(Item::SignOut(*why), 0),
+        // For the cluster, which says so by `Deliver::void`.
+        Instruction::NewPassword { .. } => return,
     };
     match sent {
         Ok(()) => told.sessions += 1,
@@ -82,6 +84,7 @@ mod tests {
     use common::cluster::Deliver;
     use common::model::{Endpoint, SignOut};
 
+    use super::super::Access;
     use super::*;
 
     fn who(number: u64) -> Passport {
@@ -99,7 +102,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_order_reaches_all_but_not_all_at_once() {
         let hub = Arc::new(Hub::new());
-        let mut sessions: Vec<_> = (0..1000).map(|number| hub.enter(&who(number), Endpoint::SOLE)).collect();
+        let mut sessions: Vec<_> =
+            (0..1000).map(|number| hub.enter(&who(number), Endpoint::SOLE, Access::SOME)).collect();
         let gone = sessions.split_off(990);
         drop(gone.into_iter().map(|(place, _)| place).collect::<Vec<_>>());
         let began = tokio::time::Instant::now();
@@ -115,7 +119,7 @@ mod tests {
     async fn an_order_for_one_reaches_nobody_else() {
         let hub = Arc::new(Hub::new());
         let [(_first, mut one), (_second, mut other)] =
-            [1, 2].map(|number| hub.enter(&who(number), Endpoint::SOLE));
+            [1, 2].map(|number| hub.enter(&who(number), Endpoint::SOLE, Access::SOME));
         let order = Instruction::SignOut(SignOut::Migrated);
         assert_eq!(hub.carry_out(&Audience::Principal(who(1)), &order).await, told(1, 0));
         assert_eq!(hub.carry_out(&Audience::Principal(who(3)), &order).await, told(0, 0));
@@ -127,13 +131,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_comes_while_others_are_told_is_not_meant() {
         let hub = Arc::new(Hub::new());
-        let _before: Vec<_> = (0..200).map(|number| hub.enter(&who(number), Endpoint::SOLE)).collect();
+        let _before: Vec<_> =
+            (0..200).map(|number| hub.enter(&who(number), Endpoint::SOLE, Access::SOME)).collect();
         let telling = Arc::clone(&hub);
         let order = Instruction::SignOut(SignOut::ShutDown);
         let telling = tokio::spawn(async move { telling.carry_out(&Audience::Everybody, &order).await });
         // It has told the first fifty.
         tokio::time::sleep(BREATH / 2).await;
-        let mut after: Vec<_> = (200..400).map(|number| hub.enter(&who(number), Endpoint::SOLE)).collect();
+        let mut after: Vec<_> =
+            (200..400).map(|number| hub.enter(&who(number), Endpoint::SOLE, Access::SOME)).collect();
         assert_eq!(telling.await.unwrap(), told(200, 0));
         assert!(after.iter_mut().all(|(_, mailbox)| mailbox.now().is_none()));
     }
@@ -142,7 +148,7 @@ mod tests {
     async fn a_session_without_room_is_counted_apart_but_can_always_be_ended() {
         let hub = Arc::new(Hub::new());
         let fill = async |number| {
-            let (place, mailbox) = hub.enter(&who(number), Endpoint::SOLE);
+            let (place, mailbox) = hub.enter(&who(number), Endpoint::SOLE, Access::SOME);
             let each = cost(&Bulletin::ShutDown { minutes: 5 });
             for _ in 0..super::super::MAILBOX_BUDGET / each {
                 let to = Audience::Principal(who(number));

@@ -99,6 +99,7 @@ impl Session {
             role,
             conversation,
             claim: self.claim,
+            edition: self.edition,
             dialect: self.dialect.number.0,
             capabilities: self.own.capabilities().try_into().unwrap_or_default(),
             session: self.here.epoch.sign(),

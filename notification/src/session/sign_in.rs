@@ -18,7 +18,7 @@ use super::handshake::{Evidence, Proof};
 use super::inbox::Inbox;
 use super::out::Out;
 use super::{Closing, Session, Surroundings};
-use crate::hub::Place;
+use crate::hub::{Access, Place};
 use crate::repair::Watch;
 use crate::services::Services;
 
@@ -144,7 +144,12 @@ async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Res
     }
     let (who, deadline) = (&proof.passport, Instant::now() + PATIENCE);
     let account = timeout_at(deadline, check(services, proof, peer)).await.map_err(|_| Denied::too_slow())??;
-    let (place, mailbox) = services.hub.enter(who, Endpoint::SOLE);
+    let edition = account.credentials.edition();
+    let (place, mailbox) = services.hub.enter(who, Endpoint::SOLE, Access { claim: account.claim, edition });
+    // The account was read before: a change of the password meanwhile has missed this session, but is known here.
+    if services.cluster.is_void(account.claim, edition) {
+        return Err(Denied::Wrong(Refusal::WrongPassword));
+    }
     let mut inbox = Inbox::new(mailbox);
     let making = tokio::spawn(Registration::make(Arc::clone(services), who.clone()));
     let made = inbox.before_asking(timeout_at(deadline, making)).await.map_err(|_| Denied::too_slow())?;
@@ -158,7 +163,7 @@ async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Res
     let (node, generation) = (services.cluster.id().clone(), services.cluster.generation());
     let here = Location { node, generation, epoch, endpoint: Endpoint::SOLE };
     let now = Instant::now().into_std();
-    let session = Session::new(who.clone(), account.claim, proof.dialect, here, roster, now);
+    let session = Session::new(who.clone(), account.claim, edition, proof.dialect, here, roster, now);
     let watch = Watch::begin(services, who, epoch);
     Ok(SignedIn { session, inbox, place, registration, watch })
 }

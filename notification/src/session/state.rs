@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::cluster::{Location, Notice, Outcome, Question, Stamp};
 use common::config::NotificationConfig;
-use common::model::{Bucket, Bulletin, ClaimId, List, Passport, Presence, Roster, digest};
+use common::model::{Bucket, Bulletin, ClaimId, Edition, List, Passport, Presence, Roster, digest};
 use common::msnp::handshake::{self, Handshake};
 use common::msnp::hotmail::Addressee;
 use common::msnp::presence::Change;
@@ -34,6 +34,8 @@ pub(crate) struct Session {
     pub(crate) passport: Passport,
     /// The claim that won the passport.
     pub(crate) claim: ClaimId,
+    /// By which of the account's credentials it has signed in.
+    pub(crate) edition: Edition,
     /// What its client speaks.
     pub(crate) dialect: &'static Dialect,
     /// Where it is.
@@ -74,6 +76,7 @@ impl Session {
     pub(crate) fn new(
         passport: Passport,
         claim: ClaimId,
+        edition: Edition,
         dialect: &'static Dialect,
         here: Location,
         roster: Roster,
@@ -83,6 +86,7 @@ impl Session {
         Self {
             passport,
             claim,
+            edition,
             dialect,
             here,
             roster: Arc::new(roster),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::clock::{self, HybridClock};
 use common::cluster::{
     Audience, Cluster, Deliver, Instruction, Keyring, Load, Me, Notice, Outcome, Role, Sighting, SignInTicket,
-    Stamp, Tally, Told,
+    Stamp, Tally, Told, Void,
 };
 use common::config::{Config, StoreConfig};
 use common::credentials::{AttemptGuard, RefusalLog, SealingKey};
@@ -27,7 +27,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::store::{Mood, Moody};
-use crate::hub::{Hub, Item};
+use crate::hub::{Access, Hub, Item};
 use crate::last_active::LastActive;
 use crate::metrics::Metrics;
 use crate::passwords::Passwords;
@@ -35,7 +35,7 @@ use crate::services::{KEPT_READS, Services};
 use crate::session;
 
 /// How long something may take to come.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(super) fn who(name: &str) -> Passport {
     Passport::parse(&format!("{name}@example.com")).unwrap()
@@ -181,7 +181,7 @@ impl House {
     /// asked.
     pub(super) async fn puppet(&self, name: &str, looks: Arc<Mutex<Presence>>) -> Arc<AtomicU64> {
         let (passport, cluster) = (who(name), self.services.cluster.clone());
-        let (place, mut mailbox) = self.services.hub.enter(&passport, Endpoint::SOLE);
+        let (place, mut mailbox) = self.services.hub.enter(&passport, Endpoint::SOLE, Access::SOME);
         let epoch = cluster.register(&passport, Endpoint::SOLE).await;
         place.settle(epoch);
         let asked = Arc::new(AtomicU64::new(0));
@@ -322,6 +322,10 @@ impl Deliver for Lossy {
 
     async fn carry_out(&self, to: &Audience, what: &Instruction) -> Told {
         self.hub.carry_out(to, what).await
+    }
+
+    fn void(&self, void: &Void) -> u64 {
+        self.hub.void(void)
     }
 
     fn tallies(&self) -> Vec<Tally> {

@@ -9,12 +9,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::cluster::{Deliver, Notice, Outcome, Stamp};
+use common::clock;
+use common::cluster::{Audience, Deliver, Instruction, Notice, Order, Outcome, Stamp};
 use common::config::Config;
-use common::model::{Epoch, List, NodeId, Passport, Presence, Property, Status};
+use common::model::{Edition, Epoch, List, NodeId, Passport, Presence, Property, Status};
 use common::store::Edit;
 
-use house::{House, looks, newest_stamp, no_properties, who};
+use uuid::Uuid;
+
+use house::{House, PATIENCE, looks, newest_stamp, no_properties, who};
 use store::{Edits, Mood};
 
 const CONTACTS: usize = 600;
@@ -200,6 +203,34 @@ async fn guesses_at_once_are_all_counted() {
     assert_eq!(late.hears_out().await, ["911 4"], "one less counted, and this would be let in");
     let mut other = house.challenged("bob").await.answered("secret").await;
     other.hears_of("USR 4 OK bob@example.com").await;
+}
+
+/// Whoever signs in by the old password while it is changed is refused, or out again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_meets_who_is_signing_in() {
+    let house = House::open().await;
+    let changed = async |who: &Passport| {
+        let claim = house.services.store.account(who).await.unwrap().unwrap().claim;
+        // The account's, as the house has made it, is 1.
+        let what = Instruction::NewPassword { claim, edition: Edition(2) };
+        let order = Order { id: Uuid::new_v4(), to: Audience::Principal(who.clone()), what };
+        let reached = house.services.cluster.carry_out(&order, clock::wall_ms(), PATIENCE).await.unwrap();
+        reached[0].told.unwrap().sessions
+    };
+    // The account was read before the change, which comes before the session can be found.
+    let alice = house.account("alice").await;
+    assert_eq!(changed(&alice).await, 0);
+    let mut at_alice = house.challenged("alice").await.answered("secret").await;
+    assert_eq!(at_alice.hears_out().await, ["911 4"]);
+    // It can be found, and does not know yet what it is.
+    let bob = house.account("bob").await;
+    house.store_is(Mood { roster_after: Duration::from_millis(500), ..Mood::default() });
+    let mut at_bob = house.challenged("bob").await.answered("secret").await;
+    while house.services.hub.len() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(changed(&bob).await, 1);
+    assert_eq!(at_bob.hears_out().await.last().map(String::as_str), Some("OUT SSD"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -94,7 +94,7 @@ moody! {
     id() -> Uuid;
     check() -> ();
     create_account(new: NewAccount) -> Claimed;
-    set_credentials(who: &Passport, claim: ClaimId, credentials: Credentials) -> bool;
+    set_credentials(who: &Passport, claim: ClaimId, replaced: u64, credentials: Credentials) -> bool;
     remove_account(who: &Passport, claim: ClaimId) -> bool;
     accounts(after: Option<&Passport>, limit: usize) -> Vec<AccountSummary>;
     touch(seen: Vec<(Passport, u64)>) -> ();

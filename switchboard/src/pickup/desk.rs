@@ -1,9 +1,9 @@
-//! Where other nodes ask for what was kept, and say that rings are over.
+//! Where other nodes ask for what was kept, and say that rings are over, or what is void.
 
 use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
-use common::cluster::{Audience, Deliver, Instruction, Notice, Outcome, Told};
+use common::cluster::{Audience, Deliver, Instruction, Notice, Outcome, Told, Void};
 use common::model::{Endpoint, Epoch, Passport};
 
 use crate::board::Board;
@@ -48,5 +48,10 @@ impl Deliver for Desk {
 
     async fn carry_out(&self, _: &Audience, _: &Instruction) -> Told {
         Told::default()
+    }
+
+    fn void(&self, void: &Void) -> u64 {
+        // Before there is a board nobody is in a conversation, and the cluster remembers it.
+        self.0.get().and_then(Weak::upgrade).map_or(0, |board| board.conversations.expel(void))
     }
 }

@@ -138,6 +138,7 @@ impl Ghost {
             participation: Arc::clone(&participation),
             name: Arc::clone(name),
             claim,
+            edition: None,
             capabilities: 0,
             wants_capabilities: false,
             mailbox: reply,

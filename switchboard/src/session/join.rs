@@ -133,6 +133,7 @@ async fn enter(
     };
     board.doorman.spend(&cookie).map_err(refused)?;
     let name = friendly_name(board, who).await;
+    is_valid(board, who, &cookie)?;
     // From here on nothing waits: a connection that is given up above has not joined.
     let span = tracing::Span::current();
     span.record("passport", who.as_str()).record("dialect", cookie.dialect);
@@ -163,7 +164,18 @@ async fn enter(
         board: Arc::clone(board),
         left: false,
     };
+    // Once more: whoever says so in this moment may not have found the newcomer.
+    is_valid(board, who, &cookie)?;
     Ok((seat, mailbox))
+}
+
+/// Whether the password of the bearer's account is still the one by which it has signed in.
+fn is_valid(board: &Board, who: &Passport, cookie: &Cookie) -> Result<(), ErrorCode> {
+    if board.doorman.is_void(cookie) {
+        tracing::debug!(passport = %who, "its cookie is of an old password");
+        return Err(ErrorCode::AuthenticationFailed);
+    }
+    Ok(())
 }
 
 fn open(
@@ -193,6 +205,7 @@ fn participant(
         participation: Arc::clone(participation),
         name: Arc::clone(name),
         claim: cookie.claim,
+        edition: Some(cookie.edition),
         capabilities: cookie.capabilities,
         wants_capabilities: dialect.is_some_and(|dialect| dialect.network_ids),
         mailbox,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::cluster::CookieRole;
-use common::model::{ChannelId, Limits, ParticipationId, Rates};
+use common::cluster::{CookieRole, Deliver, Void};
+use common::model::{ChannelId, Edition, Limits, ParticipationId, Rates};
 use common::msnp::TrId;
 use common::net::Mailbox;
 use common::store::MessageKind;
@@ -14,7 +14,7 @@ use crate::conversation::{Greeting, Participant, Recorded};
 use crate::participation::Participation;
 use crate::pressure::Pressure;
 use crate::push::{MAILBOX, Push};
-use crate::testing::{Asked, Mood, World, claim, passport, payload, wire};
+use crate::testing::{Asked, FakeDoorman, Mood, World, claim, passport, payload, wire};
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const TYPING: &str = "text/x-msmsgscontrol";
@@ -104,6 +104,62 @@ async fn three_talk() {
     assert!([&first, &second, &third].windows(2).all(|two| two[0].message.id < two[1].message.id));
     assert_eq!((fourth.message.kind, fourth.message.conversation), (MessageKind::Nudge, id));
     assert_eq!(first.participations[0].passport, passport("bob"));
+}
+
+/// Of the credentials by which the cookies of tests were got, and of those before them.
+fn void(who: &str, before: u16) -> Void {
+    let who = passport(who);
+    Void { claim: claim(&who), who, before: Edition(before) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_password_ends_conversations() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let bob = world.join("bob", id).await;
+    alice.hears("JOI bob@example.com Bob\n").await;
+    let (_, carol) = world.open("carol").await;
+    let Edition(own) = FakeDoorman::EDITION;
+    assert_eq!(world.desk.void(&void("alice", own)), 0, "it has come by these");
+    let of_before = Void { claim: claim(&passport("dora")), ..void("alice", own + 1) };
+    assert_eq!(world.desk.void(&of_before), 0, "an earlier account of that name");
+    assert_eq!(world.desk.void(&void("bob", own + 1)), 1);
+    alice.hears("BYE bob@example.com\n").await;
+    bob.is_closed().await;
+    alice.msg(2, "A", TEXT, "anyone?");
+    alice.hears("NAK 2\n").await;
+    assert_eq!(world.desk.void(&void("alice", own + 1)), 1);
+    alice.is_closed().await;
+    assert!(world.board.conversations.find(id).is_none());
+    carol.msg(3, "A", TEXT, "not meant");
+    carol.hears("NAK 3\n").await;
+    assert_eq!(world.board.conversations.participants(), 1);
+}
+
+/// Before it joins and when it has joined: of the two looks at its cookie one finds that it is void.
+#[tokio::test(start_paused = true)]
+async fn who_joins_while_its_cookie_becomes_void_is_out_again() {
+    for looks in [0, 1] {
+        let world = World::new();
+        let (id, alice) = world.open("alice").await;
+        let bob = world.connect();
+        *world.doorman.void_after.lock().unwrap() = Some(looks);
+        bob.say(&world.answer("bob", id));
+        bob.hears("911 1\n").await;
+        bob.is_closed().await;
+        if looks > 0 {
+            alice.hears("JOI bob@example.com Bob\nBYE bob@example.com\n").await;
+        }
+        alice.msg(2, "A", TEXT, "anyone?");
+        alice.hears("NAK 2\n").await;
+        let carol = world.connect();
+        let another = world.conversation_id();
+        let cookie = world.doorman.cookie(&passport("carol"), CookieRole::Caller, another);
+        carol.say(&format!("USR 1 carol@example.com {cookie}\n"));
+        carol.hears("911 1\n").await;
+        assert!(world.board.conversations.find(another).is_none());
+        assert_eq!(world.board.conversations.participants(), 1);
+    }
 }
 
 /// What the sender hears of a message: by ack type, by whether it is stored, and by what happens to it.
@@ -230,6 +286,7 @@ async fn capability_numbers_go_to_those_who_read_them() {
             participation,
             name: name.into(),
             claim: claim(&passport(name)),
+            edition: None,
             capabilities: 1_342_177_316,
             wants_capabilities,
             mailbox,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::clock::MessageClock;
 use common::cluster::{Cookie, CookieRole, Invitation, Outcome, TicketError};
 use common::model::{
-    ClaimId, ConversationId, Epoch, Generation, Limits, NodeId, ParticipationId, Passport, Rates,
+    ClaimId, ConversationId, Edition, Epoch, Generation, Limits, NodeId, ParticipationId, Passport, Rates,
 };
 use common::net::{BufferPool, Shutdown};
 use common::store::HistoryWrite;
@@ -58,18 +58,33 @@ pub(crate) struct FakeDoorman {
     /// Those that are made from now on are of clients which are being brought what was kept.
     pub(crate) kept_first: AtomicBool,
     used: Mutex<BTreeSet<u64>>,
+    /// Cookies are void when they have been looked at so often.
+    pub(crate) void_after: Mutex<Option<usize>>,
 }
 
 impl FakeDoorman {
+    /// Of the cookies that it makes.
+    pub(crate) const EDITION: Edition = Edition(7);
+
     /// A cookie's text.
     pub(crate) fn cookie(&self, who: &Passport, role: CookieRole, conversation: ConversationId) -> String {
         let mut cookies = lock(&self.cookies);
         let nonce = cookies.len() as u64;
         let claim = claim(who);
         let kept_first = self.kept_first.load(Ordering::Relaxed);
-        let (dialect, capabilities, session, expires) = (8, 0, SESSION, u32::MAX);
-        let cookie =
-            Cookie { role, conversation, claim, dialect, capabilities, session, kept_first, expires, nonce };
+        let (edition, dialect, capabilities, session, expires) = (Self::EDITION, 8, 0, SESSION, u32::MAX);
+        let cookie = Cookie {
+            role,
+            conversation,
+            claim,
+            edition,
+            dialect,
+            capabilities,
+            session,
+            kept_first,
+            expires,
+            nonce,
+        };
         let text = format!("{nonce}.cookie");
         cookies.insert(text.clone(), (who.clone(), cookie));
         text
@@ -87,6 +102,17 @@ impl Doorman for Arc<FakeDoorman> {
 
     fn spend(&self, cookie: &Cookie) -> std::result::Result<(), TicketError> {
         if lock(&self.used).insert(cookie.nonce) { Ok(()) } else { Err(TicketError::Used) }
+    }
+
+    fn is_void(&self, _: &Cookie) -> bool {
+        match &mut *lock(&self.void_after) {
+            Some(0) => true,
+            Some(looks) => {
+                *looks -= 1;
+                false
+            }
+            None => false,
+        }
     }
 }
 

@@ -138,7 +138,7 @@ impl Store for FakeStore {
         let credentials = Credentials { epoch: 0, password_hash: String::new(), sealed_password: None };
         Ok(Some(Account { passport: who.clone(), claim: claim(who), credentials, settings, created: 0 }))
     }
-    async fn set_credentials(&self, _: &Passport, _: ClaimId, _: Credentials) -> Result<bool> {
+    async fn set_credentials(&self, _: &Passport, _: ClaimId, _: u64, _: Credentials) -> Result<bool> {
         unused()
     }
     async fn remove_account(&self, _: &Passport, _: ClaimId) -> Result<bool> {

@@ -3,8 +3,8 @@
 use super::world::{World, passport};
 use super::*;
 use crate::clock::wall_ms;
-use crate::cluster::{Audience, Cluster, Instruction, Order, OrderError, Told};
-use crate::model::{Bulletin, NodeId, SignOut};
+use crate::cluster::{Audience, Cluster, Instruction, Order, OrderError, Told, Void};
+use crate::model::{Bulletin, ClaimId, Edition, NodeId, SignOut};
 
 fn order(number: u128, to: Audience) -> Order {
     Order { id: uuid::Uuid::from_u128(number), to, what: Instruction::Show(Bulletin::ShutDown { minutes: 5 }) }
@@ -127,4 +127,58 @@ async fn an_order_that_fails_at_a_node_is_not_said_to_be_done() {
         let got = reached(&world.node(name).cluster, &order).await;
         assert_eq!(got, sessions(Some(1), None), "from {name}");
     }
+}
+
+/// The order that says that alice's account has these credentials, and what it makes void.
+fn new_password(number: u128, edition: u16) -> (Order, Void) {
+    let (claim, edition) = (ClaimId(uuid::Uuid::from_u128(77)), Edition(edition));
+    let order = Order { what: Instruction::NewPassword { claim, edition }, ..order(number, to("alice")) };
+    (order, Void { who: passport("alice"), claim, before: edition })
+}
+
+fn knows(node: &super::world::Node, void: &Void) -> bool {
+    let Edition(now) = void.before;
+    node.cluster.is_void(void.claim, Edition(now - 1)) && !node.cluster.is_void(void.claim, void.before)
+}
+
+/// Every switchboard and notification node is told what is void after a change of the password, also one to which links come
+/// up later, and each acts on it once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_password_is_told_to_every_switchboard() {
+    let mut world = world().await;
+    world.node("ns-2").sign_in("alice").await;
+    let (order, void) = new_password(1, 7);
+    for name in ["ns-1", "ns-2", "sb-1", "ds-1"] {
+        // It says the same however often it is asked; it was not signed in before these nodes began.
+        let reached = world.node(name).cluster.carry_out(&order, 1, PATIENCE).await.unwrap();
+        let told: Vec<_> = reached.iter().map(|node| node.told.map(|told| told.sessions)).collect();
+        assert_eq!(told, [Some(0), Some(1)], "from {name}");
+    }
+    assert!(knows(world.node("sb-1"), &void), "it knows before the order is said to be carried out");
+    assert!(!knows(world.node("ds-1"), &void), "dispatch has neither sessions nor cookies");
+
+    // A change that came before, and says so late: nobody is told.
+    let (late, _) = new_password(2, 6);
+    assert_eq!(reached(&world.node("ns-1").cluster, &late).await, sessions(Some(0), Some(0)));
+    // The same change, given anew.
+    let (again, _) = new_password(3, 7);
+    assert_eq!(reached(&world.node("ns-1").cluster, &again).await, sessions(Some(0), Some(1)));
+    // The word of both has been worked on by now, if there was any: a later change comes behind it.
+    let (order, later) = new_password(4, 8);
+    assert_eq!(reached(&world.node("ns-1").cluster, &order).await, sessions(Some(0), Some(1)));
+    for name in ["ns-1", "ns-2", "sb-1"] {
+        assert_eq!(world.node(name).hub.voids(), [void.clone(), later.clone()], "{name}");
+    }
+
+    // Its home dies; one switchboard begins anew, and another one and a notification node come.
+    world.kill("ns-2");
+    world.kill("sb-1");
+    for (name, role) in [("sb-1", Role::Switchboard), ("sb-2", Role::Switchboard), ("ns-3", Role::Notification)] {
+        world.start(name, role).await;
+        soon(name, || async { knows(world.node(name), &later) }).await;
+    }
+    // From the one that was told, not from the one to which the order came.
+    world.kill("ns-1");
+    world.start("sb-3", Role::Switchboard).await;
+    soon("sb-3", || async { knows(world.node("sb-3"), &later) }).await;
 }

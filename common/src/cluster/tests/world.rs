@@ -14,7 +14,7 @@ use crate::clock::HybridClock;
 use crate::cluster::router::lock;
 use crate::cluster::{
     Audience, Cluster, ClusterError, Deliver, Instruction, Keyring, Load, Location, Me, Notice, Outcome, Role,
-    Told,
+    Told, Void,
 };
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::model::{Endpoint, Epoch, Passport};
@@ -53,6 +53,8 @@ pub(super) struct Hub {
     answers: Mutex<HashMap<Passport, (Outcome, Duration)>>,
     reannounced: AtomicUsize,
     fails_orders: AtomicBool,
+    /// What was said to be void, in that order, and each once.
+    voids: Mutex<Vec<Void>>,
 }
 
 impl Hub {
@@ -78,6 +80,11 @@ impl Hub {
     /// From now on operators' orders end in a panic here.
     pub(super) fn fail_orders(&self) {
         self.fails_orders.store(true, Ordering::SeqCst);
+    }
+
+    /// What was said to be void.
+    pub(super) fn voids(&self) -> Vec<Void> {
+        self.voids.lock().unwrap().clone()
     }
 
     /// Who was said to be nowhere, to `to`.
@@ -142,6 +149,11 @@ impl Deliver for Hub {
         meant.retain(|who| !matches!(to, Audience::Principal(one) if one != who));
         self.told.lock().unwrap().extend(meant.iter().cloned());
         Told { sessions: meant.len() as u64, overrun: 0 }
+    }
+
+    fn void(&self, void: &Void) -> u64 {
+        self.voids.lock().unwrap().push(void.clone());
+        self.sessions.lock().unwrap().contains_key(&void.who).into()
     }
 }
 
@@ -269,7 +281,7 @@ impl World {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (hub, shutdown, mut registry) =
             (Arc::new(Hub::default()), Shutdown::default(), Registry::with_prefix("monarch"));
-        let deliver = (role == Role::Notification).then(|| Arc::clone(&hub) as Arc<dyn Deliver>);
+        let deliver = (role != Role::Dispatch).then(|| Arc::clone(&hub) as Arc<dyn Deliver>);
         let (signal, clock) = (shutdown.clone(), Arc::new(HybridClock::default()));
         let started = runtime.spawn(async move {
             let cluster = Cluster::start(&config, me, keys, clock, deliver, &mut registry, &signal).await;

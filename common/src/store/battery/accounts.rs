@@ -32,7 +32,7 @@ pub async fn an_own_claim_repeated_changes_nothing(source: &dyn Source) {
     let (one, other) = two(source).await;
     let new = new_account(&passport("repeated"));
     assert_eq!(one.create_account(new.clone()).await.unwrap(), Claimed::Won);
-    assert!(one.set_credentials(&new.passport, new.claim, credentials(2)).await.unwrap());
+    assert!(one.set_credentials(&new.passport, new.claim, 1, credentials(2)).await.unwrap());
     assert_eq!(other.create_account(new.clone()).await.unwrap(), Claimed::Won);
     assert_eq!(one.account(&new.passport).await.unwrap().unwrap().credentials.epoch, 2);
 }
@@ -67,20 +67,22 @@ pub async fn an_account_holds_what_it_was_given(source: &dyn Source) {
     assert!(one.account(&passport("unknown")).await.unwrap().is_none());
 }
 
-/// A claim that lost, or one of an account before this one, changes no credentials.
+/// A claim that lost, or one of an account before this one, changes no credentials; nor does a change of those that are no more.
 pub async fn credentials_change_only_for_the_claim(source: &dyn Source) {
     let (one, other) = two(source).await;
     let new = new_account(&passport("secret"));
     one.create_account(new.clone()).await.unwrap();
     let stranger = ClaimId(Uuid::new_v4());
-    assert!(!other.set_credentials(&new.passport, stranger, credentials(2)).await.unwrap());
-    assert!(!other.set_credentials(&passport("unknown"), new.claim, credentials(2)).await.unwrap());
+    assert!(!other.set_credentials(&new.passport, stranger, 1, credentials(2)).await.unwrap());
+    assert!(!other.set_credentials(&passport("unknown"), new.claim, 1, credentials(2)).await.unwrap());
     assert!(one.account(&new.passport).await.unwrap().unwrap().credentials == new.credentials);
     let changed = Credentials { sealed_password: Some(vec![1]), ..credentials(3) };
     for _ in 0..2 {
-        assert!(other.set_credentials(&new.passport, new.claim, changed.clone()).await.unwrap());
+        assert!(other.set_credentials(&new.passport, new.claim, 1, changed.clone()).await.unwrap());
         assert!(one.account(&new.passport).await.unwrap().unwrap().credentials == changed);
     }
+    assert!(!one.set_credentials(&new.passport, new.claim, 1, credentials(4)).await.unwrap());
+    assert!(other.account(&new.passport).await.unwrap().unwrap().credentials == changed);
 }
 
 /// Pages of a listing hold every account once, in order.

@@ -132,11 +132,12 @@ where
 
 /// See [`Store::set_credentials`](crate::store::Store::set_credentials).
 ///
-/// Each attempt names the epoch that it found: one that is late and comes after another change changes nothing.
+/// Each attempt names the epoch that it replaces: one that is late and comes after another change changes nothing.
 pub(super) async fn set_credentials(
     db: &Db,
     who: &Passport,
     claim: ClaimId,
+    replaced: u64,
     credentials: &Credentials,
     turn: &mut Turn,
 ) -> Result<bool> {
@@ -150,13 +151,16 @@ pub(super) async fn set_credentials(
         if found == *credentials {
             return Ok(Outcome::Certain(true));
         }
+        if found.epoch != replaced {
+            return Ok(Outcome::Certain(false));
+        }
         let values = (
             credentials.epoch.cast_signed(),
             &credentials.password_hash,
             &credentials.sealed_password,
             who.as_str(),
             claim.0,
-            found.epoch.cast_signed(),
+            replaced.cast_signed(),
         );
         Ok(match db.try_claim(&bind(&db.statements.set_credentials, &values)?).await? {
             Attempt::Applied => Outcome::Certain(true),

@@ -196,9 +196,16 @@ impl Store for CqlStore {
         self.calls.read(accounts::read(&self.db, who)).await
     }
 
-    async fn set_credentials(&self, who: &Passport, claim: ClaimId, credentials: Credentials) -> Result<bool> {
+    async fn set_credentials(
+        &self,
+        who: &Passport,
+        claim: ClaimId,
+        replaced: u64,
+        credentials: Credentials,
+    ) -> Result<bool> {
         let (db, mut turn, who) = (Arc::clone(&self.db), self.turns.take(who), who.clone());
-        let work = async move { accounts::set_credentials(&db, &who, claim, &credentials, &mut turn).await };
+        let work =
+            async move { accounts::set_credentials(&db, &who, claim, replaced, &credentials, &mut turn).await };
         self.calls.write(WAITING, work).await
     }
 

@@ -89,12 +89,13 @@ pub(super) fn set_credentials(
     connection: &Connection,
     who: &Passport,
     claim: ClaimId,
+    replaced: u64,
     credentials: &Credentials,
 ) -> Result<bool> {
     let changed = connection
         .prepare_cached(
             "UPDATE accounts SET credential_epoch = ?, password_hash = ?, sealed_password = ?
-             WHERE passport = ? AND claim = ?",
+             WHERE passport = ? AND claim = ? AND credential_epoch IN (?, ?)",
         )?
         .execute(params![
             credentials.epoch.cast_signed(),
@@ -102,6 +103,9 @@ pub(super) fn set_credentials(
             credentials.sealed_password,
             who.as_str(),
             claim.0.as_bytes(),
+            replaced.cast_signed(),
+            // This very change was made already.
+            credentials.epoch.cast_signed(),
         ])?;
     Ok(changed > 0)
 }

@@ -126,9 +126,17 @@ impl Store for SqliteStore {
         self.accounts.read(move |c| accounts::read(c, &who)).await
     }
 
-    async fn set_credentials(&self, who: &Passport, claim: ClaimId, credentials: Credentials) -> Result<bool> {
+    async fn set_credentials(
+        &self,
+        who: &Passport,
+        claim: ClaimId,
+        replaced: u64,
+        credentials: Credentials,
+    ) -> Result<bool> {
         let who = who.clone();
-        self.accounts.write(SMALL, move |c| accounts::set_credentials(c, &who, claim, &credentials)).await
+        self.accounts
+            .write(SMALL, move |c| accounts::set_credentials(c, &who, claim, replaced, &credentials))
+            .await
     }
 
     async fn remove_account(&self, who: &Passport, claim: ClaimId) -> Result<bool> {

@@ -15,8 +15,8 @@ use common::cluster::{
 };
 use common::config::NotificationConfig;
 use common::model::{
-    Bulletin, BulletinText, ClaimId, Contact, ContactId, ConversationId, Endpoint, Epoch, Generation, Limits,
-    List, Lists, NodeId, ParticipationId, Passport, Presence, Property, Rates, Roster, Settings, Status,
+    Bulletin, BulletinText, ClaimId, Contact, ContactId, ConversationId, Edition, Endpoint, Epoch, Generation,
+    Limits, List, Lists, NodeId, ParticipationId, Passport, Presence, Property, Rates, Roster, Settings, Status,
     StrangerPolicy, digest,
 };
 use common::msnp::{Command, Decoder, Dialect, Service, TrId};
@@ -152,7 +152,7 @@ pub(super) fn alice(dialect: &'static Dialect, now: Instant) -> Session {
         reverse_digest: 0,
     };
     let roster = Roster { settings, contacts: contacts.into(), phones: [].into(), groups: [].into() };
-    Session::new(who("alice"), claim, dialect, location("ns-1"), roster, now)
+    Session::new(who("alice"), claim, Edition(7), dialect, location("ns-1"), roster, now)
 }
 
 /// Plays a script with alice's session. `C:` her client sends, `S:` it gets; `@` an event, `>` a notice to others.

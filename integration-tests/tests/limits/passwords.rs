@@ -1,0 +1,106 @@
+//! A new password ends what the old one has opened.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use integration_tests::accounts::PASSWORD;
+use integration_tests::client::Client;
+use integration_tests::{Plan, World, program};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::{closes, people, play, soon};
+
+/// Changes a password as an operator does, and returns what was said.
+async fn change(world: &World, who: &str, password: &str, further: &[&str]) -> Result<String> {
+    let mut command = Command::new(program("monarch")?);
+    command.arg("--config").arg(world.directory().join("monarch.toml"));
+    command.args(["user", "password", who, "--password-stdin"]).args(further);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn()?;
+    child.stdin.take().context("no input")?.write_all(format!("{password}\n").as_bytes()).await?;
+    let output = soon(async { Ok(child.wait_with_output().await?) }).await?;
+    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    ensure!(output.status.success(), "{said}");
+    Ok(said)
+}
+
+/// The address and the cookie for a new conversation.
+async fn cookie(client: &mut Client) -> Result<(std::net::SocketAddr, String)> {
+    let answer = client.request("XFR", "SB").await?;
+    ensure!(answer.verb() == "XFR", "{:?}", answer.tokens);
+    Ok((answer.token(3).parse()?, answer.token(5).to_owned()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_password_ends_sessions_conversations_and_cookies() -> Result<()> {
+    play(Plan { switchboard: 2, ..Plan::default() }, async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[(0, 1), (1, 0)]).await?;
+        let at = |number: u8| world.process(&format!("notification-{number}"))?.address("clients");
+        let admin = world.process("notification-1")?.address("admin")?.to_string();
+        // Alice is at another node than the one that is asked.
+        let mut at_alice = Client::sign_in(at(2)?, &alice, PASSWORD).await?;
+        let mut at_bob = Client::sign_in(at(1)?, &bob, PASSWORD).await?;
+        at_alice.request("CHG", "NLN").await?;
+
+        // One conversation, and cookies for others, some at each switchboard.
+        let (switchboard, opens) = cookie(&mut at_alice).await?;
+        let mut talks = Client::connect(switchboard).await?;
+        ensure!(talks.request("USR", &format!("{alice} {opens}")).await?.verb() == "USR");
+        let mut unused = Vec::new();
+        for _ in 0..6 {
+            unused.push(cookie(&mut at_alice).await?);
+        }
+        let (of_bob, opens_for_bob) = cookie(&mut at_bob).await?;
+
+        let said = change(world, &alice, "another", &["--node", &admin]).await?;
+        ensure!(said.contains(&format!("{alice} is signed out")), "{said}");
+        ensure!(
+            closes(&mut at_alice).await.context("the session ends")?.last().is_some_and(|line| line == "OUT SSD")
+        );
+        closes(&mut talks).await.context("the conversation ends")?;
+        for (switchboard, cookie) in unused {
+            let mut knocks = Client::connect(switchboard).await?;
+            let answer =
+                knocks.request("USR", &format!("{alice} {cookie}")).await.context("a void cookie is refused")?;
+            ensure!(answer.verb() == "911", "{:?}", answer.tokens);
+        }
+        let mut talks = Client::connect(of_bob).await?;
+        ensure!(
+            talks.request("USR", &format!("{bob} {opens_for_bob}")).await?.verb() == "USR",
+            "bob is not meant"
+        );
+        ensure!(Client::sign_in(at(1)?, &alice, PASSWORD).await.is_err());
+
+        // What the new password opens is good at once.
+        let mut at_alice = Client::sign_in(at(1)?, &alice, "another").await.context("the new password")?;
+        let (switchboard, opens) = cookie(&mut at_alice).await.context("another cookie")?;
+        let mut talks = Client::connect(switchboard).await?;
+        let answer = talks.request("USR", &format!("{alice} {opens}")).await.context("a new cookie")?;
+        ensure!(answer.verb() == "USR", "{:?}", answer.tokens);
+
+        // Nobody is signed out who is not to be; and both passwords open what comes.
+        let before = cookie(&mut at_alice).await?;
+        let said = change(world, &alice, "a third", &["--keep-sessions"]).await?;
+        ensure!(!said.contains("signed"), "{said}");
+        let answer = at_alice.request("CHG", "BSY").await.context("the session goes on")?;
+        ensure!(answer.verb() == "CHG", "{:?}", answer.tokens);
+        let after = cookie(&mut at_alice).await?;
+        let mut again = Client::sign_in(at(2)?, &alice, "a third").await.context("the third password")?;
+        let of_third = cookie(&mut again).await?;
+        for (switchboard, opens) in [before, after, of_third] {
+            let mut talks = Client::connect(switchboard).await?;
+            let answer = talks.request("USR", &format!("{alice} {opens}")).await?;
+            ensure!(answer.verb() == "USR", "{:?}", answer.tokens);
+        }
+
+        // The next change ends those of both, also where nobody reads what is said of it.
+        let said = change(world, &alice, "a fourth", &["--node", &admin]).await?;
+        ensure!(said.contains(&format!("{alice} is signed out")), "{said}");
+        closes(&mut again).await.context("the session of the third password ends")?;
+        let said = change(world, &alice, "a fifth", &["--node", &admin]).await?;
+        ensure!(said.contains(&format!("{alice} was not signed in")), "{said}");
+        Ok(())
+    })
+    .await
+}
