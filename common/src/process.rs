@@ -1,6 +1,31 @@
-//! What every program does before anything else.
+//! What every program does before anything else, and after it.
+
+use std::future::Future;
+use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+
+use crate::telemetry::{LastLines, last_word};
+
+/// Runs a program to its end. What it has logged by then is written, also if it fails, which is said behind that, or panics. Call it
+/// first in `main`, with nothing after it.
+pub fn run(program: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    keep_to_itself();
+    // Dropped after the runtime, whose tasks may still log.
+    let _last_lines = LastLines;
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error.into()),
+    };
+    let ended = runtime.block_on(program);
+    drop(runtime);
+    ended.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    last_word(&format!("Error: {error:?}\n"));
+    ExitCode::FAILURE
+}
 
 /// Keeps to itself what the process knows: nothing that it makes is for others, whatever the umask was; no other process of
 /// its user reads its memory; and no crash leaves that memory on a disk. Call it first in `main`, before there are threads.

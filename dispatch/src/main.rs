@@ -25,6 +25,7 @@ mod session;
 mod testing;
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,9 +50,8 @@ const QUIET: &str = "hickory_server=error,hickory_net=error,";
 /// Connections that are still open after so long are cut.
 const DRAIN: Duration = Duration::from_secs(15);
 
-fn main() -> anyhow::Result<()> {
-    common::process::keep_to_itself();
-    tokio::runtime::Runtime::new()?.block_on(serve())
+fn main() -> ExitCode {
+    common::process::run(serve())
 }
 
 async fn serve() -> anyhow::Result<()> {

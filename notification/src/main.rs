@@ -15,6 +15,7 @@ mod upkeep;
 #[cfg(test)]
 mod tests;
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,9 +40,8 @@ use services::{KEPT_READS, Services};
 /// How long sessions may take to say goodbye.
 const FAREWELL: Duration = Duration::from_secs(10);
 
-fn main() -> anyhow::Result<()> {
-    common::process::keep_to_itself();
-    tokio::runtime::Runtime::new()?.block_on(serve())
+fn main() -> ExitCode {
+    common::process::run(serve())
 }
 
 async fn serve() -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use common::credentials::{AttemptGuard, RefusalLog};
 use common::model::{Limits, Rates};
 use common::net::{BufferPool, Shutdown};
 use common::store::SharedStore;
+use common::telemetry;
 use tokio::sync::Semaphore;
 
 use crate::hub::Hub;
@@ -90,6 +91,7 @@ impl Surroundings for Services {
         if let Err(error) = getrandom::fill(&mut bits) {
             // Cookies and salts that can be guessed would be worse than no service.
             tracing::error!(%error, "the system gives no random bits");
+            telemetry::flush_logs();
             std::process::abort();
         }
         u128::from_le_bytes(bits)

@@ -39,15 +39,16 @@ mod session;
 #[cfg(test)]
 mod testing;
 
+use std::process::ExitCode;
+
 use common::check::{self, Findings};
 use common::config::Program;
 use common::net::{Shutdown, make_room_for};
 use common::reload::Reload;
 use common::telemetry;
 
-fn main() -> anyhow::Result<()> {
-    common::process::keep_to_itself();
-    tokio::runtime::Runtime::new()?.block_on(serve())
+fn main() -> ExitCode {
+    common::process::run(serve())
 }
 
 async fn serve() -> anyhow::Result<()> {

@@ -11,7 +11,9 @@ use prometheus_client::registry::Registry;
 use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
-/// A registry with the process's own metrics, under the names that Prometheus' client libraries use.
+use super::lines::left_out;
+
+/// A registry with the process's own metrics, those of the system under the names that Prometheus' client libraries use.
 pub(super) fn process_registry() -> Registry {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Process));
@@ -35,6 +37,13 @@ impl Collector for Process {
             "The most file descriptors that may be open",
             getrlimit(Resource::Nofile).current,
         )?;
+        let left_out = ConstCounter::new(left_out());
+        left_out.encode(encoder.encode_descriptor(
+            "monarch_log_lines_left_out",
+            "Lines of the log that were left out, since nobody read it",
+            None,
+            left_out.metric_type(),
+        )?)?;
         let cpu = ConstCounter::new(cpu_seconds());
         cpu.encode(encoder.encode_descriptor(
             "process_cpu_seconds",

@@ -10,6 +10,7 @@ mod grace;
 mod guessing;
 mod hangup;
 mod lists;
+mod logs;
 mod losses;
 mod offline;
 mod operators;
