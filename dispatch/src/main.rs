@@ -139,8 +139,8 @@ async fn run(
     let zone = Zone::new(&own.dns, here, cluster.watch(), serial)?;
     let desk = Desk {
         here,
-        download_url: config.notification.download_url.clone(),
-        info_url: config.notification.info_url.clone(),
+        download_url: config.notification.download_page().to_owned(),
+        info_url: config.notification.info_page().to_owned(),
         clear_text: config.accounts.clear_text,
     };
     let sign_in = SignIn::new(&config.accounts, &own.http, Arc::new(Arc::clone(&store)), Arc::new(keys))?;

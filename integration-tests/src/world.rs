@@ -77,7 +77,7 @@ impl World {
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("monarch-test-").tempdir()?;
         let data = directory.path().join("data");
-        std::fs::create_dir(&data)?;
+        common::files::create_directory(&data)?;
         let store = OwnStore::create(&data, plan.cql.as_deref()).await?;
         let (config, file) = lay_out(directory.path(), &store)?;
         let names = std::iter::once(("dispatch", 1))

@@ -69,14 +69,14 @@ pub async fn configured(program: Program, further: impl FnOnce(&Loaded, Wish) ->
         (Wish::Print, true, _) => print(&loaded.to_string()),
         (_, false, _) => {
             all.extend(passing);
-            eprintln!("{name}: the configuration can't be used:\n{}", ConfigError(all));
+            complain(&format!("{name}: the configuration can't be used:\n{}", ConfigError(all)));
             2
         }
         (Wish::Check, true, false) => {
             let passing = ConfigError(passing);
-            eprintln!(
+            complain(&format!(
                 "{name}: the configuration is valid, but something is in the way at this moment:\n{passing}"
-            );
+            ));
             1
         }
         (Wish::Check, true, true) => {
@@ -85,6 +85,11 @@ pub async fn configured(program: Program, further: impl FnOnce(&Loaded, Wish) ->
         }
     };
     std::process::exit(ended);
+}
+
+/// A line on standard error. Nobody may read it: the exit code says so too.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Writes to standard output, and says with which code to end.

@@ -1,6 +1,6 @@
 //! What single values can't show: whether they make sense, and hold together.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -267,13 +267,27 @@ impl Checker<'_> {
 
     fn notification(&mut self, config: &Config) {
         let notification = &config.notification;
-        self.token("notification.download_url", &notification.download_url);
-        self.token("notification.info_url", &notification.info_url);
+        self.token("notification.download_url", notification.download_page());
+        self.token("notification.info_url", notification.info_page());
         self.require(
-            xml_len(&notification.info_url) <= Addressee::MAX_INFO_URL,
+            xml_len(notification.info_page()) <= Addressee::MAX_INFO_URL,
             "notification.info_url",
             format!("expected at most {} bytes, where & counts as 5", Addressee::MAX_INFO_URL),
         );
+        let dispatch = &config.dispatch;
+        let told =
+            [dispatch.advertise.unwrap_or(dispatch.listen), notification.advertise.unwrap_or(notification.listen)];
+        let serves_others = !told.iter().all(|addr| addr.ip().to_canonical().is_loopback());
+        for (key, url) in [("download_url", notification.download_page()), ("info_url", notification.info_page())]
+        {
+            self.require(
+                !(serves_others && is_of_this_machine(url)),
+                &format!("notification.{key}"),
+                format!(
+                    "clients elsewhere would look for {url} on their own machine: name a page that they can reach, or none"
+                ),
+            );
+        }
         self.require(
             notification.identify_secs <= notification.sign_in_secs,
             "notification.identify_secs",
@@ -286,6 +300,15 @@ impl Checker<'_> {
         let clean = text.bytes().all(|byte| byte.is_ascii_graphic());
         self.require(clean, key, "expected printable ASCII without spaces");
     }
+}
+
+/// Whether a web address leads whoever opens it to his own machine.
+fn is_of_this_machine(url: &str) -> bool {
+    let Ok(url) = url.parse::<hyper::Uri>() else { return false };
+    let host = url.host().unwrap_or_default().trim_end_matches('.').to_ascii_lowercase();
+    let own = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.is_unspecified();
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.ends_with(".localhost") || literal.parse().is_ok_and(own)
 }
 
 fn is_domain(name: &str) -> bool {
@@ -346,6 +369,31 @@ mod tests {
         refused(&[(gossip, "0.0.0.0:1")], gossip, "switchboard.node.gossip_advertise");
         accepted(&[(gossip, "0.0.0.0:1"), ("switchboard.node.gossip_advertise", "[2001:db8::1]:1")]);
         refused(&[("switchboard.node.peer_advertise", "0.0.0.0:1")], "switchboard.node.peer_advertise", "reach");
+    }
+
+    #[test]
+    fn clients_of_others_are_named_no_page_of_this_machine() {
+        let pages = [
+            "http://127.0.0.1:8080/",
+            "http://me@LocalHost./x",
+            "http://[::1]:80/",
+            "https://127.1.2.3",
+            "0.0.0.0",
+        ];
+        let public =
+            ["about:blank", "http://example.com/", "https://localhost.example.com/", "http://192.0.2.1/127.0.0.1"];
+        for advertise in ["notification.advertise", "dispatch.advertise"].map(|key| (key, "192.0.2.1:1863")) {
+            for key in ["notification.download_url", "notification.info_url"] {
+                for page in pages {
+                    accepted(&[(key, page)]);
+                    refused(&[(key, page), advertise], key, "their own machine");
+                }
+                for page in public {
+                    accepted(&[(key, page), advertise]);
+                }
+            }
+            accepted(&[advertise]);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Limits, Rates};
+use crate::msnp::handshake::NO_PAGE;
 
 /// The whole configuration. Every process reads all of it and uses its part.
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -436,9 +437,23 @@ pub struct NotificationConfig {
     /// Clients are told after their first `CHG` how much mail they have: none, since there is no mail service.
     pub mail_notification: bool,
     /// The web address that `CVR` names for a download.
-    pub download_url: String,
+    pub download_url: Option<String>,
     /// The web address that `CVR` names for information, and that a click on an operators' bulletin opens.
-    pub info_url: String,
+    pub info_url: Option<String>,
+}
+
+impl NotificationConfig {
+    /// The page that is named for a download, or none.
+    #[must_use]
+    pub fn download_page(&self) -> &str {
+        self.download_url.as_deref().unwrap_or(NO_PAGE)
+    }
+
+    /// The page that is named for information, or none.
+    #[must_use]
+    pub fn info_page(&self) -> &str {
+        self.info_url.as_deref().unwrap_or(NO_PAGE)
+    }
 }
 
 impl Default for NotificationConfig {
@@ -471,8 +486,8 @@ impl Default for NotificationConfig {
             cookie_secs: 120,
             keep_populated_groups: false,
             mail_notification: true,
-            download_url: "http://127.0.0.1:8080/".into(),
-            info_url: "http://127.0.0.1:8080/".into(),
+            download_url: None,
+            info_url: None,
         }
     }
 }

@@ -373,7 +373,8 @@ mod tests {
         let defaults = toml::Value::try_from(Config::default()).unwrap();
         let addresses = ["advertise", "gossip_advertise", "peer_advertise", "da_login", "certificate", "key"];
         let servers = ["datacenter", "user", "password_file", "tls_ca", "tls_certificate", "tls_key"];
-        let optional = [&addresses[..], &servers[..]].concat();
+        let pages = ["download_url", "info_url"];
+        let optional = [&addresses[..], &servers[..], &pages[..]].concat();
         for setting in SETTINGS.iter() {
             let value = setting.key.split('.').try_fold(&defaults, |value, name| value.get(name));
             match value {

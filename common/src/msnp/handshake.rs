@@ -132,6 +132,10 @@ pub fn policy(trid: TrId, dialect: &Dialect, clear_text: bool) -> Bytes {
     schemes.fold(Line::new("INF").arg(trid), |line, scheme| line.arg(scheme.as_str())).end()
 }
 
+/// Stands for a web address where there is none: clients count on one, and open it when they are told of a newer version, which none
+/// is here, or on a click. It opens an empty page, and nobody's.
+pub const NO_PAGE: &str = "about:blank";
+
 /// The answer to `CVR`: the client's own version three times, so that no client is forced to upgrade (§6.2);
 /// 710 if it named none.
 #[must_use]

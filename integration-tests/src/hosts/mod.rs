@@ -82,7 +82,7 @@ impl Hosts {
         let network = Network::create(plan.hosts).await?;
         let directory = tempfile::Builder::new().prefix("monarch-hosts-").tempdir()?;
         let data = directory.path().join("data");
-        std::fs::create_dir(&data)?;
+        common::files::create_directory(&data)?;
         let store = OwnStore::in_files(&data).await?;
         let (config, file) = world::lay_out(directory.path(), &store)?;
         let mut processes = Vec::new();

@@ -190,3 +190,25 @@ async fn a_first_start_is_checked_without_making_anything() -> Result<()> {
     ensure!(files(directory.path())?.len() == 1, "it has made files");
     Ok(())
 }
+
+/// `| head`: whoever reads has enough of it. 101 is a panic.
+#[tokio::test]
+async fn output_that_nobody_reads_is_no_panic() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    for tier in ["dispatch", "notification", "switchboard"] {
+        for asked in ["--help", "--version", "--print-config", "--check", "--nonsense"] {
+            for also_errors in [false, true] {
+                let closed = || Ok::<_, std::io::Error>(Stdio::from(std::io::pipe()?.1));
+                let mut command = Command::new(program(tier)?);
+                command.args([asked, "--set", "cluster.secrets=none"]).current_dir(directory.path());
+                command.stdin(Stdio::null()).stdout(closed()?).kill_on_drop(true);
+                command.stderr(if also_errors { closed()? } else { Stdio::piped() });
+                let output = soon(async { Ok(command.spawn()?.wait_with_output().await?) }).await?;
+                let said = String::from_utf8_lossy(&output.stderr);
+                ensure!(!said.contains("panicked"), "{tier} {asked}: {said}");
+                ensure!(output.status.code().is_some_and(|code| code < 4), "{tier} {asked}: {}", output.status);
+            }
+        }
+    }
+    Ok(())
+}

@@ -135,7 +135,8 @@ impl Handshake {
         }
         if let Request::VersionQuery { trid, version } = request {
             let config = env.config();
-            let reply = handshake::version_query(trid, version.as_ref(), &config.download_url, &config.info_url);
+            let reply =
+                handshake::version_query(trid, version.as_ref(), config.download_page(), config.info_page());
             return Ok(Step::Close(reply, Closing::Final));
         }
         let dialect = self.dialect.ok_or(ParseError::OutOfOrder)?;
@@ -147,7 +148,7 @@ impl Handshake {
             Request::ClientVersion { trid, version } => {
                 self.ready = true;
                 let config = env.config();
-                handshake::client_version(trid, version.as_ref(), &config.download_url, &config.info_url)
+                handshake::client_version(trid, version.as_ref(), config.download_page(), config.info_page())
             }
             Request::Identify { trid, scheme, passport, .. } => {
                 return Ok(self.identify(trid, check_scheme(dialect, scheme, env)?, passport, env));
@@ -314,7 +315,7 @@ mod tests {
              S: USR 6 TWN S lc=1033,id=507,tw=40,fs=1,ru=http%3A%2F%2Fmessenger%2Emsn%2Ecom,ct=1750000000,kpp=1,kv=4,ver=2.1.0173.1,tpf=00000000000000000000000000000001
              C: USR 7 TWN S t=EwDgAAAA&p=";
         let cvr = "C: CVR 5 0x0409 winnt 5.1 i386 MSNMSGR 5.0.0544 MSMSGS alice@example.com
-             S: CVR 5 5.0.0544 5.0.0544 5.0.0544 http://127.0.0.1:8080/ http://127.0.0.1:8080/";
+             S: CVR 5 5.0.0544 5.0.0544 5.0.0544 about:blank about:blank";
         for cvr in [cvr, "C: CVR 5\nS: 710 5", ""] {
             let script = format!("C: VER 4 MSNP8 CVR0\nS: VER 4 MSNP8 CVR0\n{cvr}\n{tail}");
             let script: Vec<_> = script.lines().filter(|line| !line.is_empty()).collect();

@@ -345,7 +345,7 @@ impl Session {
 
     /// Operators have something to say.
     pub(crate) fn bulletin(&self, bulletin: &Bulletin, config: &NotificationConfig, out: &mut Out) {
-        let (passport, member_id, info_url) = (&self.passport, self.member_id(), config.info_url.as_str());
+        let (passport, member_id, info_url) = (&self.passport, self.member_id(), config.info_page());
         out.line(hotmail::bulletin(self.dialect, &Addressee { passport, member_id, info_url }, bulletin));
     }
 
@@ -409,7 +409,8 @@ impl Session {
 fn late_handshake(command: &Command, config: &NotificationConfig, out: &mut Out) -> Result<(), ParseError> {
     match Handshake::parse(command)? {
         Some(Handshake::ClientVersion { trid, version }) => {
-            let reply = handshake::client_version(trid, version.as_ref(), &config.download_url, &config.info_url);
+            let reply =
+                handshake::client_version(trid, version.as_ref(), config.download_page(), config.info_page());
             out.line(reply);
             Ok(())
         }

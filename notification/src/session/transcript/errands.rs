@@ -291,7 +291,7 @@ fn the_small_verbs() {
          C: USR 15 TWN I alice@example.com
          S: 207 15
          C: CVR 16 0x0409 winnt 5.1 i386 MSNMSGR 7.0.0777 MSMSGS alice@example.com
-         S: CVR 16 7.0.0777 7.0.0777 7.0.0777 http://127.0.0.1:8080/ http://127.0.0.1:8080/
+         S: CVR 16 7.0.0777 7.0.0777 7.0.0777 about:blank about:blank
          C: VER 17 MSNP11
          ! verb out of order
          C: INF 18
@@ -337,8 +337,8 @@ fn operators_are_heard_in_every_dialect() {
     for dialect in Dialect::ALL {
         check(dialect, &format!("@ operators stop 5\nS: {system}"));
     }
-    let text = "@ operators say <hi>\nS: NOT 329/<NOTIFICATION ver=\"1\" id=\"7\" siteid=\"0\" \
-                siteurl=\"http://127.0.0.1:8080/\"><TO pid=\"0x00000000:0x00000000\" name=\"alice@example.com\" \
+    let text = "@ operators say <hi>\nS: NOT 318/<NOTIFICATION ver=\"1\" id=\"7\" siteid=\"0\" \
+                siteurl=\"about:blank\"><TO pid=\"0x00000000:0x00000000\" name=\"alice@example.com\" \
                 email=\"alice@example.com\"><VIA agent=\"messenger\"/></TO><MSG pri=\"1\" id=\"7\"><ACTION url=\"\"/>\
                 <SUBSCR url=\"\"/><CAT id=\"1\"/><BODY lang=\"1033\" icon=\"\"><TEXT>&lt;hi&gt;</TEXT></BODY></MSG>\
                 </NOTIFICATION>";
