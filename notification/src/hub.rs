@@ -544,7 +544,7 @@ mod tests {
         let all = [
             removed(),
             Notice::Added { by: alice(), name: "Alice".into() },
-            Notice::Property { of: alice(), stamp, property, value: "555".into() },
+            Notice::Property { of: alice(), stamp, repeated: false, property, value: "555".into() },
             Notice::Probe { watchers, node, generation },
             Notice::Outstanding { participation: common::model::ParticipationId(uuid::Uuid::nil()) },
             Notice::PickedUp { epoch: Epoch(1), complete: true, unanswered: Vec::new() },

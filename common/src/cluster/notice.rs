@@ -135,12 +135,15 @@ pub enum Notice {
         /// Who.
         by: Passport,
     },
-    /// A property of `of` has changed.
+    /// A property of `of` has changed, or is repeated.
     Property {
         /// Whose.
         of: Passport,
         /// How old this is.
         stamp: Stamp,
+        /// It is said once more, to somebody who may lack it: nothing has changed, and of what else there is in this version it says
+        /// nothing.
+        repeated: bool,
         /// Which.
         property: Property,
         /// Its value, decoded; empty when cleared.

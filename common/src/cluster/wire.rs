@@ -230,6 +230,7 @@ mod tests {
             notices: vec![Notice::Property {
                 of: "bob@example.com".parse().unwrap(),
                 stamp: Stamp { epoch: Epoch(5), node: NodeId::parse("ns-1").unwrap(), count: 2, version: 1 },
+                repeated: true,
                 property: Property::HomePhone,
                 value: "1 23".into(),
             }],

@@ -35,6 +35,9 @@ struct Seen {
     shown: bool,
     /// The version that the client was shown; nothing: the contact was found to be signed in nowhere.
     mark: Option<Mark>,
+    /// The digest of the contact's properties, if those known here are others. Until they are known the version counts as not shown:
+    /// the question for them may be lost, and the answer too.
+    lacking: Option<u32>,
     /// It is among the late.
     late: bool,
     /// The request that its `ILN` answers, if it is late with that.
@@ -78,13 +81,14 @@ impl Contacts {
     }
 
     /// Word of a contact on the forward list. What is no newer than what is known changes nothing; what looks the
-    /// same to this client is not written. `answer`: it answers a probe. Returns whether it was new.
+    /// same to this client is not written. `lacking`: the digest of its properties, if they are others than are known; `answer`: it
+    /// answers a probe. Returns whether it was new.
     pub(crate) fn hear(
         &mut self,
         who: &Passport,
         stamp: Stamp,
         presence: Option<Presence>,
-        answer: bool,
+        (lacking, answer): (Option<u32>, bool),
         out: &mut Out,
     ) -> bool {
         let asked = if answer { self.take_asked(who) } else { None };
@@ -97,7 +101,8 @@ impl Contacts {
             self.seen.insert(who.clone(), Box::new(Seen::new(stamp)));
         }
         let Some(seen) = self.seen.get_mut(who) else { return false };
-        seen.mark = Some(Mark::of(&seen.stamp));
+        seen.lacking = lacking;
+        seen.mark = Some(seen.shown_version());
         let before = std::mem::replace(&mut seen.presence, presence);
         seen.compare(who, out);
         if let Some(first_change) = self.first_change {
@@ -107,17 +112,30 @@ impl Contacts {
         true
     }
 
-    /// A contact has changed something that is not part of its looks. If nothing before it was missed, the client is shown
-    /// this version from now on.
-    pub(crate) fn follow(&mut self, who: &Passport, stamp: &Stamp, out: &mut Out) {
+    /// Word of a property of a contact: `known` is the digest of all that are known now. If nothing before a change was missed, the
+    /// client is shown this version from now on; what is repeated says nothing of what else there is in its version.
+    pub(crate) fn follow(
+        &mut self,
+        who: &Passport,
+        stamp: &Stamp,
+        repeated: bool,
+        known: Option<u32>,
+        out: &mut Out,
+    ) {
         let Some(seen) = self.seen.get_mut(who).filter(|seen| seen.mark.is_some()) else { return };
-        let known = &mut seen.stamp;
-        let same_session = known.epoch == stamp.epoch && known.node == stamp.node;
-        if same_session && known.version.wrapping_add(1) == stamp.version {
-            known.version = stamp.version;
-            seen.mark = Some(Mark::of(known));
-            seen.compare(who, out);
+        let heard = &mut seen.stamp;
+        let is_next = heard.epoch == stamp.epoch
+            && heard.node == stamp.node
+            && heard.version.wrapping_add(1) == stamp.version;
+        if seen.lacking.is_some() && seen.lacking == known {
+            seen.lacking = None;
+        } else if seen.lacking.is_none() && is_next && !repeated {
+            heard.version = stamp.version;
+        } else {
+            return;
         }
+        seen.mark = Some(seen.shown_version());
+        seen.compare(who, out);
     }
 
     /// A contact is signed in nowhere, and was not when it was asked because of what was shown then. Whatever has been heard
@@ -206,7 +224,15 @@ fn status(dialect: &Dialect, who: &Passport, presence: &Presence, initial: Optio
 
 impl Seen {
     fn new(stamp: Stamp) -> Self {
-        Self { stamp, presence: None, message: None, shown: false, mark: None, late: false, initial: None }
+        let (presence, message, mark, lacking, initial) = Default::default();
+        Self { stamp, presence, message, shown: false, mark, lacking, late: false, initial }
+    }
+
+    /// The newest version, if all of it is known; otherwise one before it.
+    fn shown_version(&self) -> Mark {
+        let Stamp { version, .. } = self.stamp;
+        let version = if self.lacking.is_some() { version.wrapping_sub(1) } else { version };
+        Mark::of(&Stamp { version, ..self.stamp.clone() })
     }
 
     /// Others may have to compare what is shown now.
@@ -287,7 +313,7 @@ mod tests {
         backlogged: bool,
     ) -> String {
         let mut out = Out::new(backlogged);
-        contacts.hear(&who("bob"), stamp(count), presence, answer, &mut out);
+        contacts.hear(&who("bob"), stamp(count), presence, (None, answer), &mut out);
         text(out)
     }
 
@@ -331,7 +357,7 @@ mod tests {
         let mut contacts = Contacts::new(&Dialect::MSNP11);
         assert_eq!(hear(&mut contacts, 4, looks(Status::Busy, "<x>"), true, false), "");
         let mut out = Out::default();
-        contacts.hear(&who("carol"), stamp(1), None, false, &mut out);
+        contacts.hear(&who("carol"), stamp(1), None, (None, false), &mut out);
         contacts.show(TrId(9), &mut out);
         assert_eq!(text(out), "ILN 9 BSY bob Bob 0/UBX bob 3/<x>");
         assert_eq!(hear(&mut contacts, 5, looks(Status::Away, "<x>"), false, false), "NLN AWY bob Bob 0/");
@@ -404,12 +430,22 @@ mod tests {
         let mut contacts = Contacts::new(&Dialect::MSNP7);
         hear(&mut contacts, 4, looks(Status::Online, ""), false, false);
         let mark = |version| Mark::of(&Stamp { version, ..stamp(1) });
+        let follow = |contacts: &mut Contacts, count, repeated, known| {
+            contacts.follow(&who("bob"), &stamp(count), repeated, Some(known), &mut Out::default());
+            contacts.mark_of(&who("bob"))
+        };
         for (count, known) in [(6, 4), (5, 5), (5, 5), (6, 6)] {
-            let mut out = Out::default();
-            contacts.follow(&who("bob"), &stamp(count), &mut out);
-            assert_eq!(contacts.mark_of(&who("bob")), Some(mark(known)));
+            assert_eq!(follow(&mut contacts, count, false, 0), Some(mark(known)));
         }
-        contacts.follow(&who("carol"), &stamp(1), &mut Out::default());
+        assert_eq!(follow(&mut contacts, 7, true, 0), Some(mark(6)), "what is repeated has not changed");
+        contacts.follow(&who("carol"), &stamp(1), false, Some(0), &mut Out::default());
         assert_eq!(contacts.mark_of(&who("carol")), None);
+        // All of a version but the properties: not shown until they are known, whatever gets lost.
+        contacts.hear(&who("bob"), stamp(9), looks(Status::Away, ""), (Some(7), true), &mut Out::default());
+        assert_ne!(contacts.mark_of(&who("bob")), Some(mark(9)));
+        assert_eq!(follow(&mut contacts, 9, true, 6), Some(mark(8)));
+        assert_eq!(follow(&mut contacts, 10, false, 6), Some(mark(8)));
+        assert_eq!(follow(&mut contacts, 9, true, 7), Some(mark(9)));
+        assert_eq!(follow(&mut contacts, 10, false, 8), Some(mark(10)));
     }
 }

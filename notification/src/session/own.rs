@@ -273,7 +273,8 @@ impl Session {
         let stamp = self.last_stamp();
         out.posts.extend(Property::kept_by_contacts().map(|property| {
             let value = own.get(&property).map(String::as_str).unwrap_or_default().into();
-            (whom.clone(), Notice::Property { of: self.passport.clone(), stamp: stamp.clone(), property, value })
+            let (of, stamp) = (self.passport.clone(), stamp.clone());
+            (whom.clone(), Notice::Property { of, stamp, repeated: true, property, value })
         }));
     }
 
@@ -305,6 +306,7 @@ impl Session {
         let notice = || Notice::Property {
             of: self.passport.clone(),
             stamp: stamp.clone(),
+            repeated: false,
             property,
             value: Arc::clone(&value),
         };

@@ -300,9 +300,10 @@ impl Session {
             }
             Notice::Probe { watchers, node, generation } => self.answer_probe(watchers, (node, generation), out),
             Notice::Absent { of, shown } => self.contacts.absent(&of, shown, out),
-            Notice::Property { of, stamp, property, value } => {
+            Notice::Property { of, stamp, repeated, property, value } => {
                 self.hear_property(&of, property, &value, out);
-                self.contacts.follow(&of, &stamp, out);
+                let known = self.roster.contacts.get(&of).map(|contact| digest(&contact.properties));
+                self.contacts.follow(&of, &stamp, repeated, known, out);
             }
             // At once: that moment has passed.
             Notice::Outstanding { .. } => self.pick_up.want(self.heard),
@@ -366,8 +367,8 @@ impl Session {
     ) {
         let known = self.roster.contacts.get(from).filter(|contact| contact.lists.contains(List::Forward));
         let Some(known) = known else { return };
-        let lacks_properties = presence.is_some() && digest(&known.properties) != properties;
-        if self.contacts.hear(from, stamp, presence, answer, out) && lacks_properties {
+        let lacking = Some(properties).filter(|there| presence.is_some() && digest(&known.properties) != *there);
+        if self.contacts.hear(from, stamp, presence, (lacking, answer), out) && lacking.is_some() {
             self.probe_properties(from, out);
         }
     }

@@ -155,7 +155,7 @@ async fn a_burst_comes_through_whole() {
     let stamp = newest_stamp();
     let phone = |number: usize| {
         let (of, stamp, value) = (of.clone(), stamp.clone(), number.to_string().into());
-        Notice::Property { of, stamp, property, value }
+        Notice::Property { of, stamp, repeated: false, property, value }
     };
     let added = |number: usize| Notice::Added { by: who(&format!("{number}")), name: number.to_string().into() };
     // All at once: the session's task does not run before the last is in its mailbox.

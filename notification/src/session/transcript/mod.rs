@@ -126,23 +126,30 @@ fn location(name: &str) -> Location {
 /// other list.
 pub(super) fn alice(dialect: &'static Dialect, now: Instant) -> Session {
     use List::{Allow, Block, Forward, Reverse};
+    let contacts: [(&str, &[List]); 4] = [
+        ("bob", &[Forward, Allow, Reverse]),
+        ("carol", &[Block, Reverse]),
+        ("dave", &[Forward, Allow]),
+        ("erin", &[Reverse]),
+    ];
+    session("alice", &contacts, dialect, now)
+}
+
+/// Somebody's session, with these contacts.
+fn session(name: &str, contacts: &[(&str, &[List])], dialect: &'static Dialect, now: Instant) -> Session {
     let claim = ClaimId(Uuid::from_u128(1));
-    let contact = |name: &str, lists: &[List]| {
+    let contacts = contacts.iter().map(|(name, lists)| {
         let passport = who(name);
         let id = ContactId::of(claim, &passport);
         let lists: Lists = lists.iter().copied().collect();
-        let (name, groups, properties) = (name.into(), [].into(), [].into());
+        let (name, groups, properties) = ((*name).into(), [].into(), [].into());
         let contact = Contact { passport: passport.clone(), id, lists, name, is_named: false, groups, properties };
         (passport, contact)
-    };
-    let contacts = [
-        contact("bob", &[Forward, Allow, Reverse]),
-        contact("carol", &[Block, Reverse]),
-        contact("dave", &[Forward, Allow]),
-        contact("erin", &[Reverse]),
-    ];
+    });
+    let mut friendly_name = name.to_owned();
+    friendly_name[..1].make_ascii_uppercase();
     let settings = Settings {
-        friendly_name: "Alice".into(),
+        friendly_name,
         strangers: StrangerPolicy::Allow,
         add_prompt: common::model::AddPrompt::Ask,
         properties: [].into(),
@@ -151,8 +158,8 @@ pub(super) fn alice(dialect: &'static Dialect, now: Instant) -> Session {
         settings_changed: 0,
         reverse_digest: 0,
     };
-    let roster = Roster { settings, contacts: contacts.into(), phones: [].into(), groups: [].into() };
-    Session::new(who("alice"), claim, Edition(7), dialect, location("ns-1"), roster, now)
+    let roster = Roster { settings, contacts: contacts.collect(), phones: [].into(), groups: [].into() };
+    Session::new(who(name), claim, Edition(7), dialect, location("ns-1"), roster, now)
 }
 
 /// Plays a script with alice's session. `C:` her client sends, `S:` it gets; `@` an event, `>` a notice to others.
@@ -268,7 +275,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
         }
         (_, "phones") => {
             let property = Property::MobilePhone;
-            let notice = Notice::Property { of: from(), stamp, property, value: rest.into() };
+            let notice = Notice::Property { of: from(), stamp, repeated: false, property, value: rest.into() };
             session.notice(notice, out);
         }
         (_, "calls" | "kept") => {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::repair::Change;
+use common::cluster::Mark;
 
 #[test]
 fn contacts_are_asked_at_sign_in_and_shown_with_the_first_chg() {
@@ -157,7 +158,7 @@ fn what_a_contact_has_set_is_remembered_for_a_later_syn() {
     for (name, value) in [("bob", "1"), ("bob", "555"), ("dave", "7"), ("dave", ""), ("erin", "8"), ("zoe", "9")] {
         let stamp = Stamp { epoch: Epoch(1), node: NodeId::parse("ns-2").unwrap(), count: 1, version: 1 };
         let (of, property) = (who(name), Property::MobilePhone);
-        let notice = Notice::Property { of, stamp, property, value: value.into() };
+        let notice = Notice::Property { of, stamp, repeated: false, property, value: value.into() };
         let mut out = Out::default();
         session.notice(notice, &mut out);
         assert!(out.pieces.is_empty(), "before the first CHG nothing is shown");
@@ -233,6 +234,99 @@ fn lost_properties_are_asked_for() {
          > bob PHW
          @ carol asks phones",
     );
+}
+
+/// Bob's session, with alice on his list, and what it is told of her by these.
+fn bob_hears(session: &mut Session, out: Out) -> Out {
+    let mut heard = Out::default();
+    let direct = out.direct.into_iter().flat_map(|direct| direct.letters);
+    let all = out.posts.into_iter().chain(direct.map(|(to, _, notice)| (to, notice)));
+    for (to, notice) in all {
+        if to == session.passport {
+            session.notice(notice, &mut heard);
+        }
+    }
+    heard
+}
+
+/// The version of alice that nodes compare, as it is and as bob was shown it.
+fn versions(alice: &mut Session, bob: &Session) -> (Option<Mark>, Option<Mark>) {
+    let mut out = Out::default();
+    // Whatever is compared last was said with the last change of hers.
+    alice.announce(&mut out);
+    let stamp = out.posts.into_iter().find_map(|(_, notice)| match notice {
+        Notice::Presence { stamp, .. } => Some(Mark::of(&stamp)),
+        _ => None,
+    });
+    (stamp, bob.contacts.mark_of(&alice.passport))
+}
+
+/// What is lost is found by its version: nothing that says less than all of a version may count as all of it.
+#[test]
+fn repeated_properties_hide_no_look_that_was_lost() {
+    let (mut now, world) = (Instant::now(), World::default());
+    let mut alice = alice(MSNP8, now);
+    let mut bob = session("bob", &[("alice", &[List::Forward, List::Allow, List::Reverse])], MSNP8, now);
+    let mut plays = |alice: &mut Session, line: &str| {
+        let mut out = Out::default();
+        match line.strip_prefix("C: ") {
+            Some(sent) => {
+                alice.command(&command(&format!("{sent}\r\n")), now, &world, &mut out).unwrap();
+            }
+            None => event(alice, line, 1, &mut now, &world, &mut out),
+        }
+        out
+    };
+    let said = plays(&mut alice, "C: CHG 9 NLN 0");
+    bob_hears(&mut bob, said);
+    let (there, shown) = versions(&mut alice, &bob);
+    assert!(there.is_some() && there == shown);
+    // He has asked for her properties. Word of her new status is lost, the answer is not.
+    drop(plays(&mut alice, "C: CHG 10 BSY 0"));
+    let answer = plays(&mut alice, "bob asks phones");
+    assert!(!answer.posts.is_empty());
+    bob_hears(&mut bob, answer);
+    let (there, shown) = versions(&mut alice, &bob);
+    assert_ne!(there, shown, "the look that he lacks is not looked for");
+    let answer = plays(&mut alice, "bob asks");
+    bob_hears(&mut bob, answer);
+    // She blocks him, and takes that back: of all that this says the look alone is lost.
+    let said = plays(&mut alice, "edit block bob");
+    bob_hears(&mut bob, said);
+    let mut said = plays(&mut alice, "edit unblock bob");
+    said.posts.retain(|(_, notice)| !matches!(notice, Notice::Presence { .. }));
+    assert!(!said.posts.is_empty());
+    bob_hears(&mut bob, said);
+    let (there, shown) = versions(&mut alice, &bob);
+    assert_ne!(there, shown, "the look that he lacks is not looked for");
+}
+
+#[test]
+fn properties_whose_answer_is_lost_are_asked_for_again() {
+    let (mut now, world) = (Instant::now(), World::default());
+    let mut alice = alice(MSNP8, now);
+    let mut bob = session("bob", &[("alice", &[List::Forward, List::Allow, List::Reverse])], MSNP8, now);
+    Arc::make_mut(&mut alice.roster).settings.properties = [(Property::HomePhone, "555".into())].into();
+    let mut out = Out::default();
+    alice.command(&command("CHG 9 NLN 0\r\n"), now, &world, &mut out).unwrap();
+    let mut asks = bob_hears(&mut bob, out);
+    for answered in [false, true] {
+        let (there, shown) = versions(&mut alice, &bob);
+        assert_ne!(there, shown, "he lacks her phone");
+        // What is asked for once more, since the version differs: the look, and by its digest the properties.
+        let mut answer = Out::default();
+        event(&mut alice, "bob asks", 1, &mut now, &world, &mut answer);
+        asks.posts.extend(bob_hears(&mut bob, answer).posts);
+        let (_, question) = asks.posts.pop().expect("a question for her phone");
+        let mut answer = Out::default();
+        alice.notice(question, &mut answer);
+        if answered {
+            bob_hears(&mut bob, answer);
+        }
+    }
+    let (there, shown) = versions(&mut alice, &bob);
+    assert_eq!(there, shown);
+    assert_eq!(bob.roster.contacts[&who("alice")].properties[&Property::HomePhone], "555");
 }
 
 /// What nodes compare: who is to be seen, in which version, and what was shown of whom.
