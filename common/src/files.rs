@@ -36,7 +36,7 @@ fn create_by(options: &mut OpenOptions, path: &Path, mode: u32) -> io::Result<Fi
     Ok(file)
 }
 
-/// The private file of that name, open for reading and writing; made if it is not there.
+/// The private file of that name, open for reading and writing; made if it is not there, and made private if others may read it.
 ///
 /// # Errors
 /// When it is a link, no file, or somebody else's: who has put it there could read what is written into it.
@@ -48,7 +48,14 @@ pub fn open_own(path: &Path) -> io::Result<File> {
         }
         let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         match OpenOptions::new().read(true).write(true).custom_flags(no_follow).open(path) {
-            Ok(file) => return is_own(&file, path).map(|()| file),
+            Ok(file) => {
+                let about = file.metadata()?;
+                is_own(&about, path)?;
+                if about.mode() & 0o077 != 0 {
+                    file.set_permissions(Permissions::from_mode(PRIVATE))?;
+                }
+                return Ok(file);
+            }
             // It was removed in between.
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if path.is_symlink() => {
@@ -59,9 +66,38 @@ pub fn open_own(path: &Path) -> io::Result<File> {
     }
 }
 
-/// root works for whose the directory is.
-fn is_own(file: &File, path: &Path) -> io::Result<()> {
+/// Finds that what is there of that name is a file of our own, and no link, without opening it; or that nothing is there.
+///
+/// # Errors
+/// As those of [`open_own`].
+pub fn is_ours(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(about) if about.is_symlink() => {
+            Err(io::Error::new(ErrorKind::PermissionDenied, format!("{} is a link", path.display())))
+        }
+        Ok(about) => is_own(&about, path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file of secrets that an operator has put there, open for reading, with its mode. It may be a link, as those are that
+/// orchestrators put there.
+///
+/// # Errors
+/// When it can't be read, is no file, or is somebody else's: who has put it there knows what is in it. It may be root's.
+pub fn open_secret(path: &Path) -> io::Result<(File, u32)> {
+    let file = File::open(path)?;
+    // Asked of the open file: the name may point elsewhere a moment later.
     let about = file.metadata()?;
+    if about.uid() != 0 || !about.is_file() {
+        is_own(&about, path)?;
+    }
+    Ok((file, about.mode() & 0o7777))
+}
+
+/// root works for whose the directory is.
+fn is_own(about: &fs::Metadata, path: &Path) -> io::Result<()> {
     let we = rustix::process::geteuid();
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let own = about.uid() == we.as_raw() || (we.is_root() && fs::metadata(parent)?.uid() == about.uid());
@@ -189,10 +225,28 @@ mod tests {
         if rustix::fs::chown(&path, nobody, None).is_err() {
             return;
         }
-        let error = open_own(&path).unwrap_err().to_string();
-        assert!(error.contains("belongs to another user (65534)"), "{error}");
+        for refused in [open_own(&path).map(drop), is_ours(&path), open_secret(&path).map(drop)] {
+            let error = refused.unwrap_err().to_string();
+            assert!(error.contains("belongs to another user (65534)"), "{error}");
+        }
         rustix::fs::chown(directory.path(), nobody, None).unwrap();
-        assert!(open_own(&path).is_ok(), "root works for whose the directory is");
+        assert!(open_own(&path).is_ok() && is_ours(&path).is_ok(), "root works for whose the directory is");
+        assert!(open_secret(&path).is_ok());
+    }
+
+    #[test]
+    fn what_others_may_read_is_made_private_and_a_secret_may_be_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        create_new(&path("key"), PUBLIC).unwrap();
+        assert_eq!(open_secret(&path("key")).unwrap().1, PUBLIC);
+        open_own(&path("key")).unwrap();
+        assert_eq!(mode(&path("key")), PRIVATE);
+        std::os::unix::fs::symlink(path("key"), path("link")).unwrap();
+        assert_eq!(open_secret(&path("link")).unwrap().1, PRIVATE);
+        assert!(is_ours(&path("link")).unwrap_err().to_string().ends_with("is a link"));
+        is_ours(&path("missing")).unwrap();
+        assert!(open_secret(directory.path()).is_err());
     }
 
     #[test]

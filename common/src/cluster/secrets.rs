@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -124,8 +123,7 @@ impl Keyring {
 
     fn read(path: &Path) -> Result<Vec<Secret>, SecretsError> {
         let unreadable = |error| SecretsError::Unreadable(path.into(), error);
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o7777;
+        let (file, mode) = files::open_secret(path).map_err(unreadable)?;
         if mode & 0o077 != 0 {
             return Err(SecretsError::Exposed(path.into(), mode));
         }
@@ -262,6 +260,8 @@ impl fmt::Debug for Keyring {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn write(text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {

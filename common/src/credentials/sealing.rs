@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -57,13 +56,11 @@ impl SealingKey {
     /// [`SealingKeyError`]
     pub fn load(path: &Path) -> Result<Option<Self>, SealingKeyError> {
         let in_file = |error| SealingKeyError::File(path.to_owned(), error);
-        let file = match fs::File::open(path) {
-            Ok(file) => file,
+        let (file, mode) = match files::open_secret(path) {
+            Ok(opened) => opened,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(in_file(error)),
         };
-        // Asked of the open file: the name may point elsewhere a moment later.
-        let mode = file.metadata().map_err(in_file)?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(SealingKeyError::Exposed(path.to_owned()));
         }
@@ -177,8 +174,11 @@ impl std::fmt::Debug for SealingKey {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
     use uuid::Uuid;
+
+    use super::*;
 
     fn alice() -> (Passport, ClaimId) {
         (Passport::parse("alice@example.com").unwrap(), ClaimId(Uuid::from_u128(1)))

@@ -1,8 +1,9 @@
 //! Bounded numbers of connections, of which those that wait give way.
 //!
-//! When places run out the oldest connection that waits for its peer's first word goes: silent strangers keep nobody out.
+//! When places run out a connection goes that waits for the rest of its peer's request: strangers who say nothing, or never the
+//! whole of it, keep nobody out. It is one of the network that has most of those, so that a crowd from one place gives way first.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,6 +42,8 @@ struct Waiting {
     next: u64,
     all: BTreeMap<u64, Arc<Held>>,
     by_network: HashMap<IpAddr, BTreeMap<u64, Arc<Held>>>,
+    /// Networks by how many of theirs wait.
+    crowds: BTreeSet<(usize, IpAddr)>,
 }
 
 impl Places {
@@ -52,7 +55,7 @@ impl Places {
     }
 
     /// A free place, or that of a connection that waits for a request: of the same address where the address has no more,
-    /// otherwise of any.
+    /// otherwise of any; see the module.
     #[must_use]
     pub fn take(&self, peer: IpAddr) -> Option<Place> {
         let network = network_of(peer);
@@ -111,23 +114,36 @@ impl Waiting {
         let turn = self.next;
         self.next += 1;
         self.all.insert(turn, Arc::clone(held));
-        self.by_network.entry(held.network).or_default().insert(turn, Arc::clone(held));
+        self.change(held.network, |own| drop(own.insert(turn, Arc::clone(held))));
         turn
     }
 
     fn remove(&mut self, turn: u64, network: IpAddr) {
         self.all.remove(&turn);
-        if let Some(own) = self.by_network.get_mut(&network) {
-            own.remove(&turn);
-            if own.is_empty() {
-                self.by_network.remove(&network);
+        self.change(network, |own| drop(own.remove(&turn)));
+    }
+
+    fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut BTreeMap<u64, Arc<Held>>)) {
+        let own = self.by_network.entry(network).or_default();
+        let before = own.len();
+        change(own);
+        let now = own.len();
+        if now == 0 {
+            self.by_network.remove(&network);
+        }
+        if before != now {
+            self.crowds.remove(&(before, network));
+            if now > 0 {
+                self.crowds.insert((now, network));
             }
         }
     }
 
-    /// Frees the place of the connection that has waited longest, of one network or of all. Nothing if none waits.
+    /// Frees the place of the connection that has waited longest: of one network, or of that of which most wait, or of all if
+    /// there is one of each. Nothing if none waits.
     fn give_up(&mut self, of: Option<IpAddr>) -> Option<()> {
-        let oldest = match of {
+        let crowd = self.crowds.last().filter(|(count, _)| *count > 1).map(|(_, network)| *network);
+        let oldest = match of.or(crowd) {
             Some(network) => self.by_network.get(&network)?.first_key_value(),
             None => self.all.first_key_value(),
         };
@@ -189,6 +205,19 @@ mod tests {
         assert!(places.take(from(2)).is_none());
         assert!(places.take(from(3)).is_some());
         drop((stranger, first, second, third));
-        assert!(lock(&places.waiting).all.is_empty() && lock(&places.waiting).by_network.is_empty());
+        let waiting = lock(&places.waiting);
+        assert!(waiting.all.is_empty() && waiting.by_network.is_empty() && waiting.crowds.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_crowd_from_one_network_goes_before_one_who_came_earlier() {
+        let places = Places::new(4, 3);
+        let alone = places.take(from(1)).unwrap();
+        let crowd = [2, 2, 2].map(|last| places.take(from(last)).unwrap());
+        let second = places.take(from(3)).unwrap();
+        let third = places.take(from(4)).unwrap();
+        assert_eq!([&alone, &crowd[0], &crowd[1], &crowd[2]].map(is_gone), [false, true, true, false]);
+        let fourth = places.take(from(5)).unwrap();
+        assert_eq!([&alone, &crowd[2], &second, &third, &fourth].map(is_gone), [true, false, false, false, false]);
     }
 }

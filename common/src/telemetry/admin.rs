@@ -26,7 +26,7 @@ use super::process::process_registry;
 use crate::config::NodeConfig;
 use crate::net::{self, Place, Places, Shutdown};
 
-/// Connections served at once. For one more the oldest goes that has not asked anything yet; if all have, it is closed.
+/// Connections served at once. For one more the oldest goes that has not asked anything whole yet; if all have, it is closed.
 const MAX_CONNECTIONS: usize = 64;
 /// As many of them may come from one address.
 const PER_ADDRESS: usize = 16;
@@ -150,9 +150,8 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
 
 async fn serve_connection(stream: TcpStream, state: Arc<State>, place: Arc<Place>) -> hyper::Result<()> {
     let service = service_fn(move |request: Request<Incoming>| {
-        place.works();
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(answer(request, &state).await) }
+        let (state, place) = (Arc::clone(&state), Arc::clone(&place));
+        async move { Ok::<_, Infallible>(answer(request, &state, &place).await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())
@@ -165,7 +164,7 @@ async fn serve_connection(stream: TcpStream, state: Arc<State>, place: Arc<Place
         .await
 }
 
-async fn answer(request: Request<Incoming>, state: &State) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, state: &State, place: &Place) -> Response<Full<Bytes>> {
     if !is_for_us(&request, &state.names) {
         // A web page whose name its owner lets point here would read all of it in an operator's browser.
         return response(StatusCode::MISDIRECTED_REQUEST, PLAIN, "not by this name (node.admin_names)\n".into());
@@ -173,9 +172,10 @@ async fn answer(request: Request<Incoming>, state: &State) -> Response<Full<Byte
     let (method, path) = (request.method(), request.uri().path());
     let desk = state.desk.get().filter(|desk| desk.path() == path);
     if let (Some(desk), &Method::POST) = (desk, method) {
-        let (status, text) = desk::answer(&**desk, request.into_body()).await;
+        let (status, text) = desk::answer(&**desk, request.into_body(), place).await;
         return response(status, PLAIN, text);
     }
+    place.works();
     if !matches!(*method, Method::GET | Method::HEAD) || desk.is_some() {
         let allowed = if desk.is_some() { "POST" } else { "GET, HEAD" };
         let mut refused = response(StatusCode::METHOD_NOT_ALLOWED, PLAIN, format!("{allowed}\n"));
@@ -356,29 +356,29 @@ mod tests {
         assert!(!ask(world.addr, &long).await.starts_with("HTTP/1.1 200"));
     }
 
-    #[tokio::test]
-    async fn a_desk_takes_what_is_posted_and_no_more_than_it_wants() {
-        struct Echo;
+    struct Echo;
 
-        #[async_trait::async_trait]
-        impl Desk for Echo {
-            fn path(&self) -> &'static str {
-                "/echo"
-            }
-
-            fn max_body(&self) -> usize {
-                10
-            }
-
-            async fn answer(&self, body: Bytes) -> Answered {
-                match &body[..] {
-                    b"no" => Answered::Refused("no".into()),
-                    b"can't" => Answered::Failed("can't".into()),
-                    _ => Answered::Done(String::from_utf8_lossy(&body).into_owned()),
-                }
-            }
+    #[async_trait::async_trait]
+    impl Desk for Echo {
+        fn path(&self) -> &'static str {
+            "/echo"
         }
 
+        fn max_body(&self) -> usize {
+            10
+        }
+
+        async fn answer(&self, body: Bytes) -> Answered {
+            match &body[..] {
+                b"no" => Answered::Refused("no".into()),
+                b"can't" => Answered::Failed("can't".into()),
+                _ => Answered::Done(String::from_utf8_lossy(&body).into_owned()),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_desk_takes_what_is_posted_and_no_more_than_it_wants() {
         let world = world().await;
         let post = async |body: &str| {
             let length = body.len();
@@ -402,24 +402,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn idle_connections_take_bounded_places() {
+    async fn whoever_has_not_asked_anything_whole_gives_way() {
         let world = world().await;
-        let mut idle = Vec::new();
-        for _ in 0..MAX_CONNECTIONS {
-            idle.push(TcpStream::connect(world.addr).await.unwrap());
-        }
-        let mut refused = TcpStream::connect(world.addr).await.unwrap();
-        assert_eq!(refused.read(&mut [0; 1]).await.unwrap(), 0);
-        drop(idle);
-        // Their places are free as soon as the server has seen them go.
-        for _ in 0..1000 {
-            let mut stream = TcpStream::connect(world.addr).await.unwrap();
-            stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-            if stream.read(&mut [0; 1]).await.is_ok_and(|read| read == 1) {
-                return;
+        world.admin.take_orders(Echo);
+        for beginning in
+            ["", "GET /heal", "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhell"]
+        {
+            let mut crowd = Vec::new();
+            for _ in 0..PER_ADDRESS {
+                let mut stream = TcpStream::connect(world.addr).await.unwrap();
+                stream.write_all(beginning.as_bytes()).await.unwrap();
+                crowd.push(stream);
+            }
+            for _ in 0..2 * PER_ADDRESS {
+                assert!(get(world.addr, "/healthz").await.0.starts_with("HTTP/1.1 200 "), "after {beginning:?}");
             }
         }
-        panic!("no place became free");
+    }
+
+    #[tokio::test]
+    async fn an_order_that_does_not_come_is_not_waited_for() {
+        let world = world().await;
+        world.admin.take_orders(Echo);
+        let mut slow = TcpStream::connect(world.addr).await.unwrap();
+        slow.write_all(b"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhell").await.unwrap();
+        tokio::task::yield_now().await;
+        tokio::time::pause();
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     }
 
     #[tokio::test]

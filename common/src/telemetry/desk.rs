@@ -1,10 +1,18 @@
 //! What operators order at the admin address.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::StatusCode;
 use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::net::Place;
+
+/// An order must come within so long of its head.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Takes what is sent to one path of the admin address by `POST`. It must find out itself whether who sends it may: the
 /// address asks for no password.
@@ -31,15 +39,17 @@ pub enum Answered {
     Failed(String),
 }
 
-/// Status and text of the answer.
-pub(super) async fn answer(desk: &dyn Desk, body: Incoming) -> (StatusCode, String) {
-    let body = match Limited::new(body, desk.max_body()).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
+/// Status and text of the answer. The connection keeps its place once the whole order is there.
+pub(super) async fn answer(desk: &dyn Desk, body: Incoming, place: &Place) -> (StatusCode, String) {
+    let body = match timeout(PATIENCE, Limited::new(body, desk.max_body()).collect()).await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
             return (StatusCode::PAYLOAD_TOO_LARGE, "too long\n".into());
         }
-        Err(_) => return (StatusCode::BAD_REQUEST, "cut off\n".into()),
+        Ok(Err(_)) => return (StatusCode::BAD_REQUEST, "cut off\n".into()),
+        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the order did not come\n".into()),
     };
+    place.works();
     match desk.answer(body).await {
         Answered::Done(text) => (StatusCode::OK, text),
         Answered::Refused(text) => (StatusCode::FORBIDDEN, text),

@@ -139,8 +139,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     let (reader, writer) = tokio::io::split(stream);
     let io = tokio::io::join(Cursor::new(first).chain(reader), writer);
     let service = service_fn(|request| async move {
-        place.works();
-        let answer = routes.answer(request, client).await;
+        let answer = routes.answer(request, client, place).await;
         place.waits();
         Ok::<_, Infallible>(answer)
     });

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use anyhow::Context;
 use bytes::Bytes;
 use common::config::HttpConfig;
+use common::net::Place;
 use common::store::Store;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -73,17 +74,23 @@ impl Routes {
         self.sign_in.flush(store).await;
     }
 
-    /// Answers one request.
-    pub(super) async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Full<Bytes>> {
+    /// Answers one request. Its connection keeps its place while it waits for us, but not while we wait for more of it.
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+        place: &Place,
+    ) -> Response<Full<Bytes>> {
         let path = single_slashes(request.uri().path()).into_owned();
         let mut response = match (request.method(), path.as_str()) {
             (&Method::GET, "/rdr/pprdr.asp") => self.nexus(&request, client),
             (&Method::GET, "/login2.srf") => {
+                place.works();
                 self.login(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes), client).await
             }
             (&Method::POST, "/RST.srf") => {
                 let from = client.peer.ip().to_canonical();
-                rst::serve(request.into_body(), from, &self.sign_in, &self.metrics).await
+                rst::serve(request.into_body(), from, place, &self.sign_in, &self.metrics).await
             }
             (&Method::GET, "/") => {
                 let mut response = Response::new(Full::from(PAGE));

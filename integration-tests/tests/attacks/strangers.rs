@@ -1,4 +1,5 @@
-//! Silent strangers take all places of a peer port and of an admin port, and come back whenever they are thrown out.
+//! Strangers who say nothing, or never the whole of it, take all places of a peer port and of an admin port, and come back whenever
+//! they are thrown out.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use integration_tests::accounts::PASSWORD;
 use integration_tests::client::{self, Client};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -26,9 +27,13 @@ async fn silent_strangers_close_no_port() -> Result<()> {
         let [alice, bob] = people(world, ["alice", "bob"], &[(0, 1), (1, 0)]).await?;
         let mut strangers = JoinSet::new();
         for process in world.processes() {
-            for port in ["peer", "admin"] {
-                crowd(&mut strangers, process.address(port)?);
-            }
+            crowd(&mut strangers, process.address("peer")?, "");
+            crowd(&mut strangers, process.address("admin")?, "");
+            crowd(
+                &mut strangers,
+                process.address("admin")?,
+                "POST /orders HTTP/1.1\r\nContent-Length: 9\r\n\r\n12345678",
+            );
         }
         sleep(ARRIVAL).await;
         let mut answered = 0;
@@ -54,13 +59,13 @@ async fn silent_strangers_close_no_port() -> Result<()> {
     .await
 }
 
-/// Connections that say nothing, and are there again a moment after they were closed.
-fn crowd(strangers: &mut JoinSet<()>, to: SocketAddr) {
+/// Connections that say no more than that, and are there again a moment after they were closed.
+fn crowd(strangers: &mut JoinSet<()>, to: SocketAddr, beginning: &'static str) {
     for last in ADDRESSES {
         for _ in 0..EACH {
             strangers.spawn(async move {
                 loop {
-                    let _ = wait_silently(IpAddr::from([127, 0, 1, last]), to).await;
+                    let _ = wait(IpAddr::from([127, 0, 1, last]), to, beginning).await;
                     sleep(Duration::from_millis(200)).await;
                 }
             });
@@ -68,10 +73,11 @@ fn crowd(strangers: &mut JoinSet<()>, to: SocketAddr) {
     }
 }
 
-async fn wait_silently(from: IpAddr, to: SocketAddr) -> std::io::Result<()> {
+async fn wait(from: IpAddr, to: SocketAddr, beginning: &str) -> std::io::Result<()> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
     let mut stream = socket.connect(to).await?;
+    stream.write_all(beginning.as_bytes()).await?;
     let mut bytes = [0; 64];
     while stream.read(&mut bytes).await? > 0 {}
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,9 @@ pub(super) enum Role {
 
 /// Opens a database file that [`create`] has made.
 pub(super) fn connect(file: &Path, role: Role) -> Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(file, flags)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut connection = Connection::open_with_flags(without_links(file), flags)?;
     connection.busy_handler(Some(busy_handler()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
@@ -36,6 +37,13 @@ pub(super) fn connect(file: &Path, role: Role) -> Result<Connection> {
     connection.pragma_update(None, "query_only", role == Role::Reader)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// The path with a directory that is no link: SQLite refuses a path with a link anywhere in it, and operators may have reasons for
+/// one to the directory, but nobody for one to the file.
+fn without_links(file: &Path) -> PathBuf {
+    let directory = file.parent().and_then(|directory| fs::canonicalize(directory).ok());
+    directory.zip(file.file_name()).map_or_else(|| file.into(), |(directory, name)| directory.join(name))
 }
 
 /// Turns the write-ahead log on, for this file and from now on.
@@ -109,7 +117,7 @@ fn create_file(file: &Path) -> io::Result<()> {
     let _creating = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
     match files::create_new(file, files::PRIVATE) {
         Ok(created) => created.sync_all(),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => files::is_ours(file),
         Err(error) => Err(error),
     }
 }
@@ -139,6 +147,20 @@ mod tests {
         for name in ["accounts.db", "accounts.db-wal", "accounts.db-shm"] {
             assert_eq!(mode(&directory.join(name)), 0o600, "{name}");
         }
+    }
+
+    #[test]
+    fn a_link_leads_to_no_database_but_may_lead_to_its_directory() {
+        let top = tempfile::tempdir().unwrap();
+        let path = |name: &str| top.path().join(name);
+        create(&path("data"), &path("data/x.db")).unwrap();
+        std::os::unix::fs::symlink(path("data/x.db"), path("data/link.db")).unwrap();
+        let error = create(&path("data"), &path("data/link.db")).unwrap_err().to_string();
+        assert!(error.contains("is a link"), "{error}");
+        assert!(connect(&path("data/link.db"), Role::Writer).is_err());
+        std::os::unix::fs::symlink(path("data"), path("elsewhere")).unwrap();
+        create(&path("elsewhere"), &path("elsewhere/x.db")).unwrap();
+        connect(&path("elsewhere/x.db"), Role::Writer).unwrap();
     }
 
     #[test]

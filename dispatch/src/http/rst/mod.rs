@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::clock;
 use common::model::Passport;
+use common::net::Place;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -33,10 +34,11 @@ const MESSENGER: &str = "messenger.msn.com";
 /// The entry that stands for the password in later requests to this service.
 const PASSPORT: &str = "http://Passport.NET/tb";
 
-/// Answers a request for tokens that came from an address.
+/// Answers a request for tokens that came from an address, by a connection that keeps its place once the whole request is there.
 pub(super) async fn serve(
     body: Incoming,
     from: IpAddr,
+    place: &Place,
     sign_in: &SignIn,
     metrics: &Metrics,
 ) -> Response<Full<Bytes>> {
@@ -53,6 +55,7 @@ pub(super) async fn serve(
         Ok(Err(_)) => None,
         Err(_) => return soap(StatusCode::REQUEST_TIMEOUT, answer::fault(Fault::Invalid, clock::wall_ms())),
     };
+    place.works();
     let Some(asked) = asked else {
         metrics.signed_in("malformed");
         return soap(StatusCode::OK, answer::fault(Fault::Invalid, clock::wall_ms()));

@@ -214,6 +214,17 @@ async fn the_oldest_connection_without_a_request_goes_when_places_run_out() {
     assert_eq!(world.exchange("GET /rdr/pprdr.asp\r\n\r\n").await, world.nexus());
     let mut rest = Vec::new();
     assert_eq!(oldest.read_to_end(&mut rest).await.unwrap(), 0, "it waited longest");
+    // So do those of whose request the end does not come.
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(world.addr).await.unwrap();
+        stream.write_all(b"POST /RST.srf HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n<").await.unwrap();
+        slow.push(stream);
+    }
+    for _ in 0..3 {
+        assert_eq!(world.exchange("GET /rdr/pprdr.asp\r\n\r\n").await, world.nexus());
+    }
+    drop(slow);
     // Those whose request is being answered stay, and one more is closed.
     world.account("alice@example.com", "wonderland", 7).await;
     let gate = world.memory.gate.write().await;

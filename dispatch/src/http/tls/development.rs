@@ -39,6 +39,7 @@ pub(super) fn make(directory: &Path, names: &[String]) -> anyhow::Result<Pair> {
     // Held until both files are there, and released with the process if it dies before.
     file.lock()?;
     let key = own_key(&mut file).with_context(|| format!("{}", key_path.display()))?;
+    files::is_ours(&certificate)?;
     if !certificate.exists() {
         files::replace(&certificate, files::PUBLIC, self_signed(&key, names)?.as_bytes())?;
     }
