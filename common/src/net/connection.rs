@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::time::Instant;
 
 use super::buffers::BufferPool;
 use super::foreigners;
@@ -32,6 +33,39 @@ pub struct Connection<T> {
     /// The other side is known to have closed its side behind input that is not read yet.
     hung_up: bool,
     bytes_in: u64,
+    recency: Recency,
+}
+
+/// What is known of when the other side has sent what was read.
+#[derive(Debug)]
+struct Recency {
+    read: Instant,
+    /// Bytes read in a row of which each read left some.
+    behind: u32,
+    /// So much waited to be read that the other side's kernel may hold back more of it: what comes out of there may have been sent
+    /// long before it arrives.
+    is_dammed: bool,
+}
+
+impl Recency {
+    /// So much is surely less than what a kernel takes for a process that does not read.
+    const DAM: u32 = 32 * 1024;
+    /// A kernel that has held something back sends it once it may: after a silence of so long nothing is held back.
+    const SILENCE: Duration = Duration::from_secs(5);
+
+    fn new() -> Self {
+        Self { read: Instant::now(), behind: 0, is_dammed: false }
+    }
+
+    /// So many bytes were read; `some_left`: there may be more.
+    fn note(&mut self, count: usize, some_left: bool) {
+        let now = Instant::now();
+        self.is_dammed &= now.duration_since(self.read) < Self::SILENCE;
+        self.read = now;
+        let behind = self.behind.saturating_add(count.try_into().unwrap_or(u32::MAX));
+        self.is_dammed |= behind >= Self::DAM;
+        self.behind = if some_left { behind } else { 0 };
+    }
 }
 
 /// What [`Connection::event`] reports.
@@ -81,6 +115,7 @@ impl<T: Transport> Connection<T> {
             unwritable: false,
             hung_up: false,
             bytes_in: 0,
+            recency: Recency::new(),
         }
     }
 
@@ -239,7 +274,10 @@ impl<T: Transport> Connection<T> {
             Ok(0) => {
                 self.end(Ended::Closed);
             }
-            Ok(count) => self.bytes_in += count as u64,
+            Ok(count) => {
+                self.bytes_in += count as u64;
+                self.recency.note(count, input.len() == input.capacity());
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => {
                 self.end(Ended::Broken(error.kind()));
@@ -305,6 +343,22 @@ impl<T: Transport> Connection<T> {
         self.bytes_in.saturating_add(self.transport.unread())
     }
 
+    /// How long ago the other side last sent something, whether it is read or not: rather too long than too short. Nothing if that
+    /// can't be known, since it has sent more at once than a kernel takes.
+    ///
+    /// When a command is *handled* says nothing of that: it may have waited, while this process was stopped or its session waited
+    /// for the store.
+    #[must_use]
+    pub fn last_sent(&self) -> Option<Duration> {
+        let unread = self.transport.unread();
+        if self.recency.is_dammed || unread >= Recency::DAM.into() {
+            return None;
+        }
+        let arrival = self.transport.last_arrival()?;
+        // The kernel's count begins anew after 49 days. What is read has not come after it was.
+        Some(if unread == 0 { arrival.max(self.recency.read.elapsed()) } else { arrival })
+    }
+
     /// Where the last command that [`Connection::event`] reported ends, in bytes from the beginning of the input.
     #[must_use]
     pub fn consumed(&self) -> u64 {
@@ -357,6 +411,9 @@ mod tests {
         fn unread(&self) -> u64 {
             0
         }
+        fn last_arrival(&self) -> Option<Duration> {
+            None
+        }
         fn close_write(&mut self) {}
         fn peer(&self) -> SocketAddr {
             ([127, 0, 0, 1], 1).into()
@@ -391,9 +448,86 @@ mod tests {
         fn unread(&self) -> u64 {
             0
         }
+        fn last_arrival(&self) -> Option<Duration> {
+            None
+        }
         fn close_write(&mut self) {}
         fn peer(&self) -> SocketAddr {
             ([127, 0, 0, 1], 1).into()
+        }
+    }
+
+    /// A client that has sent something, of which a kernel has taken a part.
+    #[derive(Clone, Default)]
+    struct Sending(Arc<Mutex<(usize, Option<Instant>)>>);
+
+    impl Sending {
+        fn sends(&self, bytes: usize) {
+            *self.0.lock().unwrap() = (bytes, Some(Instant::now()));
+        }
+    }
+
+    impl Transport for Sending {
+        fn poll_ready(&mut self, _: &mut Context<'_>, _: bool) -> Poll<io::Result<Ready>> {
+            let readable = self.0.lock().unwrap().0 > 0;
+            if readable { Poll::Ready(Ok(Ready { readable, writable: false })) } else { Poll::Pending }
+        }
+        fn poll_writable(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+        fn poll_hang_up(&mut self, _: &mut Context<'_>) -> Poll<HangUp> {
+            Poll::Pending
+        }
+        fn try_read(&mut self, buffer: &mut BytesMut) -> io::Result<usize> {
+            let left = &mut self.0.lock().unwrap().0;
+            let count = (*left).min(buffer.capacity() - buffer.len());
+            buffer.extend_from_slice(&b"PNG\n".repeat(count.div_ceil(4))[..count]);
+            *left -= count;
+            Ok(count)
+        }
+        fn try_write(&mut self, _: &mut dyn Iterator<Item = &Bytes>) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+        fn confirmed(&self) -> u64 {
+            0
+        }
+        fn unread(&self) -> u64 {
+            self.0.lock().unwrap().0 as u64
+        }
+        fn last_arrival(&self) -> Option<Duration> {
+            self.0.lock().unwrap().1.map(|at| at.elapsed())
+        }
+        fn close_write(&mut self) {}
+        fn peer(&self) -> SocketAddr {
+            ([127, 0, 0, 1], 1).into()
+        }
+    }
+
+    /// The process was stopped, or waited for its store: what came meanwhile is as old as it is.
+    #[tokio::test(start_paused = true)]
+    async fn what_has_waited_was_sent_when_it_came() {
+        let secs = Duration::from_secs;
+        let client = Sending::default();
+        let decoder = Decoder::new(Service::Notification, 0);
+        let mut connection = Connection::new(client.clone(), decoder, Arc::default());
+        assert_eq!(connection.last_sent(), None);
+        client.sends(4);
+        tokio::time::advance(secs(12)).await;
+        assert_eq!(connection.last_sent(), Some(secs(12)));
+        assert!(matches!(connection.event().await, Event::Command(_)));
+        tokio::time::advance(secs(2)).await;
+        assert_eq!(connection.last_sent(), Some(secs(14)));
+        // Of more than a kernel takes nobody knows when it was sent, until the client has been silent for a while.
+        client.sends(64 * 1024);
+        assert_eq!(connection.last_sent(), None);
+        for _ in 0..16 * 1024 {
+            assert!(matches!(connection.event().await, Event::Command(_)));
+        }
+        for (wait, known) in [(0, None), (4, None), (4, None), (5, Some(secs(0)))] {
+            tokio::time::advance(secs(wait)).await;
+            client.sends(4);
+            assert!(matches!(connection.event().await, Event::Command(_)));
+            assert_eq!(connection.last_sent(), known);
         }
     }
 

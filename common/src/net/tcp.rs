@@ -122,6 +122,10 @@ impl Transport for TcpTransport {
         rustix::io::ioctl_fionread(&self.stream).unwrap_or(u64::MAX)
     }
 
+    fn last_arrival(&self) -> Option<Duration> {
+        TcpInfo::of(&self.stream).ok().map(|info| Duration::from_millis(info.last_data_recv.into()))
+    }
+
     fn close_write(&mut self) {
         // An error means that it is closed already.
         let _ = self.stream.try_io(Interest::WRITABLE, || SockRef::from(&self.stream).shutdown(Shutdown::Write));
@@ -153,6 +157,9 @@ fn set_not_sent_low_water(stream: &TcpStream) -> io::Result<()> {
 struct TcpInfo {
     /// `tcpi_state`.
     state: u8,
+    /// `tcpi_last_data_recv`: how many milliseconds ago the kernel last took bytes from the other side. It counts while this
+    /// process does not run. What comes twice, and keep-alives, are no bytes.
+    last_data_recv: u32,
     /// `tcpi_bytes_acked`.
     bytes_acked: u64,
 }
@@ -164,6 +171,7 @@ impl TcpInfo {
     const CLOSE_WAIT: u8 = 8;
 
     fn of(stream: &TcpStream) -> io::Result<Self> {
+        const LAST_DATA_RECV: usize = 52;
         const ACKED: usize = 120;
         const LEN: usize = ACKED + size_of::<u64>();
         let mut info = [0u8; LEN];
@@ -185,9 +193,11 @@ impl TcpInfo {
         if (len as usize) < LEN {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "this kernel does not count confirmed bytes"));
         }
-        let mut acked = [0; 8];
+        let (mut acked, mut last) = ([0; 8], [0; 4]);
         acked.copy_from_slice(&info[ACKED..]);
-        Ok(Self { state: info[0], bytes_acked: u64::from_ne_bytes(acked) })
+        last.copy_from_slice(&info[LAST_DATA_RECV..LAST_DATA_RECV + size_of::<u32>()]);
+        let (last_data_recv, bytes_acked) = (u32::from_ne_bytes(last), u64::from_ne_bytes(acked));
+        Ok(Self { state: info[0], last_data_recv, bytes_acked })
     }
 }
 
@@ -234,6 +244,29 @@ mod tests {
         assert_eq!(transport.try_read(&mut BytesMut::with_capacity(4)).unwrap(), 4);
         assert_eq!(transport.unread(), 6);
     }
+
+    /// Of what waits to be read it is known when it came, and reading it changes nothing.
+    #[tokio::test]
+    async fn knows_when_bytes_have_arrived() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let mut transport = TcpTransport::new(stream, peer).unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let before = std::time::Instant::now();
+        client.write_all(b"0123456789").await.unwrap();
+        std::future::poll_fn(|cx| transport.poll_ready(cx, false)).await.unwrap();
+        let came = transport.last_arrival().unwrap();
+        assert!(came <= before.elapsed() + Duration::from_millis(20), "{came:?}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert_eq!(transport.try_read(&mut BytesMut::with_capacity(20)).unwrap(), 10);
+        let came = transport.last_arrival().unwrap();
+        assert!(
+            came >= Duration::from_millis(480) && came <= before.elapsed() + Duration::from_millis(20),
+            "{came:?}"
+        );
+    }
+
     /// What was passed over while nobody wanted to read is read afterwards, and what comes behind it; the end of the other
     /// side is seen without reading.
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -56,6 +57,9 @@ pub trait Transport: Send + 'static {
 
     /// How many bytes have arrived from the other side and wait to be read; never too few.
     fn unread(&self) -> u64;
+
+    /// How long ago bytes last arrived from the other side, whether they are read or not; nothing if that is not known.
+    fn last_arrival(&self) -> Option<Duration>;
 
     /// No more will be written; reading goes on.
     fn close_write(&mut self);

@@ -22,6 +22,7 @@ mod rings;
 mod sizes;
 mod starting;
 mod twins;
+mod words;
 mod wrong_ports;
 
 use std::time::Duration;

@@ -197,8 +197,9 @@ impl<'a, T: Transport> Online<'a, T> {
                 return;
             }
             Item::Asked(session, question, answer) => {
-                let now = Instant::now().into_std();
-                let _ = answer.send(self.session.asked(session, question, now, &**self.services, &mut out));
+                let (last_sent, now) = (self.connection.last_sent(), Instant::now().into_std());
+                let outcome = self.session.asked(session, question, last_sent, now, &**self.services, &mut out);
+                let _ = answer.send(outcome);
             }
             Item::Displaced => {
                 out.line(miscellany::out(OutReason::Elsewhere));

@@ -57,7 +57,7 @@ pub(crate) struct Session {
     pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
     buckets: Buckets,
-    /// When the client last sent something.
+    /// When something that the client has sent was last handled.
     heard: Instant,
 }
 
@@ -316,11 +316,13 @@ impl Session {
         }
     }
 
-    /// A switchboard asks, at which a client is that a session of that sign has let in.
+    /// A switchboard asks, at which a client is that a session of that sign has let in. `last_sent`: how long ago the client has sent
+    /// something, if that is known. When it was handled would say too much: it may have waited while the store was asked.
     pub(crate) fn asked(
         &mut self,
         session: u32,
         question: Question,
+        last_sent: Option<Duration>,
         now: Instant,
         env: &dyn Surroundings,
         out: &mut Out,
@@ -335,7 +337,8 @@ impl Session {
                     // It is in a conversation and says nothing there: its answer shows next time that it lives.
                     self.challenges.wake(now, env, out);
                 }
-                Outcome::Heard { ms_ago: silence.as_millis().try_into().unwrap_or(u32::MAX) }
+                let Some(ago) = last_sent else { return Outcome::Refused };
+                Outcome::Heard { ms_ago: ago.as_millis().try_into().unwrap_or(u32::MAX) }
             }
             Question::Brought if is_meant && self.pick_up.is_under_way(now) => Outcome::Refused,
             Question::Brought => Outcome::Accepted,
@@ -373,7 +376,7 @@ impl Session {
         }
     }
 
-    /// When the client last sent something.
+    /// When something that the client has sent was last handled.
     pub(super) fn heard(&self) -> Instant {
         self.heard
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::clock;
-use common::cluster::{Audience, Deliver, Instruction, Notice, Order, Outcome, Stamp};
+use common::cluster::{Audience, Deliver, Instruction, Notice, Order, Outcome, Question, Stamp};
 use common::config::Config;
 use common::model::{Edition, Epoch, List, NodeId, Passport, Presence, Property, Status};
 use common::store::Edit;
@@ -80,6 +80,27 @@ async fn hundreds_of_contacts_answer_while_the_store_is_slow() {
             answered = true;
         }
     }
+}
+
+/// A command that waited for the store says that its client was there when it came, not when it was handled.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_waited_for_the_store_vouches_for_nothing_later() {
+    let house = House::open().await;
+    let alice = house.account("alice").await;
+    house.account("zoe").await;
+    let mut client = house.sign_in("alice", "MSNP11").await;
+    house.store_is(Mood { edit_after: Duration::from_secs(3), ..Mood::default() });
+    let before = tokio::time::Instant::now();
+    client.says("ADC 6 FL N=zoe@example.com F=Zoe\r\nPNG").await;
+    client.hears_of("QNG").await;
+    let (_, _, epoch) = house.services.hub.sessions().remove(0);
+    let asked = Notice::Asked { session: epoch.sign(), question: Question::LastHeard };
+    let Outcome::Heard { ms_ago } = house.services.hub.deliver(&alice, None, asked).await else { panic!() };
+    let (ago, all) = (Duration::from_millis(ms_ago.into()), before.elapsed());
+    assert!(
+        ago <= all && ago + Duration::from_secs(1) > all && all >= Duration::from_secs(3),
+        "{ago:?} of {all:?}"
+    );
 }
 
 #[tokio::test]

@@ -119,6 +119,10 @@ impl Transport for MemoryTransport {
         lock(&self.0.state).to_server.len() as u64
     }
 
+    fn last_arrival(&self) -> Option<Duration> {
+        None
+    }
+
     fn close_write(&mut self) {
         lock(&self.0.state).server_closed = true;
         self.0.changed.notify_waiters();

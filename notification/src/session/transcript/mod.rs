@@ -248,7 +248,7 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
                 "rung" => Question::Rung(CONVERSATION),
                 _ => Question::Brought,
             };
-            let outcome = session.asked(sign, question, *now, world, out);
+            let outcome = session.asked(sign, question, Some(*now - session.heard()), *now, world, out);
             out.line(format!("({outcome:?})").into());
         }
         (_, "absent") => {
