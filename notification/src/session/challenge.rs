@@ -13,11 +13,19 @@ use super::{Closing, Surroundings};
 #[derive(Debug, Default)]
 pub(crate) struct Challenges {
     /// The last one sent, until it is answered.
-    current: Option<Box<str>>,
+    current: Option<Sent>,
     /// The one before it, if that was not answered: a slow answer is still good.
-    previous: Option<Box<str>>,
+    previous: Option<Sent>,
     next: Option<Instant>,
-    answer_by: Option<Instant>,
+}
+
+/// A challenge that is not answered.
+#[derive(Debug)]
+struct Sent {
+    challenge: Box<str>,
+    /// Until when it is to be answered, unless that time has passed and the client was let stay. The one of an earlier challenge,
+    /// if that was not answered either: asking once more gives nobody more time.
+    by: Option<Instant>,
 }
 
 impl Challenges {
@@ -32,10 +40,13 @@ impl Challenges {
         const DIGITS: u128 = 10_u128.pow(20);
         let challenge = format!("{:020}", env.random() % DIGITS);
         out.line(presence::challenge(&challenge));
-        self.previous = self.current.replace(challenge.into());
         let config = env.config();
+        let by = Some(now + Duration::from_secs(config.challenge_secs));
+        let current = self.current.replace(Sent { challenge: challenge.into(), by });
+        let earlier = self.previous.take().and_then(|previous| previous.by);
+        self.previous =
+            current.map(|Sent { challenge, by }| Sent { challenge, by: earlier.into_iter().chain(by).min() });
         self.next = Some(now + Duration::from_secs(config.challenge_interval_secs));
-        self.answer_by = Some(now + Duration::from_secs(config.challenge_secs));
     }
 
     /// `QRY`: 32 bytes, for the last challenge or the one before it; each is answered once.
@@ -46,13 +57,12 @@ impl Challenges {
         config: &NotificationConfig,
         out: &mut Out,
     ) {
-        let fits = |challenge: &mut Box<str>| {
-            let right = challenge::answer(kind, challenge, product);
+        let fits = |sent: &mut Sent| {
+            let right = challenge::answer(kind, &sent.challenge, product);
             right.is_some_and(|right| right.as_bytes().eq_ignore_ascii_case(answer))
         };
         if self.current.take_if(fits).is_some() {
             self.previous = None;
-            self.answer_by = None;
         } else if self.previous.take_if(fits).is_none() {
             tracing::info!(product, "wrong answer to a challenge");
             if config.challenge_close_wrong {
@@ -76,13 +86,14 @@ impl Challenges {
 
     /// When [`Challenges::tick`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.next, self.answer_by].into_iter().flatten().min()
+        let sent = [&self.current, &self.previous].into_iter().flatten();
+        sent.filter_map(|sent| sent.by).chain(self.next).min()
     }
 
     /// Sends the next one when it is due, and deals with one that was not answered.
     pub(crate) fn tick(&mut self, now: Instant, env: &dyn Surroundings, out: &mut Out) {
-        if self.answer_by.is_some_and(|by| by <= now) {
-            self.answer_by = None;
+        let sent = [&mut self.current, &mut self.previous].into_iter().flatten();
+        if sent.filter_map(|sent| sent.by.take_if(|by| *by <= now)).count() > 0 {
             tracing::debug!("a challenge was not answered");
             if env.config().challenge_close_unanswered {
                 return out.close(Closing::Challenge);
@@ -119,7 +130,7 @@ mod tests {
             world.set_random(random);
             let mut challenges = Challenges::default();
             challenges.begin(Instant::now(), &world, &mut Out::default());
-            let challenge = challenges.current.unwrap();
+            let challenge = challenges.current.unwrap().challenge;
             assert!(challenge.len() == 20 && challenge.bytes().all(|b| b.is_ascii_digit()), "{challenge}");
         }
     }
@@ -180,6 +191,37 @@ mod tests {
             let mut out = Out::default();
             challenges.tick(now + Duration::from_secs(world.config.challenge_secs), &world, &mut out);
             assert_eq!(out.close.is_some(), close);
+        }
+    }
+
+    /// Who is asked again and again has no more time for it; who answers has, for each.
+    #[test]
+    fn being_woken_puts_no_deadline_off() {
+        let mut world = World::default();
+        world.config.challenge_close_unanswered = true;
+        world.config.challenge_secs = 90;
+        world.config.challenge_interval_secs = 300;
+        let (start, secs) = (Instant::now(), Duration::from_secs);
+        for answers in [false, true] {
+            let (mut challenges, mut closed) = (Challenges::default(), None);
+            world.set_random(0);
+            challenges.begin(start, &world, &mut Out::default());
+            for second in 1..=600 {
+                let (now, mut out) = (start + secs(second), Out::default());
+                if answers && second % 60 == 0 {
+                    // Each is answered just before the next one comes, or a moment later.
+                    let text = challenges.current.as_ref().unwrap().challenge.clone();
+                    world.set_random(u128::from(second));
+                    if second % 120 == 0 {
+                        challenges.wake(now, &world, &mut out);
+                    }
+                    assert_eq!(answer(&mut challenges, PRODUCT, &right(&text), &world).close, None);
+                }
+                challenges.wake(now, &world, &mut out);
+                challenges.tick(now, &world, &mut out);
+                closed = closed.or(out.close.map(|_| second));
+            }
+            assert_eq!(closed, (!answers).then_some(90));
         }
     }
 }
