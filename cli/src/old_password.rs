@@ -80,3 +80,85 @@ async fn nobody_listens(admin: SocketAddr) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use common::cluster::Keyring;
+    use common::config::load;
+    use common::config::{Given, Sources};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// An admin address that says so to one order.
+    async fn desk(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            // The first connection only looks whether somebody listens.
+            drop(listener.accept().await.unwrap());
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut order = [0; 4096];
+            let _ = stream.read(&mut order).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        });
+        addr
+    }
+
+    fn nobody() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    /// What comes of it with these admin addresses of the three tiers.
+    async fn ended(dir: &std::path::Path, store: &str, admins: [SocketAddr; 3]) -> Result<String, (u8, String)> {
+        let given = |key: &str, value: String| Given { flag: "--set".into(), key: key.into(), value };
+        let mut all = vec![
+            given("store.kind", store.into()),
+            given("store.path", dir.display().to_string()),
+            given("cluster.secrets", dir.join("secrets").display().to_string()),
+        ];
+        let tiers = ["notification", "switchboard", "dispatch"].map(|tier| format!("{tier}.node.admin"));
+        all.extend(tiers.iter().zip(admins).map(|(key, admin)| given(key, admin.to_string())));
+        let config = load(&Sources { given: all, ..Sources::default() }).unwrap().config;
+        let (who, claim) = (Passport::parse("alice@example.com").unwrap(), ClaimId(uuid::Uuid::nil()));
+        let ended = end(&who, claim, Edition(7), None, &config).await;
+        ended.map_err(|failure| (failure.code(), failure.to_string()))
+    }
+
+    const DONE: &str = "HTTP/1.1 200 OK\r\n\r\nalice@example.com is signed out\n";
+
+    #[tokio::test]
+    async fn whichever_node_answers_is_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        Keyring::create(&dir.path().join("secrets")).unwrap();
+        let signed_out = Ok("alice@example.com is signed out".to_owned());
+        let (gone, waits) = (nobody(), "HTTP/1.1 404 Not Found\r\n\r\n");
+        assert_eq!(ended(dir.path(), "sqlite", [desk(DONE).await, gone, gone]).await, signed_out);
+        // The notification server has just died; the next has not begun to take orders.
+        assert_eq!(ended(dir.path(), "sqlite", [gone, desk(waits).await, desk(DONE).await]).await, signed_out);
+        assert_eq!(ended(dir.path(), "sqlite", [desk("").await, gone, desk(DONE).await]).await, signed_out);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_ended_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let gone = nobody();
+        let nothing = "no server of this deployment runs: there was nothing of alice@example.com to end";
+        assert_eq!(ended(dir.path(), "sqlite", [desk(DONE).await; 3]).await.as_deref(), Ok(nothing), "no secrets");
+        Keyring::create(&dir.path().join("secrets")).unwrap();
+        assert_eq!(ended(dir.path(), "sqlite", [gone; 3]).await.as_deref(), Ok(nothing));
+        let silent = "HTTP/1.1 409 Conflict\r\n\r\nno answer from: ns-2\n";
+        for (store, admins, code, why) in [
+            ("scylla", [gone; 3], 3, "no server listens"),
+            ("sqlite", [desk("").await, gone, gone], 3, "no Monarch node"),
+            ("sqlite", [desk(silent).await, gone, gone], 1, "no answer from: ns-2."),
+        ] {
+            let (found, said) = ended(dir.path(), store, admins).await.unwrap_err();
+            assert!(
+                found == code && said.starts_with("the password is changed") && said.contains(why),
+                "{found} {said}"
+            );
+        }
+    }
+}

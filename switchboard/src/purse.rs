@@ -144,6 +144,11 @@ impl Purses {
         Purse { account: Arc::clone(account), of: Arc::clone(self) }
     }
 
+    /// Whether somebody is in a conversation here. Known at once, however many there are.
+    pub(crate) fn are_open(&self, who: &Passport) -> bool {
+        self.lock().present.contains_key(who)
+    }
+
     fn close(&self, who: &Passport, day: u64, now: Instant) {
         let mut books = self.lock();
         let Books { present, left } = &mut *books;

@@ -51,7 +51,9 @@ impl Deliver for Desk {
     }
 
     fn void(&self, void: &Void) -> u64 {
-        // Before there is a board nobody is in a conversation, and the cluster remembers it.
-        self.0.get().and_then(Weak::upgrade).map_or(0, |board| board.conversations.expel(void))
+        // Before there is a board nobody is in a conversation, and the cluster remembers it. Who joins at this moment asks once it has
+        // its purse.
+        let board = self.0.get().and_then(Weak::upgrade).filter(|board| board.purses.are_open(&void.who));
+        board.map_or(0, |board| board.conversations.expel(void))
     }
 }
