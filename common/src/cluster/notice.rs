@@ -51,7 +51,8 @@ pub struct Watcher {
     pub who: Passport,
     /// Its session.
     pub epoch: Epoch,
-    /// What it was shown; nothing: nobody has been heard of yet.
+    /// If the principal is surely signed in nowhere, the session is told so, unless it was shown something else than this by then.
+    /// Nothing: it is not told.
     pub shown: Option<Mark>,
     /// It wants to know the properties, and nothing else.
     pub properties: bool,
@@ -107,7 +108,7 @@ pub enum Notice {
         properties: u32,
     },
     /// These ask how the recipient looks, at most [`Notice::MOST_WATCHERS`]. Each is sent a [`Notice::ProbeAnswer`], also one who may
-    /// see nothing; if the recipient is surely signed in nowhere, each that was shown something gets a [`Notice::Absent`].
+    /// see nothing; if the recipient is surely signed in nowhere, each that is to hear that gets a [`Notice::Absent`].
     Probe {
         /// Who asks.
         watchers: Vec<Watcher>,

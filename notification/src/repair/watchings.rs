@@ -149,27 +149,36 @@ impl Watchings {
 
     /// Compares a bucket with who is to be seen at `life`: who is there in another version than was shown, or was shown as
     /// being there and is not, is to be asked.
+    ///
+    /// Only of the latter may it come out that they are gone. Who is on the list and can't be found has lost its connection a moment
+    /// ago and may be back before its node says goodbye for it.
     pub(crate) fn compare(&self, bucket: u8, life: Life, there: &[Sighting]) -> Vec<Question> {
         let there: HashMap<PassportKey, Mark> =
             there.iter().map(|sighting| (sighting.who, sighting.mark)).collect();
         self.question(bucket, |key, watching| match there.get(&key) {
-            Some(mark) => watching.mark != Some(*mark),
-            None => watching.online && watching.life == life,
+            Some(mark) => (watching.mark != Some(*mark)).then_some(None),
+            None => (watching.online && watching.life == life).then_some(watching.mark),
         })
     }
 
     /// Those who were shown as being in one of these lives, which are over.
     pub(crate) fn orphans(&self, bucket: u8, over: &BTreeSet<Life>) -> Vec<Question> {
         let is_over = |life: Life| life == Self::ELSEWHERE || over.contains(&life);
-        self.question(bucket, |_, watching| watching.online && is_over(watching.life))
+        self.question(bucket, |_, watching| (watching.online && is_over(watching.life)).then_some(watching.mark))
     }
 
-    /// Those whom somebody may see wrong. Watchings of sessions that have ended are dropped.
-    fn question(&self, bucket: u8, wrong: impl Fn(PassportKey, &Watching) -> bool) -> Vec<Question> {
+    /// Those whom somebody may see wrong, and what whoever hears that they are gone must have been shown. Watchings of sessions that
+    /// have ended are dropped.
+    fn question(
+        &self,
+        bucket: u8,
+        wrong: impl Fn(PassportKey, &Watching) -> Option<Option<Mark>>,
+    ) -> Vec<Question> {
         let mut suspects = Vec::new();
         for (of, watched) in &self.bucket(bucket).watched {
-            let by = watched.by.iter().filter(|watching| wrong(watched.key, watching));
-            let by: Vec<_> = by.map(|watching| (watching.watcher, watching.mark)).collect();
+            let by = watched.by.iter();
+            let by = by.filter_map(|watching| Some((watching.watcher, wrong(watched.key, watching)?)));
+            let by: Vec<_> = by.collect();
             if !by.is_empty() {
                 suspects.push((of.clone(), by));
             }
@@ -318,8 +327,8 @@ mod tests {
         // "Nothing for you in this version": whoever is blocked does not ask for ever.
         world.shown(world.carol, Some(1), None);
         assert_eq!(world.asking(world.there, Some(1)), []);
-        let both = [(alice, Some(mark(1))), (carol, Some(mark(1)))];
-        assert_eq!(world.asking(world.there, Some(2)), both);
+        // He may have lost his connection: "nowhere" is no answer before his node says so.
+        assert_eq!(world.asking(world.there, Some(2)), [(alice, None), (carol, None)]);
     }
 
     #[test]

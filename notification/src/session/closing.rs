@@ -83,6 +83,13 @@ impl Closing {
     }
 }
 
+impl Closing {
+    /// The longest time that a principal may still be seen although its session has ended.
+    pub(crate) fn longest_hold(config: &NotificationConfig) -> Duration {
+        Duration::from_secs(config.grace_secs.max(config.close_grace_secs))
+    }
+}
+
 impl From<Ended> for Closing {
     fn from(ended: Ended) -> Self {
         match ended {

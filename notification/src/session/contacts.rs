@@ -151,6 +151,7 @@ impl Contacts {
     }
 
     /// What the client was shown of a contact.
+    #[cfg(test)]
     pub(crate) fn mark_of(&self, who: &Passport) -> Option<Mark> {
         self.seen.get(who)?.mark
     }

@@ -181,7 +181,8 @@ impl<'a, T: Transport> Online<'a, T> {
             }
             Item::Notice(notice) => {
                 self.services.metrics.notices_in.inc();
-                self.session.notice(notice, &mut out);
+                let now = Instant::now().into_std();
+                self.session.notice(notice, now, &self.services.config, &mut out);
             }
             Item::Invite(_, answer) if self.connection.outbox().queued() > CROWDED => {
                 // It would be shown too late, and what others cause must not be more than its client can be sent.

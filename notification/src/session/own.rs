@@ -172,10 +172,14 @@ impl Session {
 
     /// Answers a probe: each who asks hears how the principal looks, or that it may see nothing of it. Whoever asks has the
     /// principal on its forward list: if the principal does not know, word of it may have been lost.
+    ///
+    /// `quiet`: an earlier session of the principal may still be seen, for which no goodbye was said. Before its first `CHG`, which
+    /// tells everybody, this one then says nothing: "not to be seen" would be seen as going and coming.
     pub(super) fn answer_probe(
         &mut self,
         watchers: Vec<Watcher>,
         (node, generation): (NodeId, Generation),
+        quiet: bool,
         out: &mut Out,
     ) {
         let (stamp, properties) = (self.stamp(), self.properties_digest());
@@ -191,6 +195,9 @@ impl Session {
                 // The store says whether that is so: the probe may be older than a removal.
                 self.others.missed(self.heard());
             }
+            if quiet && !self.own.has_changed_status() {
+                continue;
+            }
             let presence = self.own.presence().filter(|_| self.roster.allows(&who));
             let (from, stamp) = (self.passport.clone(), stamp.clone());
             letters.push((who, epoch, Notice::ProbeAnswer { from, stamp, presence, properties }));
@@ -204,19 +211,21 @@ impl Session {
     pub(super) fn probe(&self, contacts: impl Iterator<Item = Passport>, out: &mut Out) {
         let others = contacts.filter(|contact| *contact != self.passport);
         out.posts.extend(others.map(|contact| {
-            let probe = self.probe_of(&contact, false);
+            let probe = self.probe_of(false);
             (contact, probe)
         }));
     }
 
     /// Asks a contact for its properties.
     pub(super) fn probe_properties(&self, contact: &Passport, out: &mut Out) {
-        out.posts.push((contact.clone(), self.probe_of(contact, true)));
+        out.posts.push((contact.clone(), self.probe_of(true)));
     }
 
-    fn probe_of(&self, contact: &Passport, properties: bool) -> Notice {
-        let (who, epoch, shown) = (self.passport.clone(), self.here.epoch, self.contacts.mark_of(contact));
-        let watchers = vec![Watcher { who, epoch, shown, properties }];
+    /// Whether the contact is gone is no question here: it may have lost its connection, and be back in a moment. Its node says so,
+    /// or what nodes compare.
+    fn probe_of(&self, properties: bool) -> Notice {
+        let (who, epoch) = (self.passport.clone(), self.here.epoch);
+        let watchers = vec![Watcher { who, epoch, shown: None, properties }];
         Notice::Probe { watchers, node: self.here.node.clone(), generation: self.here.generation }
     }
 

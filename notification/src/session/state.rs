@@ -59,6 +59,8 @@ pub(crate) struct Session {
     buckets: Buckets,
     /// When something that the client has sent was last handled.
     heard: Instant,
+    /// When it signed in.
+    since: Instant,
 }
 
 /// What the client may still do of what costs others something.
@@ -103,6 +105,7 @@ impl Session {
             challenges: Challenges::default(),
             buckets: Buckets::default(),
             heard: now,
+            since: now,
         }
     }
 
@@ -290,7 +293,7 @@ impl Session {
     }
 
     /// Takes what happened to others. [`Notice::Invite`] is the driver's: it needs an answer.
-    pub(crate) fn notice(&mut self, notice: Notice, out: &mut Out) {
+    pub(crate) fn notice(&mut self, notice: Notice, now: Instant, config: &NotificationConfig, out: &mut Out) {
         match notice {
             Notice::Presence { from, stamp, presence, properties } => {
                 self.hear(&from, stamp, (presence, properties), false, out);
@@ -298,7 +301,10 @@ impl Session {
             Notice::ProbeAnswer { from, stamp, presence, properties } => {
                 self.hear(&from, stamp, (presence, properties), true, out);
             }
-            Notice::Probe { watchers, node, generation } => self.answer_probe(watchers, (node, generation), out),
+            Notice::Probe { watchers, node, generation } => {
+                let quiet = now < self.since + Closing::longest_hold(config);
+                self.answer_probe(watchers, (node, generation), quiet, out);
+            }
             Notice::Absent { of, shown } => self.contacts.absent(&of, shown, out),
             Notice::Property { of, stamp, repeated, property, value } => {
                 self.hear_property(&of, property, &value, out);

@@ -194,3 +194,62 @@ async fn with_every_fiftieth_notice_lost_each_error_is_gone_after_two_comparison
     rounds(2).await;
     assert_eq!(asked(), before, "somebody asks for ever");
 }
+
+/// Who has lost its connection is held back for a while, also where others find that it is not as it was shown, and when it is
+/// back elsewhere without having said how it looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_seen_to_go_while_a_goodbye_is_held_back() {
+    let config = |number: usize| {
+        let mut config = Config::default();
+        config.notification.node.id = format!("ns-{number}");
+        config.notification.repair_secs = 1;
+        (config.notification.grace_secs, config.notification.close_grace_secs) = (3600, 3600);
+        config
+    };
+    let first = House::open_with(config(1)).await;
+    let second = first.open_beside(config(2)).await;
+    let houses = [&first, &second];
+    for house in houses {
+        House::soon("they see each other", async || house.services.cluster.view().all().count() == 2).await;
+        tokio::spawn(repair::run(Arc::clone(&house.services)));
+    }
+    let (alice, bob, carol) =
+        (first.account("alice").await, first.account("bob").await, first.account("carol").await);
+    let all = [List::Forward, List::Allow, List::Reverse];
+    for (owner, contact) in [(&alice, &bob), (&bob, &alice), (&bob, &carol)] {
+        first.list(owner, &all, contact).await;
+    }
+    let mut client = first.sign_in("alice", "MSNP8").await;
+    client.says("CHG 5 NLN 0").await;
+    client.hears_of("CHG 5").await;
+    let (screen, _writes) = client.watches();
+    let sees = |status: &str| screen.lock().unwrap().there.get(bob.as_str()).is_some_and(|shown| shown == status);
+    let gone = || screen.lock().unwrap().seen_to_go.contains(bob.as_str());
+    let comparing = async || {
+        let count = |house: &House| house.services.metrics.comparisons.get();
+        let before = houses.map(count);
+        // With two nodes, one that was under way, and then one with each.
+        let both = || before.iter().zip(houses.map(count)).all(|(before, after)| after - before >= 5);
+        House::soon("they have compared", async || both()).await;
+    };
+    for back_at in houses {
+        let mut client = second.sign_in("bob", "MSNP8").await;
+        client.says("CHG 5 NLN 0").await;
+        client.hears_of("CHG 5").await;
+        House::soon("alice sees bob", async || sees("NLN")).await;
+        // To her he looks as before, in a new version of which she is not told.
+        client.says("REM 6 AL carol@example.com\r\nADD 7 BL carol@example.com Carol").await;
+        client.hears_of("ADD 7").await;
+        client.says("REM 8 BL carol@example.com\r\nADD 9 AL carol@example.com Carol").await;
+        client.hears_of("ADD 9").await;
+        drop(client);
+        comparing().await;
+        assert!(sees("NLN") && !gone(), "while his goodbye is held back");
+        let mut client = back_at.sign_in("bob", "MSNP8").await;
+        comparing().await;
+        assert!(sees("NLN") && !gone(), "before his first CHG");
+        client.says("CHG 5 BSY 0").await;
+        House::soon("alice sees how bob is", async || sees("BSY")).await;
+        assert!(!gone());
+    }
+}

@@ -234,7 +234,12 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
             session.bulletin(&Bulletin::ShutDown { minutes: rest.parse().unwrap() }, &world.config, out);
         }
         ("outstanding", _) => {
-            session.notice(Notice::Outstanding { participation: ParticipationId(Uuid::nil()) }, out);
+            session.notice(
+                Notice::Outstanding { participation: ParticipationId(Uuid::nil()) },
+                *now,
+                &world.config,
+                out,
+            );
         }
         ("serves", _) => {
             let asked = super::Asked::Of(NodeId::parse("sb-1").unwrap(), Generation(7));
@@ -253,30 +258,45 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
         }
         (_, "absent") => {
             let shown = session.contacts.mark_of(&from()).expect("somebody who was heard of");
-            session.notice(Notice::Absent { of: from(), shown }, out);
+            session.notice(Notice::Absent { of: from(), shown }, *now, &world.config, out);
         }
         ("edit", effect) => edit(session, effect, rest, out),
         (_, "looks") => {
             let presence = Some(looks(rest));
-            session.notice(Notice::Presence { from: from(), stamp, presence, properties }, out);
+            session.notice(
+                Notice::Presence { from: from(), stamp, presence, properties },
+                *now,
+                &world.config,
+                out,
+            );
         }
         (_, "gone") => {
-            session.notice(Notice::Presence { from: from(), stamp, presence: None, properties }, out);
+            session.notice(
+                Notice::Presence { from: from(), stamp, presence: None, properties },
+                *now,
+                &world.config,
+                out,
+            );
         }
         (_, "answers") => {
             let presence = (rest != "nothing").then(|| looks(rest));
             let properties = if message.as_deref() == Some("phones") { 7 } else { properties };
-            session.notice(Notice::ProbeAnswer { from: from(), stamp, presence, properties }, out);
+            session.notice(
+                Notice::ProbeAnswer { from: from(), stamp, presence, properties },
+                *now,
+                &world.config,
+                out,
+            );
         }
         (_, "asks") => {
             let Location { node, generation, epoch, .. } = location("ns-2");
             let watchers = vec![Watcher { who: from(), epoch, shown: None, properties: rest == "phones" }];
-            session.notice(Notice::Probe { watchers, node, generation }, out);
+            session.notice(Notice::Probe { watchers, node, generation }, *now, &world.config, out);
         }
         (_, "phones") => {
             let property = Property::MobilePhone;
             let notice = Notice::Property { of: from(), stamp, repeated: false, property, value: rest.into() };
-            session.notice(notice, out);
+            session.notice(notice, *now, &world.config, out);
         }
         (_, "calls" | "kept") => {
             let invitation = Invitation {

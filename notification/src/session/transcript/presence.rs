@@ -96,6 +96,8 @@ fn before_the_first_chg_nobody_sees_or_calls() {
     check(
         MSNP7,
         "@ bob asks
+         @ wait 11
+         @ bob asks
          > bob at ns-2 answer nothing
          @ bob calls
          S: (Refused)
@@ -160,7 +162,7 @@ fn what_a_contact_has_set_is_remembered_for_a_later_syn() {
         let (of, property) = (who(name), Property::MobilePhone);
         let notice = Notice::Property { of, stamp, repeated: false, property, value: value.into() };
         let mut out = Out::default();
-        session.notice(notice, &mut out);
+        session.notice(notice, Instant::now(), &NotificationConfig::default(), &mut out);
         assert!(out.pieces.is_empty(), "before the first CHG nothing is shown");
     }
     let known = session.roster.contacts.values().filter(|contact| !contact.properties.is_empty());
@@ -243,7 +245,7 @@ fn bob_hears(session: &mut Session, out: Out) -> Out {
     let all = out.posts.into_iter().chain(direct.map(|(to, _, notice)| (to, notice)));
     for (to, notice) in all {
         if to == session.passport {
-            session.notice(notice, &mut heard);
+            session.notice(notice, Instant::now(), &NotificationConfig::default(), &mut heard);
         }
     }
     heard
@@ -319,7 +321,7 @@ fn properties_whose_answer_is_lost_are_asked_for_again() {
         asks.posts.extend(bob_hears(&mut bob, answer).posts);
         let (_, question) = asks.posts.pop().expect("a question for her phone");
         let mut answer = Out::default();
-        alice.notice(question, &mut answer);
+        alice.notice(question, now, &world.config, &mut answer);
         if answered {
             bob_hears(&mut bob, answer);
         }
