@@ -2,13 +2,15 @@
 
 use std::iter::zip;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use common::clock;
 use common::config::Config;
 use common::credentials::{PasswordHasher, SealingKey};
 use common::model::{ClaimId, List, Passport};
 use common::store::{self, Claimed, Credentials, Edit, NewAccount};
 use uuid::Uuid;
+
+use crate::World;
 
 /// The password of every account made here.
 pub const PASSWORD: &str = "wonderland";
@@ -46,6 +48,21 @@ pub async fn create(config: &Config, names: &[String], contacts: &[(usize, usize
         store.edit(&passports[owner], vec![edit(List::Forward), edit(List::Allow)]).await?;
     }
     Ok(passports)
+}
+
+/// Accounts of these names in a deployment; `contacts` as in [`create`].
+///
+/// # Errors
+/// When they can't be made.
+pub async fn people<const N: usize>(
+    world: &World,
+    names: [&str; N],
+    contacts: &[(usize, usize)],
+) -> Result<[String; N]> {
+    let names = names.map(str::to_owned);
+    let made = create(world.config(), &names, contacts).await?;
+    let made: Vec<String> = made.iter().map(|passport| passport.as_str().to_owned()).collect();
+    made.try_into().map_err(|made| anyhow!("not as many accounts as names: {made:?}"))
 }
 
 /// Puts people on others' block lists: who blocks whom, by their places in `passports`.

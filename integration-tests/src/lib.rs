@@ -14,8 +14,10 @@ pub mod nodes;
 pub mod people;
 mod process;
 pub mod stored;
+mod suite;
 mod world;
 
 pub use binaries::program;
 pub use process::Process;
+pub use suite::Suite;
 pub use world::{Plan, World};

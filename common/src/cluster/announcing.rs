@@ -115,7 +115,7 @@ impl Router {
             // A later one of this very node has its place, or it is itself what has ended.
             Claimed::Beaten { node, .. } if node == self.me.node => {}
             Claimed::Beaten { by, node } => self.displaced(&claim.who, claim.endpoint, &(by, node)),
-            Claimed::Ahead if self.skew.permits() => {
+            Claimed::Ahead if self.skew.permits().is_some() => {
                 tracing::error!(
                     "an owner refused a session here: this node's clock is more than 10 s ahead of it"
                 );

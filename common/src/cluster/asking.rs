@@ -157,7 +157,7 @@ impl Router {
     fn dropped(&self, count: usize, why: &str) {
         self.gaps.lost_own();
         self.metrics.dropped_notices.inc_by(count as u64);
-        if self.drops.permits() {
+        if self.drops.permits().is_some() {
             tracing::warn!(count, why, "notices dropped (others in this minute are only counted)");
         }
     }

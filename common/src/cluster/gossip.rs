@@ -15,10 +15,11 @@ use tokio::net::UdpSocket;
 
 use super::datagram::{self, Doorkeeper, Dropped, Head, Kind};
 use super::inquiry::Inquiries;
+use super::link::once_a_minute;
 use super::metrics::Metrics;
-use super::queue::Throttle;
 use super::secrets::Keyring;
 use crate::clock;
+use crate::telemetry::Seldom;
 
 /// The most bytes of a UDP datagram over IPv4.
 const MAX_DATAGRAM: usize = 65_507;
@@ -40,15 +41,15 @@ pub(super) struct Post {
     doorkeeper: Mutex<Doorkeeper>,
     refused: Mutex<Option<(Instant, SocketAddr, Dropped)>>,
     pub(super) inquiries: Inquiries,
-    complaints: [Throttle; 3],
-    oversized: Throttle,
+    complaints: [Seldom; 3],
+    oversized: Seldom,
 }
 
 impl Post {
     /// `me` is what the others are told; see [`Head::pinned`].
     pub(super) fn new(socket: UdpSocket, me: SocketAddr, keys: Keyring, metrics: Metrics) -> Arc<Self> {
         let pinned = socket.local_addr().is_ok_and(|bound| bound == me);
-        let (last_sent, doorkeeper, refused, inquiries, complaints, oversized) = Default::default();
+        let (last_sent, doorkeeper, refused, inquiries) = Default::default();
         Arc::new(Self {
             socket,
             keys,
@@ -59,8 +60,8 @@ impl Post {
             doorkeeper,
             refused,
             inquiries,
-            complaints,
-            oversized,
+            complaints: std::array::from_fn(|_| once_a_minute()),
+            oversized: once_a_minute(),
         })
     }
 
@@ -71,7 +72,7 @@ impl Post {
         let last = self.last_sent.fetch_update(Ordering::AcqRel, Ordering::Acquire, later).unwrap_or_default();
         let head = Head { sent: now.max(last + 1), from: self.me, pinned: self.pinned, kind };
         let datagram = datagram::seal(&self.keys, &head, message);
-        if datagram.len() > MAX_DATAGRAM && self.oversized.permits() {
+        if datagram.len() > MAX_DATAGRAM && self.oversized.permits().is_some() {
             tracing::error!(bytes = datagram.len(), "the state of this cluster no longer fits into a datagram");
         }
         if let Err(error) = self.socket.send_to(&datagram, to).await {
@@ -112,16 +113,16 @@ impl Post {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), source, dropped));
         let [foreign, elsewhere, untimely] = &self.complaints;
         match dropped {
-            Dropped::Foreign if foreign.permits() => tracing::warn!(
+            Dropped::Foreign if foreign.permits().is_some() => tracing::warn!(
                 from = %source,
                 "gossip that no cluster secret of this node verifies, or of another version; if that is one of ours, compare \
                  the files of cluster secrets (others in this minute are only counted)"
             ),
-            Dropped::Elsewhere if elsewhere.permits() => tracing::warn!(
+            Dropped::Elsewhere if elsewhere.permits().is_some() => tracing::warn!(
                 from = %source,
                 "gossip of a node of ours that comes from another address than its own (others in this minute are only counted)"
             ),
-            Dropped::Untimely(behind) if untimely.permits() => tracing::warn!(
+            Dropped::Untimely(behind) if untimely.permits().is_some() => tracing::warn!(
                 from = %source,
                 behind_ms = behind / 1000,
                 "gossip that is too old, or ahead of this node's clock: somebody plays it back, or the clocks differ (others in \

@@ -23,11 +23,12 @@ use super::handshake::{self, Identity, Session};
 use super::metrics::Metrics;
 use super::node::View;
 use super::outgoing::Outgoing;
-use super::queue::{Queue, Throttle};
+use super::queue::Queue;
 use super::ring::Place;
 use super::wire::{MAX_FRAME, Opener, Reply, Request, Sealer, decode, encode, read_frame};
 use crate::model::NodeId;
 use crate::net::Places;
+use crate::telemetry::Seldom;
 
 /// A handshake takes no longer.
 pub(super) const HANDSHAKE_TIME: Duration = Duration::from_secs(5);
@@ -92,7 +93,7 @@ pub(super) struct Links {
     /// Woken when a link of this node comes up or goes down.
     pub(super) changed: Arc<Notify>,
     stop: CancellationToken,
-    complaints: Throttle,
+    complaints: Seldom,
 }
 
 struct Incoming {
@@ -108,7 +109,7 @@ impl Links {
         changed: Arc<Notify>,
         stop: CancellationToken,
     ) -> Arc<Self> {
-        let (handler, view, outgoing, incoming, last_link, complaints) = Default::default();
+        let (handler, view, outgoing, incoming, last_link) = Default::default();
         Arc::new(Self {
             identity,
             metrics,
@@ -119,7 +120,7 @@ impl Links {
             last_link,
             changed,
             stop,
-            complaints,
+            complaints: once_a_minute(),
         })
     }
 
@@ -249,7 +250,7 @@ impl Links {
 
     fn refused(&self, addr: SocketAddr, why: &dyn std::fmt::Display) {
         self.metrics.refused_links.inc();
-        if self.complaints.permits() {
+        if self.complaints.permits().is_some() {
             tracing::error!(%addr, %why, "refused a peer link (others in this minute are only counted)");
         } else {
             tracing::debug!(%addr, %why, "refused a peer link");
@@ -360,6 +361,11 @@ pub(super) async fn write_all(
         }
         stream.write_all(&frames).await?;
     }
+}
+
+/// For lines that a hostile neighbour, or one that is set up wrongly, could make flood.
+pub(super) fn once_a_minute() -> Seldom {
+    Seldom::one_in(Duration::from_secs(60))
 }
 
 /// No delay, and time-outs for a peer that is gone.

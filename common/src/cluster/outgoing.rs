@@ -13,10 +13,11 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::{self, HandshakeError};
-use super::link::{HANDSHAKE_TIME, Links, PING, SILENCE, tune, write_all};
-use super::queue::{Queue, Throttle};
+use super::link::{HANDSHAKE_TIME, Links, PING, SILENCE, once_a_minute, tune, write_all};
+use super::queue::Queue;
 use super::ring::Place;
 use super::wire::{MAX_FRAME, Opener, Reply, Request, decode, encode, read_frame};
+use crate::telemetry::Seldom;
 
 /// One life of another node, and the link to it. It is dialed until that life is over.
 pub(super) struct Outgoing {
@@ -26,7 +27,7 @@ pub(super) struct Outgoing {
     state: Mutex<State>,
     /// That life is over.
     pub(super) gone: CancellationToken,
-    complaints: Throttle,
+    complaints: Seldom,
     /// What must not be left out did not fit: the link begins anew, and tells everything again.
     overrun: Notify,
 }
@@ -75,8 +76,8 @@ impl Outgoing {
     const MAX_PENDING: usize = 100_000;
 
     pub(super) fn new(place: Place, addr: SocketAddr, gone: CancellationToken) -> Self {
-        let (queue, state, complaints, overrun) = Default::default();
-        Self { place, addr, queue, state, gone, complaints, overrun }
+        let (queue, state, overrun) = Default::default();
+        Self { place, addr, queue, state, gone, complaints: once_a_minute(), overrun }
     }
 
     /// Sends a request; `make` is given its number. The answer comes unless the link is lost before.
@@ -175,11 +176,13 @@ impl Outgoing {
         match error {
             LinkError::Handshake(error) if error.is_lasting() => {
                 links.metrics.refused_links.inc();
-                if self.complaints.permits() {
+                if self.complaints.permits().is_some() {
                     tracing::error!(%node, %addr, %error, "no peer link");
                 }
             }
-            error if self.complaints.permits() => tracing::warn!(%node, %addr, %error, "no peer link; trying on"),
+            error if self.complaints.permits().is_some() => {
+                tracing::warn!(%node, %addr, %error, "no peer link; trying on");
+            }
             error => tracing::debug!(%node, %addr, %error, "no peer link; trying on"),
         }
     }

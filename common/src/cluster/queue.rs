@@ -2,10 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 /// A queue of encoded messages.
 #[derive(Debug, Default)]
@@ -93,23 +91,6 @@ impl Queue {
     }
 }
 
-/// Says yes at most once a minute: for log lines that a hostile or misconfigured neighbour could make flood.
-#[derive(Debug, Default)]
-pub(super) struct Throttle(Mutex<Option<Instant>>);
-
-impl Throttle {
-    const PAUSE: Duration = Duration::from_secs(60);
-
-    pub(super) fn permits(&self) -> bool {
-        let (mut last, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-        let permitted = last.is_none_or(|last| now.duration_since(last) >= Self::PAUSE);
-        if permitted {
-            *last = Some(now);
-        }
-        permitted
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,13 +110,5 @@ mod tests {
         assert_eq!(queue.take().await.len(), 1, "a batch is no more than one of these");
         queue.clear();
         assert_eq!(queue.lock().bytes, 0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn complains_once_a_minute() {
-        let throttle = Throttle::default();
-        assert!(throttle.permits() && !throttle.permits());
-        tokio::time::advance(Throttle::PAUSE).await;
-        assert!(throttle.permits());
     }
 }

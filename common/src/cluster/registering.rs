@@ -60,7 +60,7 @@ impl Router {
                 let ours = by.1 == self.me.node;
                 let seen = self.clock.observe(by.0);
                 if let Err(error) = &seen
-                    && self.skew.permits()
+                    && self.skew.permits().is_some()
                 {
                     tracing::error!(node = %by.1, %error, "compare the clocks of the two nodes");
                 }
@@ -138,7 +138,7 @@ impl Router {
                 Claimed::Beaten { by, node } if is_later(by, &node, epoch, &self.me.node) => {
                     latest = latest.max(Some((by, node)));
                 }
-                Claimed::Ahead if self.skew.permits() => {
+                Claimed::Ahead if self.skew.permits().is_some() => {
                     tracing::error!(
                         "an owner refused a sign-in here: this node's clock is more than 10 s ahead of it"
                     );

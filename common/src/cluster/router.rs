@@ -17,14 +17,13 @@ use super::carrying_out::Orders;
 use super::delivery::{Delivery, better};
 use super::directory::{Directory, Verdict};
 use super::gaps::Gaps;
-use super::link::{Handler, Links, Origin, Replies};
+use super::link::{Handler, Links, Origin, Replies, once_a_minute};
 use super::membership::Witness;
 use super::metrics::Metrics;
 use super::node::{Role, View};
 use super::notice::{Deliver, Location, Outcome};
 use super::outgoing::Outgoing;
 use super::posting::Chains;
-use super::queue::Throttle;
 use super::registrations::{Displacement, Registrations, Sign};
 use super::ring::{Place, Ring};
 use super::settling::Settling;
@@ -32,6 +31,7 @@ use super::voids::Voids;
 use super::wire::{Answer, Claim, Claimed, Group, Parcel, Reply, Request};
 use crate::clock::{self, HybridClock};
 use crate::model::{Endpoint, Passport};
+use crate::telemetry::Seldom;
 
 /// See the module.
 pub(super) struct Router {
@@ -51,8 +51,8 @@ pub(super) struct Router {
     /// Counts the announcements to anyone; see [`Directory::sweep`].
     pub(super) announcement: AtomicU64,
     pub(super) last_ticket: AtomicU64,
-    pub(super) skew: Throttle,
-    pub(super) drops: Throttle,
+    pub(super) skew: Seldom,
+    pub(super) drops: Seldom,
     /// When notices may have been lost.
     pub(super) gaps: Gaps,
     /// What operators have ordered.
@@ -79,7 +79,7 @@ impl Router {
         stop: CancellationToken,
     ) -> Arc<Self> {
         let (directory, settling, registrations, chains, announced) = Default::default();
-        let (announcement, last_ticket, skew, drops, gaps) = Default::default();
+        let (announcement, last_ticket, gaps) = Default::default();
         let router = Arc::new(Self {
             me: links.identity.me.clone(),
             role,
@@ -94,8 +94,8 @@ impl Router {
             announced,
             announcement,
             last_ticket,
-            skew,
-            drops,
+            skew: once_a_minute(),
+            drops: once_a_minute(),
             gaps,
             orders: Orders::new(clock::wall_ms()),
             voids: Mutex::default(),
@@ -166,7 +166,7 @@ impl Router {
     fn claim_one(&self, place: &Place, announcement: u64, claim: Claim) -> Claimed {
         let Claim { who, endpoint, epoch } = claim;
         if let Err(error) = self.clock.observe(epoch) {
-            if self.skew.permits() {
+            if self.skew.permits().is_some() {
                 tracing::error!(node = %place.node, %error, "refused a sign-in: compare the clocks of the two nodes");
             }
             return Claimed::Ahead;
@@ -263,7 +263,7 @@ impl Witness for Router {
     fn changed(&self, before: &View, after: &Arc<View>) {
         for node in after.all() {
             if let Err(error) = self.clock.observe(node.highest_epoch)
-                && self.skew.permits()
+                && self.skew.permits().is_some()
             {
                 tracing::error!(node = %node.id, %error, "compare the clocks of the two nodes");
             }

@@ -1,32 +1,47 @@
-//! Lines of the log that outsiders cause: so many, and no more.
+//! Lines of the log that outsiders, or a node that is set up wrongly, cause: so many, and no more.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Lines at once.
-const BURST: u32 = 20;
-/// And then one in so long.
-const EACH: Duration = Duration::from_secs(2);
+/// Says whether a line may be written: some at once, and then one in so long. Without more said twenty, and one every two seconds.
+#[derive(Debug)]
+pub struct Seldom {
+    burst: u32,
+    each: Duration,
+    state: Mutex<State>,
+}
 
-/// Says whether a line may be written: twenty at once, and then one every two seconds.
-#[derive(Debug, Default)]
-pub struct Seldom(Mutex<State>);
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// When all twenty may be written again.
+    /// When all at once may be written again.
     full: Option<Instant>,
     left_out: u64,
 }
 
+impl Default for Seldom {
+    fn default() -> Self {
+        Self::new(20, Duration::from_secs(2))
+    }
+}
+
 impl Seldom {
+    /// One line in so long.
+    #[must_use]
+    pub const fn one_in(pause: Duration) -> Self {
+        Self::new(1, pause)
+    }
+
+    const fn new(burst: u32, each: Duration) -> Self {
+        Self { burst, each, state: Mutex::new(State { full: None, left_out: 0 }) }
+    }
+
     /// If a line may be written: how many were left out since the last one.
     pub fn permits(&self) -> Option<u64> {
-        let (mut state, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-        let full = state.full.map_or(now, |full| full.max(now)) + EACH;
-        if full > now + EACH * BURST {
+        let (mut state, now) = (self.state.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let full = state.full.map_or(now, |full| full.max(now)) + self.each;
+        if full > now + self.each * self.burst {
             state.left_out = state.left_out.saturating_add(1);
             return None;
         }
@@ -43,9 +58,19 @@ mod tests {
     async fn twenty_at_once_and_then_one_in_two_seconds() {
         let seldom = Seldom::default();
         assert_eq!((0..100).filter_map(|_| seldom.permits()).collect::<Vec<_>>(), [0; 20]);
-        tokio::time::advance(EACH).await;
+        tokio::time::advance(Duration::from_secs(2)).await;
         assert_eq!((seldom.permits(), seldom.permits()), (Some(80), None));
-        tokio::time::advance(EACH * 100).await;
+        tokio::time::advance(Duration::from_secs(200)).await;
         assert_eq!((0..100).filter_map(|_| seldom.permits()).count(), 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_in_a_minute() {
+        let seldom = Seldom::one_in(Duration::from_secs(60));
+        assert_eq!((seldom.permits(), seldom.permits()), (Some(0), None));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(seldom.permits(), None);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(seldom.permits(), Some(2));
     }
 }

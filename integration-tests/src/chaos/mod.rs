@@ -102,7 +102,7 @@ async fn messages(stage: &Stage) -> Messages {
 /// Keeps what is needed to find the fault.
 fn keep(stage: &Stage, directory: &Path, report: Option<&Report>) -> Result<()> {
     std::fs::create_dir_all(directory)?;
-    for (name, log) in stage.hosts.logs() {
+    for (name, log) in stage.hosts.whole_logs() {
         std::fs::write(directory.join(format!("{name}.log")), log)?;
     }
     let ledger: Vec<String> = stage.outside.ledger.entries().iter().map(ToString::to_string).collect();

@@ -9,25 +9,20 @@ mod space;
 mod tools;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use common::config::Config;
-use common::telemetry::parse_waiting;
-use tempfile::TempDir;
-use tokio::time::{Instant, sleep};
 
+use crate::admin;
 use crate::process::Process;
 use crate::stored::OwnStore;
-use crate::{admin, world};
+use crate::suite::Suite;
 use network::Network;
 pub(crate) use space::Gate;
 
 /// How long the processes may take to find each other.
 const READY: Duration = Duration::from_secs(60);
-/// How often they are asked.
-const ASK: Duration = Duration::from_millis(100);
 /// The tiers, with the last digit of their ports.
 const TIERS: [(&str, u16); 3] = [("dispatch", 3), ("notification", 4), ("switchboard", 5)];
 
@@ -58,12 +53,23 @@ impl Default for HostsPlan {
 #[derive(Debug)]
 pub struct Hosts {
     plan: HostsPlan,
-    config: Config,
-    // Dropped in this order: the processes before what they work on.
-    processes: Vec<Process>,
-    _store: OwnStore,
+    // Dropped before the network in which it lives.
+    suite: Suite,
     network: Network,
-    directory: TempDir,
+}
+
+impl Deref for Hosts {
+    type Target = Suite;
+
+    fn deref(&self) -> &Suite {
+        &self.suite
+    }
+}
+
+impl DerefMut for Hosts {
+    fn deref_mut(&mut self) -> &mut Suite {
+        &mut self.suite
+    }
 }
 
 impl Hosts {
@@ -80,44 +86,25 @@ impl Hosts {
     /// When a part can't be made, or a process does not come up; the error shows the logs.
     pub async fn start(plan: HostsPlan) -> Result<Self> {
         let network = Network::create(plan.hosts).await?;
-        let directory = tempfile::Builder::new().prefix("monarch-hosts-").tempdir()?;
-        let data = directory.path().join("data");
-        common::files::create_directory(&data)?;
-        let store = OwnStore::in_files(&data).await?;
-        let (config, file) = world::lay_out(directory.path(), &store)?;
-        let mut processes = Vec::new();
+        let mut suite = Suite::lay_out(OwnStore::in_files).await?;
         for ((tier, _), nodes) in TIERS.iter().zip([plan.dispatch, plan.notification, plan.switchboard]) {
             ensure!(nodes <= plan.hosts, "more nodes of one tier than hosts");
             for number in 1..=nodes {
-                let process = Process::new(tier, format!("{tier}-{number}"), file.clone(), directory.path());
-                processes.push(process.inside(network.namespace(number)?));
+                suite.add(tier, number.into(), Some(network.namespace(number)?));
             }
         }
-        let mut hosts = Self { plan, config, processes, _store: store, network, directory };
-        let names: Vec<String> = hosts.processes.iter().map(|process| process.name().to_owned()).collect();
-        for name in &names {
-            hosts.restart(name).await?;
+        let mut hosts = Self { plan, suite, network };
+        for name in hosts.names() {
+            hosts.restart(&name).await?;
         }
         hosts.ready().await?;
         Ok(hosts)
     }
 
-    /// The directory with configuration, secrets, databases and logs.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// The configuration by which another program finds the same store and keys.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// The names of a tier's nodes.
     #[must_use]
     pub fn nodes(&self, tier: &str) -> Vec<String> {
-        let nodes = self.processes.iter().filter(|process| process.tier() == tier);
+        let nodes = self.processes().iter().filter(|process| process.tier() == tier);
         nodes.map(|process| process.name().to_owned()).collect()
     }
 
@@ -141,34 +128,13 @@ impl Hosts {
     /// The node that clients reach there.
     #[must_use]
     pub fn node_at(&self, address: SocketAddr) -> Option<String> {
-        let mut names = self.processes.iter().map(Process::name);
+        let mut names = self.processes().iter().map(Process::name);
         names.find(|name| self.clients(name).is_ok_and(|there| there == address)).map(str::to_owned)
     }
 
     /// Makes the sockets of clients.
     pub(crate) fn outside(&self) -> Gate {
         self.network.outside()
-    }
-
-    /// The process of that name: `notification-2`.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn process(&self, name: &str) -> Result<&Process> {
-        self.processes.iter().find(|process| process.name() == name).with_context(|| format!("no process {name}"))
-    }
-
-    fn process_mut(&mut self, name: &str) -> Result<&mut Process> {
-        let process = self.processes.iter_mut().find(|process| process.name() == name);
-        process.with_context(|| format!("no process {name}"))
-    }
-
-    /// Kills a process at once (SIGKILL).
-    ///
-    /// # Errors
-    /// When it does not run.
-    pub async fn kill(&mut self, name: &str) -> Result<()> {
-        self.process_mut(name)?.kill().await
     }
 
     /// Starts a process that does not run: the same data, the same addresses. Waits until it listens.
@@ -198,44 +164,13 @@ impl Hosts {
         self.network.heal().await
     }
 
-    /// The logs of all processes: name and text.
-    #[must_use]
-    pub fn logs(&self) -> Vec<(&str, String)> {
-        self.processes.iter().map(|process| (process.name(), process.log())).collect()
-    }
-
     /// Waits until every process has all that it waits for, and sees every other one.
     ///
     /// # Errors
     /// When that takes too long; the error shows what is missing, and the ends of the logs.
     pub async fn ready(&self) -> Result<()> {
-        let deadline = Instant::now() + READY;
-        loop {
-            let Some(missing) = self.first_missing().await else { return Ok(()) };
-            let tails = || self.processes.iter().map(Process::tail).collect::<String>();
-            ensure!(Instant::now() < deadline, "not ready in time: {missing}\n{}", tails());
-            sleep(ASK).await;
-        }
-    }
-
-    async fn first_missing(&self) -> Option<String> {
-        for process in self.processes.iter().filter(|process| process.is_running()) {
-            let name = process.name();
-            match self.get(name, "/readyz").await {
-                Ok((200, body)) if parse_waiting(&body).is_empty() => {}
-                Ok((status, body)) => return Some(format!("{name}: {status} {}", body.trim())),
-                Err(error) => return Some(format!("{name}: {error:#}")),
-            }
-            let metrics = self.get(name, "/metrics").await.map(|(_, metrics)| metrics).unwrap_or_default();
-            for (tier, _) in TIERS {
-                let there = self.processes.iter().filter(|other| other.tier() == tier && other.is_running());
-                let (there, seen) = (there.count(), admin::nodes_in(&metrics, tier));
-                if seen != there {
-                    return Some(format!("{name} sees {seen} of {there} {tier} nodes"));
-                }
-            }
-        }
-        None
+        let get = async |process: &Process, path: &str| self.get(process.name(), path).await;
+        self.until_ready(READY, get, |_, _| true).await
     }
 
     /// Status and body of a `GET` at a node's admin address, which only its host reaches.

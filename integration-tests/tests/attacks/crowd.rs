@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::World;
-use integration_tests::accounts::PASSWORD;
+use integration_tests::accounts::{PASSWORD, people};
 use integration_tests::client::{self, Client};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, timeout};
 
-use crate::stage::{people, play};
+use crate::stage::play;
 
 const VICTIMS: [&str; 4] = ["bob", "carol", "dave", "erin"];
 const BURST: usize = 300;

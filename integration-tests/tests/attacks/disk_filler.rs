@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::World;
-use integration_tests::accounts::PASSWORD;
+use integration_tests::accounts::{PASSWORD, people};
 use integration_tests::client::{self, Client};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::stage::{people, play};
+use crate::stage::play;
 
 /// For how long it is tried.
 const ATTACK: Duration = Duration::from_secs(5);

@@ -4,11 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Result, ensure};
 use integration_tests::World;
+use integration_tests::accounts::people;
 use integration_tests::accounts::{self, PASSWORD};
 use integration_tests::client::Client;
 use tokio::task::JoinSet;
 
-use crate::stage::{people, play};
+use crate::stage::play;
 use crate::web;
 
 /// Hashes that cost next to nothing, so that thousands of guesses are soon made.

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::World;
-use integration_tests::accounts::PASSWORD;
+use integration_tests::accounts::{PASSWORD, people};
 use tokio::task::JoinSet;
 
-use crate::stage::{people, play};
+use crate::stage::play;
 use crate::web;
 
 /// What one hash takes.

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use integration_tests::accounts::people;
 use integration_tests::client::Client;
 use integration_tests::{Plan, Process, World};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-
-use crate::stage::people;
 
 /// Addresses of former neighbours, whom nodes try to reach.
 const RECORDERS: usize = 8;

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use integration_tests::accounts::PASSWORD;
+use integration_tests::accounts::{PASSWORD, people};
 use integration_tests::client::Client;
 use tokio::time::{Instant, timeout};
 
-use crate::stage::{people, play};
+use crate::stage::play;
 
 /// How long it goes on.
 const ATTACK: Duration = Duration::from_secs(6);

@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::accounts::PASSWORD;
+use integration_tests::accounts::{PASSWORD, people};
 use integration_tests::client::{self, Client};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::stage::{people, play};
+use crate::stage::play;
 
 /// As many from each of as many addresses.
 const EACH: usize = 2;

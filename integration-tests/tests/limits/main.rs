@@ -28,7 +28,7 @@ mod wrong_ports;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use integration_tests::accounts;
+use integration_tests::accounts::people;
 use integration_tests::client::{Client, Received};
 use integration_tests::{Plan, World};
 use tokio::time::{Instant, sleep, timeout};
@@ -52,18 +52,6 @@ async fn play(plan: Plan, story: impl AsyncFnOnce(&mut World) -> Result<()>) -> 
     let played = timeout(STORY, story(&mut world)).await.context("the story does not end").flatten();
     played.map_err(|error| anyhow!("{error:#}\n{}", world.logs()))?;
     world.shut_down().await
-}
-
-/// Accounts of these names at example.com; `contacts` as in [`accounts::create`].
-async fn people<const N: usize>(
-    world: &World,
-    names: [&str; N],
-    contacts: &[(usize, usize)],
-) -> Result<[String; N]> {
-    let names = names.map(str::to_owned);
-    let made = accounts::create(world.config(), &names, contacts).await?;
-    let made: Vec<String> = made.iter().map(|passport| passport.as_str().to_owned()).collect();
-    made.try_into().map_err(|made| anyhow!("not as many accounts as names: {made:?}"))
 }
 
 /// Waits for something that is to come by itself.

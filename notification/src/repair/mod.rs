@@ -8,7 +8,7 @@ mod schedule;
 mod visible;
 mod watchings;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::clock;
@@ -272,6 +272,10 @@ pub(crate) enum Change {
     Shown(Passport, Shown),
     /// Its principal is to be seen in that version, or not at all.
     Visible(Option<common::cluster::Mark>),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Who is to be seen at this node: what it tells other nodes to compare.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use common::cluster::{BUCKETS, Mark, PassportKey, Sighting, Tally};
 use common::model::Epoch;
+
+use super::lock;
 
 /// See the module.
 #[derive(Debug)]
@@ -61,10 +63,6 @@ impl Visible {
     fn bucket(&self, bucket: u8) -> MutexGuard<'_, Bucket> {
         lock(&self.buckets[usize::from(bucket)])
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use common::cluster::{BUCKETS, Mark, PassportKey, Sighting, Watcher};
 use common::model::{Epoch, NodeId, Passport};
 
+use super::lock;
+
 /// The number of a life of a node, as watchings name it.
 pub(crate) type Life = u16;
 
@@ -244,10 +246,6 @@ impl Watchings {
     fn bucket(&self, bucket: u8) -> MutexGuard<'_, Bucket> {
         lock(&self.buckets[usize::from(bucket)])
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
