@@ -61,7 +61,10 @@ impl Client {
     }
 
     /// Connects with room for so few bytes that most of what comes stays with the server until it is read.
-    async fn connect_narrow(addr: SocketAddr) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn connect_narrow(addr: SocketAddr) -> Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.set_recv_buffer_size(4096)?;
         Self::over(socket.connect(addr).await.with_context(|| format!("connecting to {addr}"))?)

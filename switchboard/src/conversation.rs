@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::handing::Handed;
 use crate::history::{Kept, Made};
 use crate::participation::{Participation, Write};
-use crate::pressure::Pressure;
+use crate::pressure::{Debt, Pressure};
 use crate::push::{Farewell, Heard, Push, Receipt, Ticket, push};
 use crate::rings::{BeingRung, Ringing, Rings};
 
@@ -62,6 +62,8 @@ struct State {
     rings: Rings,
     /// The channel of the two, while exactly two are there.
     pair: Option<ChannelId>,
+    /// What those who have left have made others wait lately, the newest last: whoever is called again goes on with it.
+    debts: VecDeque<(Passport, Debt)>,
     ended: bool,
 }
 
@@ -154,7 +156,7 @@ impl Conversation {
     ///
     /// A principal who is there already takes its own place over: the older connection is closed, and the others
     /// see nothing of it, neither a second entry nor a leave.
-    pub(crate) fn join(&self, newcomer: Participant, greeting: Greeting) -> Result<(), NotJoined> {
+    pub(crate) fn join(&self, mut newcomer: Participant, greeting: Greeting) -> Result<(), NotJoined> {
         let mut state = self.lock();
         if state.ended {
             return Err(NotJoined::Ended);
@@ -167,9 +169,16 @@ impl Conversation {
         state.rings.answered(who);
         push(&newcomer.mailbox, Push::Lines(greeting.lines(&newcomer, &state.participants)));
         if let Some(place) = own_place {
+            let now = Instant::now();
+            if let Some(debt) = state.participants[place].pressure.leave(now) {
+                newcomer.pressure.owes(debt);
+            }
             let old = std::mem::replace(&mut state.participants[place], newcomer);
             push(&old.mailbox, Push::Close(Farewell::Replaced));
         } else {
+            if let Some(debt) = state.debt_of(&newcomer.participation.passport) {
+                newcomer.pressure.owes(debt);
+            }
             state.announce(&newcomer);
             state.participants.push(newcomer);
         }
@@ -184,7 +193,8 @@ impl Conversation {
         let Some(place) = state.participants.iter().position(|p| p.participation.id == who) else {
             return false;
         };
-        let gone = state.participants.remove(place);
+        let mut gone = state.participants.remove(place);
+        state.remember_debt(&mut gone);
         let bye = switchboard::left(&gone.participation.passport, false);
         for other in &state.participants {
             push(&other.mailbox, Push::Lines(bye.clone()));
@@ -280,15 +290,14 @@ impl Conversation {
     /// Puts a message that is not kept into everybody else's mailbox. With nobody there, or with somebody whose
     /// mailbox does not take it, `receipt` fails. Returns how many were there.
     pub(crate) fn relay(&self, from: ParticipationId, spoken: &Spoken, receipt: Option<&Arc<Receipt>>) -> usize {
-        let mut state = self.lock();
+        let state = self.lock();
         let mut count = 0;
         for other in state.others(from) {
             count += 1;
             let heard = receipt.map_or(Heard::Unnoted, |receipt| Heard::Awaited(Ticket::new(receipt)));
             push(&other.mailbox, Push::Message(spoken.clone(), heard));
         }
-        state.weigh();
-        drop(state);
+        self.weigh(state);
         if count == 0
             && let Some(receipt) = receipt
         {
@@ -307,7 +316,7 @@ impl Conversation {
         clock: &MessageClock,
         place: &Place,
     ) -> Option<Kept> {
-        let mut state = self.lock();
+        let state = self.lock();
         state.others(from).next()?;
         // Made under the lock: ids rise in the order in which everybody hears the messages.
         let id = clock.tick();
@@ -340,8 +349,7 @@ impl Conversation {
             }
             push(&one.mailbox, Push::Message(spoken.clone(), Heard::Kept(id)));
         }
-        state.weigh();
-        drop(state);
+        self.weigh(state);
         let message = StoredMessage {
             channel,
             id,
@@ -367,14 +375,14 @@ impl Conversation {
     /// before.
     pub(crate) fn hand(&self, to: ParticipationId, spoken: &Spoken, handed: Handed) {
         self.touch();
-        let mut state = self.lock();
+        let state = self.lock();
         if let Some(listener) = state.participants.iter().find(|p| p.participation.id == to) {
             push(&listener.mailbox, Push::Message(spoken.clone(), Heard::Handed(handed)));
         }
-        state.weigh();
+        self.weigh(state);
     }
 
-    /// Waits until a participant may say the next thing: nobody else is behind, or it is behind itself. Whoever makes it wait
+    /// Waits until a participant may say the next thing: nobody else is behind, or they are stuck, and so is it. Whoever makes it wait
     /// for too long is given up meanwhile. Safe to cancel: it still counts as waiting, until it has been told that it may.
     pub(crate) async fn may_speak(&self, who: ParticipationId) {
         loop {
@@ -420,6 +428,17 @@ impl Conversation {
         is_behind
     }
 
+    /// Looks who has become behind by what was just put into mailboxes. Whoever waits, and is behind now itself, must hear of it.
+    fn weigh(&self, mut state: MutexGuard<'_, State>) {
+        let mut changed = false;
+        for one in &mut state.participants {
+            changed |= one.pressure.weigh(one.mailbox.queued());
+        }
+        if changed {
+            self.settle_pressure(state);
+        }
+    }
+
     /// Something has changed for those who wait.
     fn settle_pressure(&self, mut state: MutexGuard<'_, State>) {
         state.settle(Instant::now());
@@ -457,58 +476,95 @@ impl State {
         self.participants.iter().filter(move |p| there && p.participation.id != from)
     }
 
-    /// Looks who has become behind by what was just put into mailboxes.
-    fn weigh(&mut self) {
-        let mut changed = false;
-        for one in &mut self.participants {
-            changed |= one.pressure.weigh(one.mailbox.queued());
+    /// Those who have left and whose debts are remembered: as many as may be there at once by the default limits.
+    const DEBTS: usize = 50;
+
+    fn remember_debt(&mut self, gone: &mut Participant) {
+        let now = Instant::now();
+        let Some(debt) = gone.pressure.leave(now) else { return };
+        self.debts.retain_mut(|(_, debt)| debt.is_recent(now));
+        if self.debts.len() == Self::DEBTS {
+            self.debts.pop_front();
         }
-        if changed {
-            self.settle(Instant::now());
-        }
+        self.debts.push_back((gone.participation.passport.clone(), debt));
+    }
+
+    fn debt_of(&mut self, who: &Passport) -> Option<Debt> {
+        let now = Instant::now();
+        self.debts.retain_mut(|(_, debt)| debt.is_recent(now));
+        let place = self.debts.iter().position(|(debtor, _)| debtor == who)?;
+        self.debts.remove(place).map(|(_, debt)| debt)
     }
 
     /// See [`Conversation::wait`]. Gives up those who have made others wait for too long.
     fn wait(&mut self, who: ParticipationId) -> Turn {
         loop {
-            let must = self.others(who).any(|other| other.pressure.is_behind());
-            let Some(me) = self.participants.iter_mut().find(|p| p.participation.id == who) else {
+            let now = Instant::now();
+            let Some(place) = self.participants.iter().position(|p| p.participation.id == who) else {
                 return Turn::AtOnce;
             };
-            let must = must && !me.pressure.is_behind();
-            let has_waited = me.pressure.set_waiting(must);
+            let must = self.must_wait(place, now);
+            let has_waited = self.participants[place].pressure.set_waiting(must);
             if !must {
                 return if has_waited { Turn::AtLast } else { Turn::AtOnce };
             }
-            let now = Instant::now();
             self.settle(now);
-            let present = self.participants.len();
-            let mut next: Option<Instant> = None;
-            let mut given_up = false;
-            for one in &mut self.participants {
-                let Some(deadline) = one.pressure.deadline(present, now) else { continue };
-                if deadline > now {
-                    next = Some(next.map_or(deadline, |next| next.min(deadline)));
-                    continue;
-                }
-                tracing::debug!(passport = %one.participation.passport, "has made others wait for too long");
-                one.pressure.give_up();
-                // Its session ends as that of anybody who can't keep up; the rest comes by its cursor.
-                one.mailbox.close();
-                given_up = true;
-            }
-            if !given_up {
-                // Whoever is behind has a deadline while somebody waits; without one there would be no other look.
-                return Turn::Later(next.unwrap_or(now + LOOK));
+            if let Some(next) = self.next_deadline(place, now) {
+                return Turn::Later(next);
             }
         }
     }
 
+    /// Whether the one at that place, who has something to say, must wait for others.
+    fn must_wait(&mut self, place: usize, now: Instant) -> bool {
+        let is_behind = |(at, other): (usize, &Participant)| at != place && other.pressure.is_behind();
+        if !self.participants.iter().enumerate().any(is_behind) {
+            return false;
+        }
+        let me = &mut self.participants[place].pressure;
+        me.speaks(now);
+        // Those who only send don't wait for each other.
+        let stuck = me.is_stuck(now);
+        let holds_up = |(at, other)| is_behind((at, other)) && !(stuck && other.pressure.is_stuck(now));
+        self.participants.iter().enumerate().any(holds_up)
+    }
+
+    /// Gives up those who have made others wait for too long. With nobody given up, when whoever waits at that place is to look
+    /// again.
+    fn next_deadline(&mut self, place: usize, now: Instant) -> Option<Instant> {
+        let present = self.participants.len();
+        let mut next: Option<Instant> = None;
+        let mut given_up = false;
+        let mut look = |at: Instant| next = Some(next.map_or(at, |next: Instant| next.min(at)));
+        for (at, one) in self.participants.iter_mut().enumerate() {
+            if let Some(stuck_at) = one.pressure.stuck_at().filter(|stuck_at| *stuck_at > now) {
+                look(stuck_at);
+            }
+            if at == place && one.pressure.is_behind() {
+                // What it takes meanwhile may be seen by nobody else.
+                look(now + LOOK);
+            }
+            let Some(deadline) = one.pressure.deadline(present, now) else { continue };
+            if deadline > now {
+                look(deadline);
+                continue;
+            }
+            tracing::debug!(passport = %one.participation.passport, "has made others wait for too long");
+            one.pressure.give_up(now);
+            // Its session ends as that of anybody who can't keep up; the rest comes by its cursor.
+            one.mailbox.close();
+            given_up = true;
+        }
+        // Whoever is behind has a deadline while somebody waits; without one there would be no other look.
+        (!given_up).then(|| next.unwrap_or(now + LOOK))
+    }
+
     /// Notes who makes others wait from now on, or no more.
     fn settle(&mut self, now: Instant) {
-        let somebody_waits = self.participants.iter().any(|one| one.pressure.is_held_up());
+        let waiting = self.participants.iter().filter(|one| one.pressure.is_held_up()).count();
         for one in &mut self.participants {
-            one.pressure.settle(somebody_waits, now);
+            let others = waiting - usize::from(one.pressure.is_held_up());
+            one.pressure.settle(others > 0, now);
         }
     }
 

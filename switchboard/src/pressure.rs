@@ -2,10 +2,14 @@
 //! No I/O, no locks: part of what a conversation keeps behind its own.
 //!
 //! A participant is *behind* while more than [`UNREAD`] waits for it: in its mailbox, in its queue, and in the kernel without
-//! the other side's confirmation. A sender *waits* while somebody else is behind, unless it is behind itself: two who both
-//! only send would otherwise stand for ever, and the bounds of mailbox and queue hold for them. Whoever is behind while
-//! another waits *holds up*. That may last [`PATIENCE`] unless [`UNREAD`] is taken within it, and among three or more
-//! [`SHARE`] in ten seconds; then the conversation goes on without it.
+//! the other side's confirmation. A sender *waits* while somebody else is behind. Whoever is behind while another waits
+//! *holds up*. That may last [`PATIENCE`] unless [`UNREAD`] is taken within it, and among three or more [`SHARE`] in ten
+//! seconds; then the conversation goes on without it.
+//!
+//! Two who both only send, and read nothing before they are done, would stand until one is given up. Whoever is behind, has
+//! something to say and has taken nothing for [`STUCK`] is *stuck*, and those who are do not wait for each other: the bounds
+//! of mailbox and queue hold for them. To be behind is no excuse by itself: somebody who does not read could otherwise say so
+//! much at once that all others are thrown out.
 
 use std::time::Duration;
 
@@ -19,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SHARE: Duration = Duration::from_secs(2);
 /// Seconds over which [`SHARE`] is counted.
 const SLOTS: usize = 10;
+/// So long somebody who is behind and has something to say takes nothing before it counts as one who only sends.
+const STUCK: Duration = Duration::from_secs(2);
 /// So many make a crowd: one of them holds up the rest.
 const CROWD: usize = 3;
 
@@ -34,7 +40,20 @@ pub(crate) struct Pressure {
     waits: bool,
     /// Its session takes nothing out of its mailbox yet: others wait for it, and it is not to blame.
     excused: bool,
+    /// Since then it is behind, has had something to say and has taken nothing.
+    stuck_since: Option<Instant>,
     held_up: Option<Box<HeldUp>>,
+}
+
+/// For how long somebody who has left has made others wait lately: it counts when it comes back.
+#[derive(Debug)]
+pub(crate) struct Debt(Box<HeldUp>);
+
+impl Debt {
+    /// Whether it still counts.
+    pub(crate) fn is_recent(&mut self, now: Instant) -> bool {
+        self.0.is_recent(now)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,6 +87,9 @@ impl Pressure {
 
     /// Its session says what is in its queue and in the kernel, and how much was confirmed.
     pub(crate) fn report(&mut self, queued: usize, taken: u64) {
+        if taken > self.taken {
+            self.stuck_since = None;
+        }
         (self.queued, self.taken) = (queued, taken);
     }
 
@@ -77,6 +99,9 @@ impl Pressure {
             return false;
         }
         let is = if self.queued + mailbox > UNREAD { State::Behind } else { State::UpToDate };
+        if is == State::UpToDate {
+            self.stuck_since = None;
+        }
         std::mem::replace(&mut self.state, is) != is
     }
 
@@ -87,12 +112,43 @@ impl Pressure {
 
     /// Whether others make it wait.
     pub(crate) fn is_held_up(&self) -> bool {
-        self.waits && !self.is_behind()
+        self.waits
     }
 
-    /// Takes note of whether somebody is held up: by this one too, if it is behind.
-    pub(crate) fn settle(&mut self, somebody_waits: bool, now: Instant) {
-        if self.is_behind() && somebody_waits && !self.excused {
+    /// It has something to say while another is behind.
+    pub(crate) fn speaks(&mut self, now: Instant) {
+        if self.is_behind() && !self.excused {
+            self.stuck_since.get_or_insert(now);
+        }
+    }
+
+    /// Whether it only sends.
+    pub(crate) fn is_stuck(&self, now: Instant) -> bool {
+        self.is_behind() && self.stuck_since.is_some_and(|since| now >= since + STUCK)
+    }
+
+    /// When it will count as one who only sends, if it takes nothing until then.
+    pub(crate) fn stuck_at(&self) -> Option<Instant> {
+        self.stuck_since.map(|since| since + STUCK)
+    }
+
+    /// It leaves: what stays of the time for which it has made others wait.
+    pub(crate) fn leave(&mut self, now: Instant) -> Option<Debt> {
+        let mut held_up = self.held_up.take()?;
+        held_up.end(now);
+        held_up.is_recent(now).then_some(Debt(held_up))
+    }
+
+    /// It has come back, by another connection.
+    pub(crate) fn owes(&mut self, debt: Debt) {
+        let Debt(mut held_up) = debt;
+        (held_up.without_taking, held_up.taken_before) = (Duration::ZERO, 0);
+        self.held_up = Some(held_up);
+    }
+
+    /// Takes note of whether somebody else waits: for this one too, if it is behind.
+    pub(crate) fn settle(&mut self, another_waits: bool, now: Instant) {
+        if self.is_behind() && another_waits && !self.excused {
             self.held_up.get_or_insert_with(|| Box::new(HeldUp::new(now))).begin(self.taken, now);
         } else if let Some(held_up) = &mut self.held_up {
             held_up.end(now);
@@ -108,9 +164,12 @@ impl Pressure {
         self.held_up.as_mut().and_then(|held_up| held_up.deadline(taken, present >= CROWD, now))
     }
 
-    /// Nobody waits for it any more.
-    pub(crate) fn give_up(&mut self) {
-        (self.state, self.held_up) = (State::Exempt, None);
+    /// Nobody waits for it any more. What it has made others wait still counts.
+    pub(crate) fn give_up(&mut self, now: Instant) {
+        self.state = State::Exempt;
+        if let Some(held_up) = &mut self.held_up {
+            held_up.end(now);
+        }
     }
 }
 
@@ -278,7 +337,8 @@ mod tests {
         assert_eq!(pressure.deadline(5, begun + 100 * SECOND), None);
         pressure.settle(true, begun + 100 * SECOND);
         assert_eq!(pressure.deadline(5, begun + 100 * SECOND), Some(begun + 102 * SECOND));
-        pressure.give_up();
+        pressure.give_up(begun + 102 * SECOND);
+        assert_eq!(pressure.deadline(5, begun + 102 * SECOND), None);
         assert!(!pressure.weigh(UNREAD) && !pressure.is_behind());
     }
 
@@ -291,6 +351,55 @@ mod tests {
         assert!(pressure.take_up() && !pressure.take_up());
         pressure.settle(true, begun + 5 * SECOND);
         assert_eq!(pressure.deadline(3, begun + 5 * SECOND), Some(begun + 7 * SECOND));
+    }
+
+    #[test]
+    fn who_only_sends_is_stuck_and_who_reads_is_not() {
+        let (mut pressure, begun) = (Pressure::default(), Instant::now());
+        pressure.speaks(begun);
+        assert_eq!(pressure.stuck_at(), None, "it is not behind");
+        pressure.report(UNREAD + 1, 0);
+        pressure.weigh(0);
+        pressure.speaks(begun);
+        pressure.speaks(begun + SECOND);
+        assert!(!pressure.is_stuck(begun + STUCK - SECOND / 10) && pressure.is_stuck(begun + STUCK));
+        pressure.report(UNREAD + 1, 1);
+        assert!(!pressure.is_stuck(begun + STUCK), "it has read something");
+        pressure.speaks(begun + STUCK);
+        assert!(pressure.is_stuck(begun + 2 * STUCK));
+        pressure.report(0, 1);
+        pressure.weigh(0);
+        pressure.report(UNREAD + 1, 1);
+        pressure.weigh(0);
+        assert!(!pressure.is_stuck(begun + 2 * STUCK), "it was up to date in between");
+        let mut pressure = Pressure::excused();
+        pressure.weigh(UNREAD + 1);
+        pressure.speaks(begun);
+        assert_eq!(pressure.stuck_at(), None, "it can take nothing yet");
+    }
+
+    #[test]
+    fn what_somebody_has_made_others_wait_outlives_its_leave() {
+        let begun = Instant::now();
+        let mut pressure = Pressure::default();
+        pressure.report(UNREAD + 1, 0);
+        pressure.weigh(0);
+        pressure.settle(true, begun);
+        let cut = begun + SHARE;
+        assert_eq!(pressure.deadline(3, cut), Some(cut));
+        pressure.give_up(cut);
+        let mut debt = pressure.leave(cut + SECOND).unwrap();
+        assert!(debt.is_recent(cut + 5 * SECOND));
+        let mut pressure = Pressure::default();
+        pressure.owes(debt);
+        pressure.report(UNREAD + 1, 0);
+        pressure.weigh(0);
+        let back = cut + 5 * SECOND;
+        pressure.settle(true, back);
+        assert_eq!(pressure.deadline(3, back), Some(back), "nothing is left of its two seconds");
+        assert_eq!(pressure.deadline(2, back), Some(back + PATIENCE));
+        pressure.settle(false, back);
+        assert!(pressure.leave(back + 20 * SECOND).is_none());
     }
 
     #[test]

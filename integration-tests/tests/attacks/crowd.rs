@@ -69,3 +69,46 @@ async fn a_burst_throws_nobody_out_of_a_room() -> Result<()> {
     })
     .await
 }
+
+/// The attacker does not read: by more unread answers to what she says than make others wait, she once was excused from waiting for
+/// anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_does_not_read_throws_nobody_out_either() -> Result<()> {
+    const UNREAD: usize = 5000;
+    play(&[], async |world| {
+        let names = ["mallory", VICTIMS[0], VICTIMS[1], VICTIMS[2], VICTIMS[3]];
+        let everybody = people(world, names, &[]).await?;
+        let addr = world.process("notification-1")?.address("clients")?;
+        let mut signed_in = Vec::new();
+        for passport in &everybody {
+            signed_in.push(Client::sign_in(addr, passport, PASSWORD).await?);
+        }
+        let (mallory, others) = signed_in.split_first_mut().context("somebody")?;
+        let xfr = mallory.request("XFR", "SB").await?;
+        let mut attacker = Client::connect_narrow(xfr.token(3).parse()?).await?;
+        attacker.request("USR", &format!("{} {}", everybody[0], xfr.token(5))).await?;
+        attacker.raw(b"MSG 4294967295 D 1\r\nx".repeat(UNREAD).as_slice()).await?;
+        let mut victims = Vec::new();
+        for (other, passport) in others.iter_mut().zip(&everybody[1..]) {
+            attacker.send("CAL", passport).await?;
+            let ring = timeout(PATIENCE, other.expect("RNG")).await.context("no ring")??;
+            victims.push(client::answer(&ring, passport).await?);
+        }
+        let payload = client::text(&"x".repeat(1550));
+        let mut hearing = JoinSet::new();
+        for victim in victims {
+            hearing.spawn(hears(victim, payload.clone()));
+        }
+        let mut burst = Vec::new();
+        for trid in 0..BURST {
+            burst.extend_from_slice(format!("MSG {trid} U {}\r\n", payload.len()).as_bytes());
+            burst.extend_from_slice(&payload);
+        }
+        attacker.raw(&burst).await?;
+        let heard = timeout(PATIENCE, hearing.join_all()).await.context("the room stands")?;
+        eprintln!("of {BURST} messages of one who does not read the victims heard {heard:?}");
+        ensure!(heard.iter().all(|heard| *heard == BURST), "thrown out after {heard:?}");
+        Ok(())
+    })
+    .await
+}

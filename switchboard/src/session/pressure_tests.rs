@@ -186,20 +186,79 @@ async fn a_burst_throws_nobody_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_who_only_send_go_on_to_the_bound() {
+async fn two_who_only_send_go_on_both_of_them() {
     let world = World::new();
     let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
     for client in &clients {
         client.reads_at_most(0);
     }
-    send(&clients[0], 0..400, "U", P2P);
-    send(&clients[1], 0..400, "U", P2P);
+    // Bob fills alice while she waits for him: more than makes her wait, and less than the bound.
+    send(alice, 0..60, "U", P2P);
+    settles().await;
+    assert!(alice.unread() > 0);
+    send(bob, 0..60, "U", P2P);
     let begun = Instant::now();
-    // Both are behind: neither waits, and one of them meets the bound.
+    while alice.unread() + bob.unread() > 0 {
+        settles().await;
+        assert!(begun.elapsed() < Duration::from_secs(3), "{} and {} wait", alice.unread(), bob.unread());
+    }
+    assert!(!alice.is_over() && !bob.is_over());
+    // They were done, and read: it goes on as before.
+    clients.iter().for_each(|client| client.reads_at_most(16 * 1024));
+    tokio::join!(drinks(alice, 60 * (HEARD - 4)), drinks(bob, 60 * HEARD));
+    // Without an end one of them meets the bound.
+    clients.iter().for_each(|client| client.reads_at_most(0));
+    send(alice, 0..400, "U", P2P);
+    send(bob, 0..400, "U", P2P);
+    let begun = Instant::now();
     while !clients.iter().any(Client::is_over) {
         settles().await;
-        assert!(begun.elapsed() < Duration::from_secs(1), "they stand");
+        assert!(begun.elapsed() < Duration::from_secs(3), "they stand");
     }
+}
+
+/// To be behind is no excuse: who does not read could throw out all others.
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_waits_like_anybody() {
+    let world = World::new();
+    let clients = world.chat(&["mallory", "alice", "bob"]).await;
+    let (mallory, alice, bob) = (&clients[0], &clients[1], &clients[2]);
+    mallory.reads_at_most(0);
+    // Her answers make her behind.
+    for _ in 0..5000 {
+        mallory.send(b"MSG 4294967295 D 0\r\n");
+    }
+    settles().await;
+    send(mallory, 0..300, "U", P2P);
+    settles().await;
+    assert!(mallory.unread() > 300 * PAYLOAD - 128 * 1024, "{} were not read", mallory.unread());
+    // Also while one of them has something to say.
+    alice.msg(1, "U", TEXT, "hello");
+    let all = 300 * (HEARD + 4);
+    tokio::join!(drinks(alice, all), drinks(bob, all));
+    assert!(!alice.is_over() && !bob.is_over());
+}
+
+/// Whoever has made others wait for as long as it may, and is called again, has not got that time anew.
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_goes_on_with_what_it_has_made_others_wait() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let carol = world.join("carol", id).await;
+    alice.skip("JOI").await;
+    let mut waited = Vec::new();
+    for _ in 0..3 {
+        let mallory = world.join("mallory", id).await;
+        mallory.reads_at_most(0);
+        let begun = Instant::now();
+        send(&alice, 0..60, "U", P2P);
+        let carols = async { while !carol.line().await.contains("BYE mallory") {} };
+        tokio::join!(carols, async { while !alice.line().await.contains("BYE mallory") {} });
+        waited.push(begun.elapsed().as_millis());
+    }
+    assert!((2000..2100).contains(&waited[0]), "{waited:?}");
+    assert!(waited[1] < 100 && waited[2] < 100, "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
