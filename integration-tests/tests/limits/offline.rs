@@ -7,7 +7,7 @@ use integration_tests::accounts::PASSWORD;
 use integration_tests::client::{self, Client};
 use integration_tests::{Plan, World, program};
 use tokio::process::Command;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::operators::metric;
 use crate::{SILENCE, is_silent, one_of_each, people, play, soon};
@@ -166,6 +166,31 @@ async fn what_a_dead_switchboard_has_left_comes_before_what_is_new() -> Result<(
         hears(&mut before, &["before it died"]).await?;
         let new = soon(listener.expect("MSG")).await?;
         ensure!(new.payload == client::text("and now"), "{new:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// And not for ever: who does not answer the ring for what was kept gets what is new after two seconds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_new_waits_two_seconds_for_what_a_dead_switchboard_has_left() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
+        let _sides = says_unheard((&mut at_alice, &alice), (&mut at_bob, &bob), "before it died").await?;
+        world.kill("switchboard-1").await?;
+        world.restart("switchboard-1").await?;
+        world.ready().await?;
+        soon(at_bob.expect("RNG")).await?;
+        let (mut chat, mut listener) =
+            soon(client::open_chat((&mut at_alice, &alice), (&mut at_bob, &bob))).await?;
+        let begun = Instant::now();
+        acknowledged(&mut chat, "and now").await?;
+        let new = soon(listener.expect("MSG")).await?;
+        ensure!(new.payload == client::text("and now"), "{new:?}");
+        let waited = begun.elapsed();
+        // The two seconds began when bob came.
+        ensure!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&waited), "{waited:?}");
         Ok(())
     })
     .await

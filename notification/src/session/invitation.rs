@@ -73,6 +73,9 @@ impl Session {
             switchboard: call.switchboard.clone(),
             generation: call.generation,
         };
+        if call.kept.is_none() {
+            self.pick_up.is_called(now);
+        }
         let mut cookie = self.cookie(CookieRole::Callee, call.conversation, env);
         cookie.kept_first = call.kept.is_none() && self.pick_up.is_under_way(now);
         let cookie = env.seal(&cookie, &bound_to);

@@ -36,6 +36,9 @@ type Life = (NodeId, Generation);
 pub(crate) struct PickUp {
     /// When to ask. Passed over while the client can't be rung.
     due: Option<Instant>,
+    /// A switchboard is dead, and what it has left is not asked for yet: so many sessions are told of that at once that they take
+    /// turns.
+    mourns: bool,
     state: State,
     /// Something new has been heard of while it was asking.
     again: bool,
@@ -86,7 +89,15 @@ impl PickUp {
 
     /// Whether something is being brought, or will be in a moment.
     pub(super) fn is_under_way(&self, now: Instant) -> bool {
-        self.state != State::Idle || self.deadline().is_some_and(|due| due <= now + SOON)
+        self.state != State::Idle || self.deadline().is_some_and(|due| self.mourns || due <= now + SOON)
+    }
+
+    /// Its client is called. What a dead switchboard has left comes before what is said there: it is not its turn that is waited
+    /// for.
+    pub(super) fn is_called(&mut self, now: Instant) {
+        if self.mourns && self.due.is_some() {
+            self.want(now);
+        }
     }
 
     /// When to ask, if ever.
@@ -98,7 +109,7 @@ impl PickUp {
     pub(super) fn begins(&mut self, now: Instant) -> bool {
         let begins = self.deadline().is_some_and(|due| due <= now);
         if begins {
-            self.due = None;
+            (self.due, self.mourns) = (None, false);
             (self.state, self.again, self.overtaken) = (State::Asking, false, false);
         }
         begins
@@ -168,6 +179,7 @@ impl PickUp {
         if self.known.take_if(|known| *known == *life).is_some() && self.state == State::Served {
             self.state = State::Idle;
         }
+        self.mourns |= self.state != State::Asking;
         self.want(at);
     }
 }

@@ -203,6 +203,55 @@ fn what_was_kept_comes_before_what_is_new() {
     check(MSNP7, &script);
 }
 
+/// Of a death so many sessions hear at once that they ask one after the other. Who is called before its turn asks at once, and gets
+/// what was left before what is said there.
+#[test]
+fn what_a_dead_switchboard_has_left_comes_before_what_is_new() {
+    let ring = |behind: &str| {
+        format!(
+            "S: RNG 11752013 192.0.2.21:1864 CKI Callee.7.120.alice@example.com.sb-2.3{behind} bob@example.com Bob%20B
+             S: (Accepted)"
+        )
+    };
+    let (plain, first) = (ring(""), ring(".kept-first"));
+    let script = format!(
+        "C: CHG 9 NLN
+         S: CHG 9 NLN
+         S: CHL 0 00000000000000000001
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ begin
+         > bob probe
+         > dave probe
+         @ wait 0
+         ? kept
+         @ serves
+         @ brought 1 all
+         @ bob calls
+         {plain}
+         @ dies 30
+         @ wait 1
+         @ switchboard asks brought
+         S: (Refused)
+         @ bob calls
+         {first}
+         @ wait 0
+         ? kept
+         @ serves
+         @ switchboard asks brought
+         S: (Refused)
+         @ brought 1 all
+         @ switchboard asks brought
+         S: (Accepted)
+         @ bob calls
+         {plain}
+         @ wait 40
+         @ switchboard asks brought
+         S: (Accepted)"
+    );
+    check(MSNP7, &script);
+}
+
 #[test]
 fn what_was_kept_is_asked_for_while_the_client_may_be_rung() {
     check(

@@ -245,6 +245,10 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
             let asked = super::Asked::Of(NodeId::parse("sb-1").unwrap(), Generation(7));
             session.asked_for_kept(asked, *now);
         }
+        ("dies", secs) => {
+            let after = Duration::from_secs(secs.parse().unwrap());
+            session.switchboard_lost(&NodeId::parse("sb-1").unwrap(), Generation(7), *now + after);
+        }
         ("brought", epoch) => session.picked_up(Epoch(epoch.parse().unwrap()), rest == "all", Vec::new(), *now),
         ("switchboard" | "elsewhere", "asks") => {
             let sign = session.here.epoch.sign() + u32::from(subject == "elsewhere");
