@@ -244,7 +244,8 @@ impl<'a, T: Transport> Online<'a, T> {
     fn ask_for_kept(&self) {
         let (who, epoch) = (self.session.passport.clone(), self.session.here.epoch);
         let (known, unanswered) = (self.session.picked_up_by().cloned(), self.session.unanswered().to_vec());
-        self.services.shutdown.spawn(pickup::ask(Arc::clone(self.services), who, epoch, known, unanswered));
+        let (services, patient) = (Arc::clone(self.services), self.session.asks_first());
+        self.services.shutdown.spawn(pickup::ask(services, who, epoch, known, unanswered, patient));
     }
 
     /// Carries out what the session wants done.

@@ -212,23 +212,30 @@ impl Session {
         self.pick_up.known.as_ref()
     }
 
+    /// Whether it has not asked in vain just now.
+    pub(crate) fn asks_first(&self) -> bool {
+        self.pick_up.failures == 0
+    }
+
     /// Senders in whose names the client was rung in vain.
     pub(crate) fn unanswered(&self) -> &[Passport] {
         &self.pick_up.unanswered
     }
 }
 
-/// Finds out whether something was kept and who brings it, and puts the answer into the session's mailbox.
+/// Finds out whether something was kept and who brings it, and puts the answer into the session's mailbox. `patient`: see
+/// [`choose`].
 pub(super) async fn ask(
     services: Arc<Services>,
     who: Passport,
     epoch: Epoch,
     known: Option<Life>,
     unanswered: Vec<Passport>,
+    patient: bool,
 ) {
     let asked = match is_kept(&services, &who).await {
         Ok(false) => Asked::Nothing,
-        Ok(true) => find(&services, &who, Notice::PickUp { epoch, unanswered }, known).await,
+        Ok(true) => find(&services, &who, Notice::PickUp { epoch, unanswered }, known, patient).await,
         Err(error) => {
             tracing::warn!(%who, %error, "can't see whether messages were kept");
             Asked::Failed
@@ -250,13 +257,14 @@ async fn is_kept(services: &Services, who: &Passport) -> Result<bool, StoreError
     Ok(!services.store.inbox(who, None, 1).await?.messages.is_empty())
 }
 
-async fn find(services: &Services, who: &Passport, pick_up: Notice, known: Option<Life>) -> Asked {
+async fn find(services: &Services, who: &Passport, pick_up: Notice, known: Option<Life>, patient: bool) -> Asked {
     let view = services.view();
-    let known = match known {
-        Some(known) => Some(known),
-        None => holder(services, who, &view).await,
+    let held = held(services, who, &view, known).await;
+    let node = match choose(&view, held, who, patient) {
+        Choice::Ask(node) => node,
+        Choice::WaitFor((node, generation)) => return Asked::Perhaps(node, generation),
+        Choice::Later => return Asked::Failed,
     };
-    let Some(node) = choose(&view, known.as_ref(), who) else { return Asked::Failed };
     match services.cluster.hand(node, who, pick_up, PATIENCE).await {
         Outcome::Accepted => Asked::Of(node.id.clone(), node.generation),
         Outcome::Unknown => Asked::Perhaps(node.id.clone(), node.generation),
@@ -264,31 +272,74 @@ async fn find(services: &Services, who: &Passport, pick_up: Notice, known: Optio
     }
 }
 
-/// The switchboard that has served an earlier session, if something of that is not certain yet. Mostly it is the one that ranks
-/// first, but others may have come or gone since.
-async fn holder(services: &Services, who: &Passport, view: &View) -> Option<Life> {
-    let mut asked = JoinSet::new();
-    for node in view.open(Role::Switchboard) {
+/// Who has what is not certain of an earlier session, or of this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Held {
+    /// That one has, or has served last.
+    By(Life),
+    /// None of them.
+    Nowhere,
+    /// None that could be asked.
+    Unknown,
+}
+
+/// Who is asked to bring what was kept.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice<'a> {
+    Ask(&'a Node),
+    /// That one has something that is not certain yet, and can't serve now: another one would bring it again.
+    WaitFor(Life),
+    /// Nobody now.
+    Later,
+}
+
+/// The switchboard that has served last, or an earlier session, if something of that is not certain yet. Mostly it is the one that
+/// ranks first, but others may have come or gone since. All that live are asked: also one that takes no clients at this moment has
+/// those that it had.
+async fn held(services: &Services, who: &Passport, view: &View, known: Option<Life>) -> Held {
+    let known = known.and_then(|(id, life)| view.node(&id).filter(|node| node.generation == life));
+    let suspects: Vec<&Node> = match known {
+        Some(node) if is_open(view, node) => return Held::By((node.id.clone(), node.generation)),
+        Some(node) => vec![node],
+        None => view.of(Role::Switchboard).collect(),
+    };
+    let (mut asked, mut held) = (JoinSet::new(), Held::Nowhere);
+    for node in suspects {
         let (cluster, node, who) = (services.cluster.clone(), node.clone(), who.clone());
         asked.spawn(async move {
-            // One that does not answer holds up nobody.
-            let holds = cluster.hand(&node, &who, Notice::Holds, HOLDER).await == Outcome::Accepted;
-            holds.then_some((node.id, node.generation))
+            // One that does not answer holds up nobody for long.
+            let answer = cluster.hand(&node, &who, Notice::Holds, HOLDER).await;
+            ((node.id, node.generation), answer)
         });
     }
     while let Some(answer) = asked.join_next().await {
-        if let Ok(Some(life)) = answer {
-            return Some(life);
+        match answer {
+            Ok((life, Outcome::Accepted)) => return Held::By(life),
+            Ok((_, Outcome::Refused | Outcome::NotHere)) => {}
+            // The one that has served last most likely has it.
+            Ok((life, _)) if known.is_some() => return Held::By(life),
+            _ => held = Held::Unknown,
         }
     }
-    None
+    held
 }
 
-/// The one that served last, or an earlier session: it knows what it has handed to a client whose connection is still open, and does
-/// not bring that again.
-fn choose<'a>(view: &'a View, known: Option<&Life>, who: &Passport) -> Option<&'a Node> {
-    let is_known = |node: &&Node| known.is_some_and(|(id, life)| node.id == *id && node.generation == *life);
-    view.open(Role::Switchboard).find(is_known).or_else(|| view.first_for(Role::Switchboard, who))
+fn is_open(view: &View, node: &Node) -> bool {
+    view.open(Role::Switchboard).any(|open| open.id == node.id && open.generation == node.generation)
+}
+
+/// The one that has something: it knows what it has handed to a client whose connection is still open, and does not bring that
+/// again. While it can't serve, nobody does. `patient`: one that can't be asked may be that one, and is given a moment.
+fn choose<'a>(view: &'a View, held: Held, who: &Passport, patient: bool) -> Choice<'a> {
+    match held {
+        Held::By((id, life)) => match view.node(&id).filter(|node| node.generation == life) {
+            Some(node) if is_open(view, node) => Choice::Ask(node),
+            Some(_) => Choice::WaitFor((id, life)),
+            None => choose(view, Held::Nowhere, who, patient),
+        },
+        Held::Unknown if patient => Choice::Later,
+        Held::Nowhere | Held::Unknown => view.first_for(Role::Switchboard, who).map_or(Choice::Later, Choice::Ask),
+    }
 }
 
 #[cfg(test)]
@@ -312,7 +363,10 @@ mod tests {
             View::new(all.map(|(id, load)| switchboard(id, load, 100)))
         };
         let who = |number: usize| Passport::parse(&format!("{number}@example.com")).unwrap();
-        let chosen = |view: &View, number| choose(view, None, &who(number)).unwrap().id.clone();
+        let chosen = |view: &View, number| match choose(view, Held::Nowhere, &who(number), true) {
+            Choice::Ask(node) => node.id.clone(),
+            other => panic!("{other:?}"),
+        };
         let mut served = std::collections::BTreeMap::<NodeId, usize>::new();
         for number in 0..300 {
             let node = chosen(&nodes([0, 0, 0]), number);
@@ -322,9 +376,38 @@ mod tests {
         assert!(served.len() == 3 && served.values().all(|count| *count > 60), "{served:?}");
         let known = (NodeId::parse("sb-3").unwrap(), Generation(7));
         for number in 0..10 {
-            assert_eq!(choose(&nodes([0, 0, 9]), Some(&known), &who(number)).unwrap().id, known.0);
+            let view = nodes([0, 0, 9]);
+            let held = Held::By(known.clone());
+            assert!(matches!(choose(&view, held, &who(number), true), Choice::Ask(node) if node.id == known.0));
         }
-        assert!(choose(&View::default(), Some(&known), &who(1)).is_none());
+        assert_eq!(choose(&View::default(), Held::By(known), &who(1), true), Choice::Later);
+    }
+
+    /// The client's first connection is still open there: another one would bring what it has not confirmed again.
+    #[test]
+    fn who_holds_something_and_can_not_serve_is_waited_for() {
+        use super::super::transcript::switchboard;
+        let who = Passport::parse("bob@example.com").unwrap();
+        let holder = (NodeId::parse("sb-1").unwrap(), Generation(7));
+        let closed: [fn(&mut Node); 3] =
+            [|node| node.load.draining = true, |node| node.linked = false, |node| node.ready = false];
+        for close in closed {
+            let mut nodes = ["sb-1", "sb-2"].map(|id| switchboard(id, 0, 100));
+            assert_eq!(nodes[0].generation, holder.1);
+            close(&mut nodes[0]);
+            let view = View::new(nodes);
+            let chosen = choose(&view, Held::By(holder.clone()), &who, false);
+            assert_eq!(chosen, Choice::WaitFor(holder.clone()));
+            assert!(matches!(choose(&view, Held::Nowhere, &who, true), Choice::Ask(node) if node.id != holder.0));
+            // One that could not be asked is given a moment, once.
+            assert_eq!(choose(&view, Held::Unknown, &who, true), Choice::Later);
+            assert!(matches!(choose(&view, Held::Unknown, &who, false), Choice::Ask(_)));
+        }
+        // It lives again, and has nothing any more.
+        let mut again = switchboard("sb-1", 0, 100);
+        again.generation = Generation(8);
+        let view = View::new([again]);
+        assert!(matches!(choose(&view, Held::By(holder), &who, true), Choice::Ask(_)));
     }
 
     #[test]
