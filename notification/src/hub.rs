@@ -74,6 +74,8 @@ impl Missed {
             Notice::Probe { .. } => self.probes = true,
             Notice::Added { .. } | Notice::Removed { .. } | Notice::Property { .. } => self.edits = true,
             Notice::Outstanding { .. } | Notice::PickedUp { .. } => self.kept = true,
+            // What was delivered is counted for longer then.
+            Notice::Delivered { .. } => {}
             // These are answered, or not for sessions.
             Notice::Invite(_) | Notice::Asked { .. } => {}
             Notice::PickUp { .. } | Notice::Holds | Notice::RingOver { .. } => {}

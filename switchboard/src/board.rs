@@ -13,6 +13,7 @@ use common::cluster::{
 use common::model::{ConversationId, Epoch, Generation, NodeId, ParticipationId, Passport, Rate};
 use common::net::{BufferPool, Shutdown};
 use common::store::SharedStore;
+use uuid::Uuid;
 
 use crate::conversation::Place;
 use crate::conversations::Conversations;
@@ -80,6 +81,9 @@ pub(crate) trait Peers: Send + Sync + 'static {
     /// `unanswered`: but what is of those in whose names it was rung in vain.
     fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>);
 
+    /// Tells the session of that epoch which of the messages that it was brought have been delivered.
+    fn delivered(&self, who: &Passport, epoch: Epoch, messages: Arc<[Uuid]>);
+
     /// How long ago the session of that sign has heard its client; nothing if that can't be known. Takes `patience` at most.
     fn last_heard(&self, who: &Passport, session: u32, patience: Duration) -> Answer<Option<Duration>>;
 
@@ -137,6 +141,10 @@ impl Peers for Cluster {
 
     fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>) {
         self.post(vec![(who.clone(), Notice::PickedUp { epoch, complete, unanswered })]);
+    }
+
+    fn delivered(&self, who: &Passport, epoch: Epoch, messages: Arc<[Uuid]>) {
+        self.post(vec![(who.clone(), Notice::Delivered { epoch, messages })]);
     }
 
     fn last_heard(&self, who: &Passport, session: u32, patience: Duration) -> Answer<Option<Duration>> {

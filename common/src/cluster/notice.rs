@@ -186,6 +186,13 @@ pub enum Notice {
         /// In whose names the client of that session was rung in vain, now and before.
         unanswered: Vec<Passport>,
     },
+    /// Messages that a session was brought have been delivered without doubt. May be lost: they are counted for longer then.
+    Delivered {
+        /// The session.
+        epoch: Epoch,
+        /// The messages, as in [`Kept`].
+        messages: Arc<[Uuid]>,
+    },
     /// To a switchboard: is something of what was kept for the recipient on its way here, or not certain yet? [`Outcome::Accepted`]: it
     /// is, and whoever asks for the rest asks here.
     Holds,

@@ -139,6 +139,7 @@ fn size(notice: &Notice) -> usize {
         Notice::Invite(Invitation { caller_name, kept, .. }) => {
             caller_name.len() + kept.as_ref().map_or(0, |kept| size_of_val(&*kept.messages))
         }
+        Notice::Delivered { messages, .. } => size_of_val(&**messages),
         Notice::PickUp { unanswered, .. } | Notice::PickedUp { unanswered, .. } => {
             // Each with its length.
             unanswered.iter().map(|who| who.as_str().len() + 8).sum()

@@ -202,6 +202,13 @@ impl Session {
         }
     }
 
+    /// Messages that some session was brought have been delivered.
+    pub(super) fn were_delivered(&mut self, epoch: Epoch, messages: &[Uuid]) {
+        if epoch == self.here.epoch {
+            self.pick_up.brought.delivered(messages);
+        }
+    }
+
     /// A switchboard is dead.
     pub(crate) fn switchboard_lost(&mut self, node: &NodeId, generation: Generation, at: Instant) {
         self.pick_up.lost(&(node.clone(), generation), at);

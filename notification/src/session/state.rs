@@ -315,6 +315,7 @@ impl Session {
             Notice::Outstanding { .. } => self.pick_up.want(self.heard),
             Notice::Added { by, name } => self.turned(&by, Some(&name)),
             Notice::Removed { by } => self.turned(&by, None),
+            Notice::Delivered { epoch, messages } => self.were_delivered(epoch, &messages),
             Notice::Invite(_) => {}
             // The driver's as well, and the switchboards'.
             Notice::PickedUp { .. } | Notice::PickUp { .. } | Notice::Holds => {}

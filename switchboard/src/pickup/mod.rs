@@ -362,6 +362,9 @@ async fn follow(
             board.metrics.kept_delivered.inc_by(done.len() as u64);
             pickup.lock().ledger.done(&done);
             pickup.settle(&board).await;
+            if !done.is_empty() {
+                board.peers.delivered(&pickup.who, epoch, done.into());
+            }
         }
         // An error: the end, and the last was seen.
         if progress.changed().await.is_err() {

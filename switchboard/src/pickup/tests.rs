@@ -134,11 +134,11 @@ async fn kept_messages_come_behind_their_time_and_go_when_they_are_delivered() {
     let (seen, _) = said(&world, &kept, "alice", "seen");
     kept.live_cursor = Some(seen);
     note(&world, &kept);
-    let (_, one) = said(&world, &kept, "alice", "one");
+    let (first, one) = said(&world, &kept, "alice", "one");
     let mut elsewhere = kept.clone();
     elsewhere.id = ParticipationId(world.board.clock.uuid());
     said(&world, &elsewhere, "alice", "to somebody else");
-    let (_, two) = said(&world, &kept, "alice", &"x".repeat(1500));
+    let (second, two) = said(&world, &kept, "alice", &"x".repeat(1500));
     asks(&world, "bob").await;
     let bob = answer(&world, 0, "bob", "alice").await;
     hears_time(&bob, "alice").await;
@@ -159,6 +159,12 @@ async fn kept_messages_come_behind_their_time_and_go_when_they_are_delivered() {
     world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
     bob.say("OUT\n");
     bob.is_closed().await;
+    let delivered = world.peers.delivered.lock().unwrap().clone();
+    assert_eq!(
+        delivered,
+        [first, second].map(|id| id.0),
+        "the session counts no more how often they were brought"
+    );
     assert_eq!(world.written().len(), 4, "delivering writes no history");
     assert_eq!(world.board.metrics.kept_delivered.get(), 2);
     tokio::time::sleep(Duration::from_secs(5)).await;

@@ -123,6 +123,8 @@ pub(crate) struct FakePeers {
     pub(crate) invited: Mutex<Vec<(Passport, Invitation)>>,
     pub(crate) told: Mutex<Vec<Passport>>,
     pub(crate) picked_up: Mutex<Vec<(Passport, Epoch, bool)>>,
+    /// Messages of which sessions were told that they are delivered.
+    pub(crate) delivered: Mutex<Vec<Uuid>>,
     /// The last that a session was told of those whom it did not answer.
     pub(crate) unanswered: Mutex<Vec<Passport>>,
     /// Of switchboards, by generation; those that are not here are alive.
@@ -171,6 +173,11 @@ impl Peers for Arc<FakePeers> {
     fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>) {
         *lock(&self.unanswered) = unanswered;
         lock(&self.picked_up).push((who.clone(), epoch, complete));
+        self.telling.notify_waiters();
+    }
+
+    fn delivered(&self, _: &Passport, _: Epoch, messages: Arc<[Uuid]>) {
+        lock(&self.delivered).extend(messages.iter());
         self.telling.notify_waiters();
     }
 
