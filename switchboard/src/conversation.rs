@@ -20,9 +20,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::handing::Handed;
-use crate::history::{Kept, Made};
+use crate::history::{self, Kept, Made};
 use crate::participation::{Participation, Write};
 use crate::pressure::{Debt, Pressure};
+use crate::purse::Paid;
 use crate::push::{Farewell, Heard, Push, Receipt, Ticket, push};
 use crate::rings::{BeingRung, Ringing, Rings};
 
@@ -306,8 +307,9 @@ impl Conversation {
         count
     }
 
-    /// Puts a message that is to be kept into everybody else's mailbox, and returns what the store is to write;
-    /// nothing if nobody else is there.
+    /// Puts a message that is to be kept into everybody else's mailbox, and returns what the store is to write. `pays` is told how
+    /// many bytes that is; if it does not pay for them, the message is delivered all the same and not kept: to leave it out
+    /// would end a chat that needs no store.
     pub(crate) fn relay_kept(
         self: &Arc<Self>,
         from: ParticipationId,
@@ -315,29 +317,57 @@ impl Conversation {
         kind: MessageKind,
         clock: &MessageClock,
         place: &Place,
-    ) -> Option<Kept> {
+        pays: impl FnOnce(u64) -> Option<Paid>,
+    ) -> Relayed {
         let state = self.lock();
-        state.others(from).next()?;
+        let Some(sender) = state.participants.iter().find(|p| p.participation.id == from) else {
+            return Relayed::ToNobody;
+        };
+        if state.participants.len() == 1 {
+            return Relayed::ToNobody;
+        }
         // Made under the lock: ids rise in the order in which everybody hears the messages.
         let id = clock.tick();
-        let channel = state.pair.unwrap_or(self.own_channel);
+        let sender = sender.participation.passport.clone();
+        let message = StoredMessage {
+            channel: state.pair.unwrap_or(self.own_channel),
+            id,
+            conversation: self.id,
+            sender,
+            kind,
+            payload: spoken.payload(),
+            meant_for: state.others(from).map(|one| one.participation.id).collect(),
+        };
+        let write = self.rows(&state, message, place);
+        let paid = pays(history::bytes_of(&write));
         let mut writes: Vec<Write> = Vec::with_capacity(state.participants.len() - 1);
-        let mut meant_for = Vec::with_capacity(state.participants.len() - 1);
+        for one in state.others(from) {
+            let heard = if paid.is_some() {
+                writes.push(one.participation.meant(id));
+                Heard::Kept(id)
+            } else {
+                Heard::Unnoted
+            };
+            push(&one.mailbox, Push::Message(spoken.clone(), heard));
+        }
+        let count = state.participants.len() - 1;
+        self.weigh(state);
+        let Some(paid) = paid else { return Relayed::NotKept(count) };
+        let conversation = Arc::clone(self);
+        Relayed::Kept(Box::new(Kept { write, writes, paid, made: Made::now(), conversation }))
+    }
+
+    /// What the store is to write for a message: besides it the rows of participants that it does not have yet.
+    fn rows(&self, state: &State, message: StoredMessage, place: &Place) -> HistoryWrite {
+        let StoredMessage { channel, id, .. } = message;
         let (mut members, mut participations) = (Vec::new(), Vec::new());
-        let mut sender = None;
         for one in &state.participants {
             let Participation { passport, id: participation, .. } = &*one.participation;
             let recorded = one.recorded.of(channel);
             if !recorded.member {
                 members.push(ChannelMember { channel, passport: passport.clone(), since: id });
             }
-            if *participation == from {
-                sender = Some(passport.clone());
-                continue;
-            }
-            meant_for.push(*participation);
-            writes.push(one.participation.meant(id));
-            if !recorded.participation {
+            if !recorded.participation && *passport != message.sender {
                 participations.push(ParticipationUse {
                     passport: passport.clone(),
                     participation: *participation,
@@ -347,20 +377,8 @@ impl Conversation {
                     channel,
                 });
             }
-            push(&one.mailbox, Push::Message(spoken.clone(), Heard::Kept(id)));
         }
-        self.weigh(state);
-        let message = StoredMessage {
-            channel,
-            id,
-            conversation: self.id,
-            sender: sender?,
-            kind,
-            payload: spoken.payload(),
-            meant_for,
-        };
-        let write = HistoryWrite { message, participations, members };
-        Some(Kept { write, writes, made: Made::now(), conversation: Arc::clone(self) })
+        HistoryWrite { message, participations, members }
     }
 
     /// The participation by which somebody is there at this moment.
@@ -460,18 +478,29 @@ impl Conversation {
     }
 }
 
-/// Whether somebody may speak.
-enum Turn {
-    AtOnce,
-    /// It has waited, and needs to no more.
-    AtLast,
-    /// It waits, and is to look again by then.
+/// What became of a message that is to be kept.
+#[derive(Debug)]
+pub(crate) enum Relayed {
+    /// Nobody else is there.
+    ToNobody,
+    /// It is to be kept.
+    Kept(Box<Kept>),
+    /// So many hear it, and it is not kept.
+    NotKept(usize),
+}
+
     Later(Instant),
 }
 
 impl State {
     /// Everybody but `from`; nobody if `from` is not there (any more).
     fn others(&self, from: ParticipationId) -> impl Iterator<Item = &Participant> {
+/// Whether somebody may speak.
+enum Turn {
+    AtOnce,
+    /// It has waited, and needs to no more.
+    AtLast,
+    /// It waits, and is to look again by then.
         let there = self.participants.iter().any(|p| p.participation.id == from);
         self.participants.iter().filter(move |p| there && p.participation.id != from)
     }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::conversation::Conversation;
 use crate::metrics::{Fate, Metrics};
 use crate::participation::Write;
+use crate::purse::Paid;
 use crate::push::{PATIENCE, Verdict};
 
 /// The way into the store: bounded in bytes. What does not fit is delivered all the same, and NAKed.
@@ -35,8 +36,23 @@ pub(crate) struct Kept {
     pub(crate) write: HistoryWrite,
     /// Those it was meant for: they wait for the end of the write when they leave.
     pub(crate) writes: Vec<Write>,
+    /// What its sender has paid for it out of its quota.
+    pub(crate) paid: Paid,
     pub(crate) made: Made,
     pub(crate) conversation: Arc<Conversation>,
+}
+
+/// How many bytes a write takes up in a store, roughly: each row with its keys and its index, and each recipient's id in the
+/// message.
+pub(crate) fn bytes_of(write: &HistoryWrite) -> u64 {
+    const MESSAGE: usize = 256;
+    const RECIPIENT: usize = 16;
+    /// Who may read a channel, by channel and by passport.
+    const MEMBER: usize = 256;
+    /// Of whom a message waits for its cursor, and in which channels.
+    const PARTICIPATION: usize = 384;
+    let message = MESSAGE + write.message.payload.len() + RECIPIENT * write.message.meant_for.len();
+    (message + MEMBER * write.members.len() + PARTICIPATION * write.participations.len()) as u64
 }
 
 /// When a message's id was made, by two clocks: tokio's, on which timers run, and the one that goes on while the
@@ -122,7 +138,7 @@ impl Pending {
     fn new(history: &Arc<History>, id: MessageId, room: OwnedSemaphorePermit) -> Self {
         history.pending.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         history.metrics.pending_messages.inc();
-        history.metrics.pending_bytes.inc_by(bytes_of(&room));
+        history.metrics.pending_bytes.inc_by(permits_of(&room));
         Self { history: Arc::clone(history), id, room }
     }
 }
@@ -131,11 +147,11 @@ impl Drop for Pending {
     fn drop(&mut self) {
         self.history.pending.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
         self.history.metrics.pending_messages.dec();
-        self.history.metrics.pending_bytes.dec_by(bytes_of(&self.room));
+        self.history.metrics.pending_bytes.dec_by(permits_of(&self.room));
     }
 }
 
-fn bytes_of(room: &OwnedSemaphorePermit) -> i64 {
+fn permits_of(room: &OwnedSemaphorePermit) -> i64 {
     i64::try_from(room.num_permits()).unwrap_or_default()
 }
 
@@ -160,7 +176,7 @@ impl Rows {
 }
 
 async fn append(history: Arc<History>, kept: Kept, verdict: Verdict, pending: Pending) {
-    let Kept { write, writes, made, conversation } = kept;
+    let Kept { write, writes, paid, made, conversation } = kept;
     let rows = Rows {
         channel: write.message.channel,
         members: write.members.iter().map(|member| member.passport.clone()).collect(),
@@ -186,5 +202,8 @@ async fn append(history: Arc<History>, kept: Kept, verdict: Verdict, pending: Pe
         }
     };
     history.note(&outcome);
+    if outcome.is_ok() {
+        paid.keep_for_good();
+    }
     drop(pending);
 }

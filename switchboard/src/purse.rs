@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 
 use common::clock;
 use common::model::{Bucket, Limits, Passport, Rate, Rates};
+use lru::LruCache;
 
-/// What a kept message counts against the quota besides its payload: a row and its index.
-const ROW: u64 = 256;
-/// Principals who have left and of whom something is remembered; those that come when no place can be had are not.
+/// Principals who have left and of whom something is remembered: those who have left last.
 const REMEMBERED: usize = 1 << 18;
+/// Principals are shared out among so many locks, by their hashes: a burst of joins and leaves does not stand in one line.
+const SHARDS: usize = 64;
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// How much any principal may say.
@@ -72,7 +73,7 @@ impl Spent {
         if self.day != day {
             (self.day, self.kept) = (day, 0);
         }
-        let kept = self.kept.saturating_add(bytes).saturating_add(ROW);
+        let kept = self.kept.saturating_add(bytes);
         if allowance.per_day > 0 && kept > allowance.per_day {
             return false;
         }
@@ -91,28 +92,58 @@ impl Spent {
 #[derive(Debug)]
 pub(crate) struct Purses {
     allowance: Allowance,
-    books: Mutex<Books>,
+    shards: Box<[Mutex<Books>]>,
+    /// Of how many who have left something is remembered in each shard.
+    remembered: usize,
     hasher: RandomState,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Books {
     /// Of those who are in conversations, and in how many.
     present: HashMap<Passport, (Arc<Account>, usize)>,
     /// Of those who have left, by a hash that nobody outside can guess.
-    left: HashMap<u64, Spent>,
+    left: LruCache<u64, Spent>,
 }
 
 /// What one principal has said, for all its conversations.
 #[derive(Debug)]
 struct Account {
     who: Passport,
+    /// By which it is remembered.
+    hash: u64,
     spent: Mutex<Spent>,
 }
 
 impl Account {
     fn lock(&self) -> MutexGuard<'_, Spent> {
         self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room that was taken in the quota of a day. Given back when it is dropped, unless the message [is kept](Paid::keep_for_good).
+#[derive(Debug)]
+pub(crate) struct Paid {
+    account: Arc<Account>,
+    bytes: u64,
+    day: u64,
+}
+
+impl Paid {
+    /// History has the message.
+    pub(crate) fn keep_for_good(mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Paid {
+    fn drop(&mut self) {
+        if self.bytes > 0 {
+            let mut spent = self.account.lock();
+            if spent.day == self.day {
+                spent.kept = spent.kept.saturating_sub(self.bytes);
+            }
+        }
     }
 }
 
@@ -125,20 +156,29 @@ pub(crate) struct Purse {
 
 impl Purses {
     pub(crate) fn new(allowance: Allowance) -> Arc<Self> {
-        Arc::new(Self { allowance, books: Mutex::default(), hasher: RandomState::new() })
+        Self::remembering(REMEMBERED, allowance)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn remembering(count: usize, allowance: Allowance) -> Arc<Self> {
+        // The bound is ours: a cache that knows it makes room for so many at once.
+        let books = || Mutex::new(Books { present: HashMap::new(), left: LruCache::unbounded() });
+        let shards = std::iter::repeat_with(books).take(SHARDS).collect();
+        Arc::new(Self { allowance, shards, remembered: count / SHARDS, hasher: RandomState::new() })
+    }
+
+    fn lock(&self, hash: u64) -> MutexGuard<'_, Books> {
+        let shard = &self.shards[(hash % SHARDS as u64) as usize];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The purse of somebody who joins a conversation.
     pub(crate) fn open(self: &Arc<Self>, who: &Passport) -> Purse {
-        let mut books = self.lock();
+        let hash = self.hasher.hash_one(who);
+        let mut books = self.lock(hash);
         let Books { present, left } = &mut *books;
         let (account, count) = present.entry(who.clone()).or_insert_with(|| {
-            let spent = left.remove(&self.hasher.hash_one(who)).unwrap_or_default();
-            (Arc::new(Account { who: who.clone(), spent: Mutex::new(spent) }), 0)
+            let spent = left.pop(&hash).unwrap_or_default();
+            (Arc::new(Account { who: who.clone(), hash, spent: Mutex::new(spent) }), 0)
         });
         *count += 1;
         Purse { account: Arc::clone(account), of: Arc::clone(self) }
@@ -146,11 +186,11 @@ impl Purses {
 
     /// Whether somebody is in a conversation here. Known at once, however many there are.
     pub(crate) fn are_open(&self, who: &Passport) -> bool {
-        self.lock().present.contains_key(who)
+        self.lock(self.hasher.hash_one(who)).present.contains_key(who)
     }
 
-    fn close(&self, who: &Passport, day: u64, now: Instant) {
-        let mut books = self.lock();
+    fn close(&self, who: &Passport, hash: u64, day: u64, now: Instant) {
+        let mut books = self.lock(hash);
         let Books { present, left } = &mut *books;
         let Some((account, count)) = present.get_mut(who) else { return };
         *count -= 1;
@@ -162,12 +202,11 @@ impl Purses {
         if spent.is_new(day, now) {
             return;
         }
-        if left.len() >= REMEMBERED {
-            left.retain(|_, spent| !spent.is_new(day, now));
+        if left.len() >= self.remembered {
+            // Whoever has left longest ago: nobody is looked for, however many there are.
+            left.pop_lru();
         }
-        if left.len() < REMEMBERED {
-            left.insert(self.hasher.hash_one(who), spent);
-        }
+        left.put(hash, spent);
     }
 }
 
@@ -187,15 +226,17 @@ impl Purse {
         Ok(())
     }
 
-    /// Counts a message that is to be kept. False if too much was kept today.
-    pub(crate) fn keep(&self, bytes: usize) -> bool {
-        self.account.lock().keep(&self.of.allowance, bytes as u64, today())
+    /// Counts a message that is to be kept and takes up so many bytes there. Nothing if too much was kept today.
+    pub(crate) fn keep(&self, bytes: u64) -> Option<Paid> {
+        let day = today();
+        let has_room = self.account.lock().keep(&self.of.allowance, bytes, day);
+        has_room.then(|| Paid { account: Arc::clone(&self.account), bytes, day })
     }
 }
 
 impl Drop for Purse {
     fn drop(&mut self) {
-        self.of.close(&self.account.who, today(), tokio::time::Instant::now().into_std());
+        self.of.close(&self.account.who, self.account.hash, today(), tokio::time::Instant::now().into_std());
     }
 }
 
@@ -245,20 +286,56 @@ mod tests {
         let purses = purses();
         let now = tokio::time::Instant::now().into_std();
         let (one, two) = (purses.open(&passport("alice")), purses.open(&passport("alice")));
-        assert!(one.keep(1500) && two.keep(1500) && !one.keep(1500) && one.keep(100));
+        let keep = |purse: &Purse, bytes| purse.keep(bytes).map(Paid::keep_for_good).is_some();
+        assert!(keep(&one, 2000) && keep(&two, 2000) && !keep(&one, 2000) && keep(&one, 90));
         for _ in 0..3 {
             assert_eq!(two.say(10, true, now), Ok(()));
         }
         drop((one, two));
-        assert!(purses.lock().present.is_empty());
+        assert_eq!(counts(&purses), (1, 0));
         let again = purses.open(&passport("alice"));
-        assert!(again.say(10, true, now).is_err() && !again.keep(1500));
-        assert!(purses.open(&passport("bob")).keep(1500));
+        assert!(again.say(10, true, now).is_err() && !keep(&again, 2000));
+        assert!(keep(&purses.open(&passport("bob")), 2000));
         // Who has said nothing of late is not remembered.
         drop(purses.open(&passport("carol")));
-        let books = purses.lock();
-        assert_eq!((books.left.len(), books.present.len()), (1, 1));
-        drop(books);
+        assert_eq!(counts(&purses), (1, 1));
+    }
+
+    /// Of those who have left, and of those who are there.
+    fn counts(purses: &Purses) -> (usize, usize) {
+        let books: Vec<_> = (0..SHARDS as u64).map(|shard| purses.lock(shard)).collect();
+        (books.iter().map(|books| books.left.len()).sum(), books.iter().map(|books| books.present.len()).sum())
+    }
+
+    #[tokio::test]
+    async fn what_is_not_kept_after_all_is_given_back() {
+        let purses = purses();
+        let purse = purses.open(&passport("alice"));
+        for _ in 0..100 {
+            drop(purse.keep(4000).unwrap());
+        }
+        purse.keep(4000).unwrap().keep_for_good();
+        assert!(purse.keep(4000).is_none());
+        // Of another day nothing is given back.
+        let mut paid = purse.keep(90).unwrap();
+        paid.day -= 1;
+        drop(paid);
+        assert!(purse.keep(90).is_none());
+    }
+
+    /// However many have left before: nobody gets a new quota by leaving.
+    #[tokio::test]
+    async fn whoever_has_left_last_is_remembered() {
+        const COUNT: usize = 8;
+        let purses = Purses::remembering(COUNT * SHARDS, purses().allowance);
+        for number in 0..3 * COUNT * SHARDS {
+            let who = passport(&number.to_string());
+            let purse = purses.open(&who);
+            purse.keep(4000).unwrap().keep_for_good();
+            drop(purse);
+            assert!(purses.open(&who).keep(4000).is_none(), "{number} is new");
+            assert!(counts(&purses).0 <= COUNT * SHARDS);
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use common::net::Transport;
 use tokio::time::Instant;
 
 use super::Session;
+use crate::conversation::Relayed;
 use crate::metrics::Fate;
+use crate::purse::Paid;
 use crate::push::{Receipt, Verdict};
 
 impl<T: Transport> Session<T> {
@@ -30,18 +32,23 @@ impl<T: Transport> Session<T> {
         let spoken = self.speaker.says(payload);
         let (conversation, me) = (&self.seat.conversation, self.seat.participation.id);
         let len = spoken.len() as u64;
-        let heard = if kind.is_some() && !self.may_be_kept(payload.len()) {
-            let heard = conversation.relay(me, &spoken, None);
-            verdict.give(Fate::Failed);
-            heard
-        } else if let Some(kind) = kind {
-            let kept = conversation.relay_kept(me, &spoken, kind, &self.board.clock, &self.board.place);
-            let heard = kept.as_ref().map_or(0, |kept| kept.writes.len());
-            match kept {
-                Some(kept) => self.board.history.keep(kept, verdict),
-                None => verdict.give(Fate::Failed),
+        let heard = if let Some(kind) = kind {
+            let (clock, place) = (&self.board.clock, &self.board.place);
+            match conversation.relay_kept(me, &spoken, kind, clock, place, |bytes| self.pays(bytes)) {
+                Relayed::Kept(kept) => {
+                    let heard = kept.writes.len();
+                    self.board.history.keep(*kept, verdict);
+                    heard
+                }
+                Relayed::NotKept(heard) => {
+                    verdict.give(Fate::Failed);
+                    heard
+                }
+                Relayed::ToNobody => {
+                    verdict.give(Fate::Failed);
+                    0
+                }
             }
-            heard
         } else if ack == AckType::Never {
             let heard = conversation.relay(me, &spoken, None);
             verdict.give(if heard > 0 { Fate::Succeeded } else { Fate::Failed });
@@ -54,17 +61,16 @@ impl<T: Transport> Session<T> {
         Ok(())
     }
 
-    /// Whether there is room for so much more of this sender in history. Without, it is delivered all the same, and its sender
-    /// told as if the store had failed: to leave it out would end a chat that needs no disk.
-    fn may_be_kept(&self, bytes: usize) -> bool {
-        let why = if self.board.disk.is_low() {
-            &self.board.metrics.not_kept_disk
-        } else if !self.seat.purse.keep(bytes) {
-            &self.board.metrics.not_kept_quota
-        } else {
-            return true;
-        };
-        why.inc();
-        false
+    /// Takes room in history for so many bytes, out of the sender's quota. Without, the message's sender is told as if the store had
+    /// failed.
+    fn pays(&self, bytes: u64) -> Option<Paid> {
+        let is_low = self.board.disk.is_low();
+        let paid = if is_low { None } else { self.seat.purse.keep(bytes) };
+        if paid.is_none() {
+            let metrics = &self.board.metrics;
+            let why = if is_low { &metrics.not_kept_disk } else { &metrics.not_kept_quota };
+            why.inc();
+        }
+        paid
     }
 }

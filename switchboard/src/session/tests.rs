@@ -661,7 +661,7 @@ async fn who_says_too_much_waits() {
 #[tokio::test(start_paused = true)]
 async fn what_there_is_no_room_for_is_delivered_and_naked() {
     let rates = Rates { stored_burst: 0, ..Rates::default() };
-    let world = World::bounded(&rates, &Limits { stored_kib_per_day: 4, ..Limits::default() });
+    let world = World::bounded(&rates, &Limits { stored_kib_per_day: 5, ..Limits::default() });
     let clients = world.chat(&["alice", "bob"]).await;
     let (alice, bob) = (&clients[0], &clients[1]);
     let body = "x".repeat(1000);
@@ -687,6 +687,50 @@ async fn what_there_is_no_room_for_is_delivered_and_naked() {
     assert_eq!(world.written().len(), 5);
     let metrics = &world.board.metrics;
     assert_eq!((metrics.not_kept_quota.get(), metrics.not_kept_disk.get()), (2, 1));
+}
+
+/// The quota is for what is kept: not for what nobody hears, nor for what the store does not take.
+#[tokio::test(start_paused = true)]
+async fn what_is_not_kept_costs_no_quota() {
+    let rates = Rates { stored_burst: 0, ..Rates::default() };
+    let world = World::bounded(&rates, &Limits { stored_kib_per_day: 5, ..Limits::default() });
+    let (id, alice) = world.open("alice").await;
+    let body = "x".repeat(1000);
+    for trid in 0..20 {
+        alice.msg(trid, "A", TEXT, &body);
+        alice.hears(&format!("NAK {trid}\n")).await;
+    }
+    let bob = world.join("bob", id).await;
+    alice.skip("JOI").await;
+    world.store_is(Mood::Failing);
+    for trid in 0..20 {
+        let said = alice.msg(trid, "A", TEXT, &body);
+        bob.hears_msg("alice", "Alice", &said).await;
+        alice.hears(&format!("NAK {trid}\n")).await;
+    }
+    world.store_is(Mood::Well);
+    for (trid, verdict) in [(1, "ACK"), (2, "ACK"), (3, "ACK"), (4, "NAK")] {
+        let said = alice.msg(trid, "A", TEXT, &body);
+        bob.hears_msg("alice", "Alice", &said).await;
+        alice.hears(&format!("{verdict} {trid}\n")).await;
+    }
+}
+
+/// Each recipient costs something, and the rows that go with the first message cost more than that.
+#[tokio::test(start_paused = true)]
+async fn a_message_to_many_costs_more() {
+    let rates = Rates { stored_burst: 0, ..Rates::default() };
+    let world = World::bounded(&rates, &Limits { stored_kib_per_day: 5, ..Limits::default() });
+    let clients = world.chat(&["alice", "bob", "carol", "dave", "erin"]).await;
+    let body = "x".repeat(1000);
+    // Its rows are five members' and four participations'.
+    for (trid, verdict) in [(1, "ACK"), (2, "NAK")] {
+        let said = clients[0].msg(trid, "A", TEXT, &body);
+        for other in &clients[1..] {
+            other.hears_msg("alice", "Alice", &said).await;
+        }
+        clients[0].hears(&format!("{verdict} {trid}\n")).await;
+    }
 }
 
 /// As somebody does it in a terminal: without headers, and with a line end behind the payload.
