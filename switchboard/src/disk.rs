@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::config::{Config, StoreKind};
-use common::telemetry::Condition;
+use common::telemetry::{Condition, Seldom};
 
 use crate::board::Board;
 
@@ -62,6 +62,7 @@ pub(crate) async fn watch(board: Arc<Board>, config: Config, room: Condition) {
         // Nothing is known of other hosts' disks.
         return room.met();
     }
+    let lines = Seldom::default();
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -74,9 +75,19 @@ pub(crate) async fn watch(board: Arc<Board>, config: Config, room: Condition) {
             tokio::task::spawn_blocking(move || Space::of(&path)).await.unwrap_or_else(|error| Err(error.into()));
         match looked {
             Ok(space) => found(&board, space, floor, &room),
-            Err(error) => tracing::warn!(%error, "can't see how much of the disk is free"),
+            Err(error) => {
+                not_found(&error, &room);
+                if let Some(left_out) = lines.permits() {
+                    tracing::warn!(%error, left_out, "can't see how much of the disk is free");
+                }
+            }
         }
     }
+}
+
+/// What was found before still holds: a disk that can't be looked at is neither full nor empty.
+fn not_found(error: &io::Error, room: &Condition) {
+    room.missing(format!("can't see how much of the disk is free: {error}"));
 }
 
 fn found(board: &Board, space: Space, floor: u64, room: &Condition) {
@@ -101,6 +112,8 @@ fn found(board: &Board, space: Space, floor: u64, room: &Condition) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::World;
+    use common::telemetry::Readiness;
 
     #[test]
     fn a_floor_and_a_twentieth_of_a_small_disk() {
@@ -110,6 +123,24 @@ mod tests {
             assert_eq!(space(free, all).is_low(256 * MIB), low, "{free} of {all} MiB");
         }
         assert!(!space(0, 1000).is_low(0));
+    }
+
+    /// A disk that is full, or that can't be looked at, is a line for operators: clients still come, and chats that need no disk
+    /// go on.
+    #[tokio::test]
+    async fn operators_are_told_and_clients_come_all_the_same() {
+        let (world, readiness) = (World::new(), Readiness::default());
+        let room = readiness.want("disk", "not looked yet");
+        not_found(&io::Error::other("no such disk"), &room);
+        let line = "disk: waiting: can't see how much of the disk is free: no such disk\n";
+        assert_eq!((readiness.report().as_str(), readiness.is_ready()), (line, true));
+        let space = |free| Space { free: free * MIB, all: 100_000 * MIB };
+        found(&world.board, space(10), 256 * MIB, &room);
+        assert!(readiness.report().contains("only 10 MiB") && readiness.is_ready() && world.board.disk.is_low());
+        not_found(&io::Error::other("no such disk"), &room);
+        assert!(world.board.disk.is_low(), "nothing else is known");
+        found(&world.board, space(10_000), 256 * MIB, &room);
+        assert_eq!(readiness.report(), "disk: ok\n");
     }
 
     #[test]

@@ -41,14 +41,14 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     keys.follow(reload);
     let readiness = Readiness::default();
     let answers = readiness.require("store", "not asked yet");
-    let room = readiness.require("disk", "not looked yet");
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
-    // Conversations that have begun go on without.
+    // Conversations go on without: on a full disk nothing that is said is kept, and senders are told.
     let notification = readiness.want("notification", "not looked yet");
     let admin = Admin::of(&part.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, &answers, shutdown).await? else {
+    let room = readiness.want("disk", "not looked yet");
         return Ok(());
     };
 
