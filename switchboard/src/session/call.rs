@@ -26,6 +26,10 @@ const ASKING: Duration = Duration::from_secs(1);
 /// Of the failing calls in a row so many are forgiven a minute: who asks once a second whether somebody has come may do so for ever.
 const FORGIVEN: u32 = 60;
 
+/// So many calls by one connection are answered at once, and so many a minute after that; the next ones wait, as what is said too fast
+/// does. Far more than [rates] let through: it bounds the refusals.
+const ANSWERED: (u32, u32) = (1000, 600);
+
 /// The calls of one participant.
 #[derive(Default)]
 pub(super) struct Calls {
@@ -35,6 +39,8 @@ pub(super) struct Calls {
     failing: Bucket,
     /// All of them, also those that ring: each is a line to somebody's client.
     bucket: Bucket,
+    /// All of them, whatever is answered: a refusal costs something too.
+    commands: Bucket,
 }
 
 /// A call that waits for its answer.
@@ -47,6 +53,17 @@ struct Waiting {
 }
 
 impl Calls {
+    /// How long the next call has to wait before it is taken up; nothing, and it is paid for, if it need not.
+    pub(super) fn wait(&mut self) -> Option<Duration> {
+        let (rate, now) = (Rate::new(ANSWERED.0, ANSWERED.1), Instant::now().into_std());
+        let wait = self.commands.wait(rate, 1, now);
+        if wait.is_zero() {
+            self.commands.spend(rate, 1, now);
+            return None;
+        }
+        Some(wait)
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         self.waiting.is_some()
     }

@@ -200,3 +200,23 @@ async fn who_comes_answers_a_call_that_waits_for_room() {
     alice.skip("CAL 5 RINGING").await;
     alice.hears("JOI frank@example.com Frank\n").await;
 }
+
+/// Calls that are refused cost something too: who sends them at the speed of its line waits.
+#[tokio::test(start_paused = true)]
+async fn refusals_are_not_given_at_the_speed_of_the_line() {
+    let world = World::new();
+    let (_, alice) = world.open("alice").await;
+    alice.reads_at_most(1 << 20);
+    let begun = tokio::time::Instant::now();
+    for trid in 0..1100 {
+        alice.say(&format!("CAL {trid} nobody\n"));
+    }
+    for trid in 0..1100 {
+        if trid == 1000 {
+            assert!(begun.elapsed().as_millis() < 100, "{:?}", begun.elapsed());
+        }
+        let line = alice.line().await;
+        assert!(line == format!("208 {trid}") || line == format!("713 {trid}"), "{line}");
+    }
+    assert_eq!(begun.elapsed().as_secs(), 10);
+}

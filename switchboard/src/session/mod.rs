@@ -238,7 +238,14 @@ impl<T: Transport> Session<T> {
                 }
                 Ok(())
             }
-            Request::Call { trid, callee } => self.call(trid, callee),
+            Request::Call { trid, callee } => {
+                if let Some(wait) = self.calls.wait() {
+                    self.board.metrics.waits_for_rate.inc();
+                    self.pace.hold(command, Wait::Until(Instant::now() + wait));
+                    return Ok(());
+                }
+                self.call(trid, callee)
+            }
             Request::Leave => Err(End::Left),
             // The gate lets neither through; if it did, they would be out of order.
             Request::Open(_) | Request::Answer { .. } => Err(ParseError::OutOfOrder.into()),
