@@ -4,6 +4,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use common::clock::{MessageClock, wall_ms};
@@ -22,6 +23,7 @@ use crate::disk::Disk;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::pickup::{Life, Pickups};
+use crate::pulse::Pulse;
 use crate::purse::Purses;
 
 /// What all connections of this process share.
@@ -51,6 +53,9 @@ pub(crate) struct Board {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pool: Arc<BufferPool>,
     pub(crate) shutdown: Shutdown,
+    pub(crate) pulse: Pulse,
+    /// The process has waited for its tasks and ends without those that are left.
+    pub(crate) is_over: AtomicBool,
 }
 
 /// Who looks at cookies.

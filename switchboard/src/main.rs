@@ -10,6 +10,7 @@
 //! | `pressure` | who makes others wait, and for how long it may |
 //! | `purse`, `disk` | how much one principal may say and have kept; whether there is room for it |
 //! | `push` | what is put into a participant's mailbox, and what a message's sender hears of it |
+//! | `pulse` | whether the process has stood still, so that what it promised may be late |
 //! | `kind` | which messages are kept |
 //! | `history` | what is kept, on its bounded way into the store |
 //! | `participation`, `delivery`, `cursors`, `departure` | delivery as a cursor over history: the row of an admission, how far its client has got, the cursor written behind, the end of the row |
@@ -31,6 +32,7 @@ mod metrics;
 mod participation;
 mod pickup;
 mod pressure;
+mod pulse;
 mod purse;
 mod push;
 mod rings;

@@ -22,6 +22,8 @@ pub(crate) const MAILBOX: usize = 256 * 1024;
 
 /// Within this the sender of an `A` or `N` knows.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// So much later a debug build takes it for a mistake.
+const MISTAKE: Duration = Duration::from_secs(1);
 
 /// Something for one participant.
 #[derive(Debug)]
@@ -102,6 +104,8 @@ struct Owed {
     trid: TrId,
     ack: AckType,
     kind: Option<MessageKind>,
+    /// When it was taken up.
+    since: Instant,
 }
 
 impl Verdict {
@@ -113,7 +117,7 @@ impl Verdict {
         ack: AckType,
         kind: Option<MessageKind>,
     ) -> Self {
-        Self(Some(Owed { board: Arc::clone(board), reply: reply.clone(), trid, ack, kind }))
+        Self(Some(Owed { board: Arc::clone(board), reply: reply.clone(), trid, ack, kind, since: Instant::now() }))
     }
 
     /// Tells the sender, as its ack type wants it.
@@ -127,7 +131,9 @@ impl Verdict {
 impl Drop for Verdict {
     fn drop(&mut self) {
         let Some(owed) = self.0.take() else { return };
-        let excused = std::thread::panicking() || owed.reply.is_closed() || owed.board.shutdown.has_begun();
+        // A process that stops waits for what is under way, and tells its sender too; what it leaves behind is told nobody.
+        let is_over = owed.board.is_over.load(Ordering::Relaxed);
+        let excused = std::thread::panicking() || owed.reply.is_closed() || is_over;
         tracing::error!(
             ack = owed.ack.code(),
             "nobody has said what became of a message; its sender is told that it failed"
@@ -138,7 +144,22 @@ impl Drop for Verdict {
 }
 
 impl Owed {
+    /// Whether it is so late that something is wrong.
+    fn is_broken(&self) -> bool {
+        let now = Instant::now();
+        is_bounded(self.ack)
+            && now.duration_since(self.since) > PATIENCE + MISTAKE
+            && !self.reply.is_closed()
+            && !self.board.pulse.has_stood_still(now)
+            && !self.board.is_over.load(Ordering::Relaxed)
+    }
+
     fn settle(&self, fate: Fate) {
+        debug_assert!(
+            std::thread::panicking() || !self.is_broken(),
+            "a verdict comes {:?} late",
+            self.since.elapsed()
+        );
         self.board.metrics.message(self.kind, self.ack, fate);
         match fate {
             Fate::Succeeded if self.ack.tells_success() => self.tell(switchboard::ack(self.trid)),
@@ -151,6 +172,12 @@ impl Owed {
         // A sender that does not take it is being disconnected: that is its answer.
         push(&self.reply, Push::Lines(line));
     }
+}
+
+/// Whether the sender of such a message is told within [`PATIENCE`]. Never of `D` and `S`, since a file goes to a slow line as fast
+/// as that is.
+pub(crate) fn is_bounded(ack: AckType) -> bool {
+    matches!(ack, AckType::Always | AckType::Failure)
 }
 
 /// The fate of a message that is not stored: shared by the tickets of all who are to get it, and decided when the
@@ -166,9 +193,7 @@ impl Receipt {
     /// A receipt that succeeds unless somebody fails it.
     pub(crate) fn new(verdict: Verdict) -> Arc<Self> {
         let ack = verdict.0.as_ref().map(|owed| owed.ack);
-        // Never for `D` and `S`, since a file goes to a slow line as fast as that is.
-        let bounded = matches!(ack, Some(AckType::Always | AckType::Failure));
-        let deadline = bounded.then(|| Instant::now() + PATIENCE);
+        let deadline = ack.is_some_and(is_bounded).then(|| Instant::now() + PATIENCE);
         Arc::new(Self { verdict: Some(verdict), deadline, failed: AtomicBool::new(false) })
     }
 
@@ -266,11 +291,28 @@ mod tests {
         }
     }
 
+    /// Also while the process stops.
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "late")]
+    async fn nothing_is_told_late() {
+        let world = World::new();
+        world.board.shutdown.begin();
+        let (reply, _mailbox) = mailbox(MAILBOX);
+        let owed = |ack| Verdict::owed(&world.board, &reply, TrId(7), ack, None);
+        let (file, text) = (owed(AckType::Data), owed(AckType::Always));
+        tokio::time::sleep(PATIENCE).await;
+        owed(AckType::Always).give(Fate::Succeeded);
+        tokio::time::sleep(2 * MISTAKE).await;
+        file.give(Fate::Succeeded);
+        text.give(Fate::Succeeded);
+    }
+
     /// What nobody decides has failed, and a debug build stops there.
     #[tokio::test]
     #[should_panic(expected = "without a verdict")]
     async fn nothing_is_forgotten() {
         let world = World::new();
+        world.board.shutdown.begin();
         let (reply, mut mailbox) = mailbox(MAILBOX);
         let verdict = Verdict::owed(&world.board, &reply, TrId(7), AckType::Always, None);
         let dropped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(verdict)));

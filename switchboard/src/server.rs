@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::ensure;
@@ -12,6 +13,7 @@ use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
 use common::reload::Reload;
 use common::store::{self, SharedStore};
 use common::telemetry::{self, Admin, Readiness, Registry};
+use tokio::time::Instant;
 use tracing::Instrument;
 use tracing::field::Empty;
 
@@ -24,6 +26,7 @@ use crate::heart;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::pickup::{Desk, Pickups};
+use crate::pulse::Pulse;
 use crate::purse::{Allowance, Purses};
 use crate::session;
 
@@ -45,10 +48,10 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let clock_is_right = readiness.require("clock", "not compared yet");
     // Conversations go on without: on a full disk nothing that is said is kept, and senders are told.
     let notification = readiness.want("notification", "not looked yet");
+    let room = readiness.want("disk", "not looked yet");
     let admin = Admin::of(&part.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, &answers, shutdown).await? else {
-    let room = readiness.want("disk", "not looked yet");
         return Ok(());
     };
 
@@ -104,6 +107,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     drop(listener);
     board.conversations.close();
     let left = shutdown.finish(GOODBYE).await;
+    board.is_over.store(true, Ordering::Relaxed);
     beating.abort();
     if left > 0 {
         tracing::warn!(left, "tasks had not ended");
@@ -147,6 +151,8 @@ fn board(
         clock: MessageClock::new()?,
         pool: Arc::new(BufferPool::default()),
         shutdown: shutdown.clone(),
+        pulse: Pulse::default(),
+        is_over: AtomicBool::new(false),
         place,
         store,
         metrics,
@@ -182,6 +188,7 @@ async fn keep_house(board: Arc<Board>, config: Config, cluster: Cluster) {
             _ = ticks.tick() => {}
             () = board.shutdown.begun() => return,
         }
+        board.pulse.beat(Instant::now());
         board.conversations.end_quiet(config.switchboard.idle_secs);
         board.history.observe();
         board.pickups.see(cluster.view().of(Role::Switchboard));

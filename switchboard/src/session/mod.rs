@@ -141,6 +141,9 @@ impl<T: Transport> Session<T> {
         }
         self.seat.leave();
         let in_order = self.close(&end).await;
+        // Nothing more is written: whoever waits for that is told, and does not wait for what is asked below.
+        self.awaited = Awaited::default();
+        while self.mailbox.now().is_some() {}
         if !in_order {
             Box::pin(self.ask_for_last_word()).await;
         }

@@ -147,6 +147,28 @@ async fn whatever_happens_each_message_has_its_verdict() {
     }
 }
 
+/// Its connection ends slowly: what it has not been sent is written for two seconds, and then its session is asked when it was last
+/// heard. Nobody who has said something to it waits for that.
+#[tokio::test(start_paused = true)]
+async fn a_recipient_that_takes_long_to_go() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let bob = world.join("bob", id).await;
+    alice.skip("JOI").await;
+    // Unsure of what it has read, the session asks.
+    let said = alice.msg(1, "A", TEXT, "hello");
+    bob.hears_msg("alice", "Alice", &said).await;
+    alice.hears("ACK 1\n").await;
+    world.peers.is_mute.store(true, std::sync::atomic::Ordering::Relaxed);
+    bob.reads_at_most(0);
+    let begun = Instant::now();
+    alice.msg(2, "A", TYPING, "\r\n");
+    tokio::time::sleep(Duration::from_millis(2_900)).await;
+    world.board.conversations.find(id).unwrap().end(Farewell::Idle);
+    verdicts(&alice, 2..3).await;
+    assert!(begun.elapsed() <= BOUND, "{:?}", begun.elapsed());
+}
+
 /// The way into the store is full: what does not fit is told at once.
 #[tokio::test(start_paused = true)]
 async fn more_than_the_store_has_room_for() {

@@ -28,6 +28,7 @@ use crate::disk::Disk;
 use crate::history::History;
 use crate::metrics::Metrics;
 use crate::pickup::{Desk, Life, Pickups};
+use crate::pulse::Pulse;
 use crate::purse::{Allowance, Purses};
 use crate::session;
 
@@ -258,6 +259,7 @@ impl Drop for World {
     /// What is under way when a test ends is owed to nobody.
     fn drop(&mut self) {
         self.board.shutdown.begin();
+        self.board.is_over.store(true, Ordering::Relaxed);
     }
 }
 
@@ -301,6 +303,8 @@ impl World {
             metrics,
             pool: Arc::new(BufferPool::default()),
             shutdown: shutdown.clone(),
+            pulse: Pulse::default(),
+            is_over: AtomicBool::new(false),
         });
         shutdown.spawn(crate::heart::look(Arc::clone(&board)));
         shutdown.spawn({
