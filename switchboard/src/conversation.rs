@@ -432,12 +432,18 @@ impl Conversation {
         }
     }
 
-    /// A participant's session says what waits in its queue and in the kernel, and how much was confirmed of all. Returns
-    /// whether the others wait for it.
-    pub(crate) fn report(&self, who: ParticipationId, queued: usize, taken: u64) -> bool {
+    /// Whether what a participant says next is written to all others soon.
+    pub(crate) fn is_calm(&self, who: ParticipationId) -> bool {
+        self.lock().others(who).all(|other| other.pressure.is_calm(other.mailbox.queued()))
+    }
+
+    /// A participant's session says what is unread of all that it was sent (in its queue and in the kernel), what of that is to be
+    /// written yet, and how much was confirmed. Returns whether the others wait for it.
+    pub(crate) fn report(&self, who: ParticipationId, queued: usize, to_write: usize, taken: u64) -> bool {
         let mut state = self.lock();
         let Some(one) = state.participants.iter_mut().find(|p| p.participation.id == who) else { return false };
         one.pressure.report(queued, taken);
+        one.pressure.set_to_write(to_write);
         let changed = one.pressure.weigh(one.mailbox.queued());
         let is_behind = one.pressure.is_behind();
         if changed {
@@ -489,18 +495,18 @@ pub(crate) enum Relayed {
     NotKept(usize),
 }
 
-    Later(Instant),
-}
-
-impl State {
-    /// Everybody but `from`; nobody if `from` is not there (any more).
-    fn others(&self, from: ParticipationId) -> impl Iterator<Item = &Participant> {
 /// Whether somebody may speak.
 enum Turn {
     AtOnce,
     /// It has waited, and needs to no more.
     AtLast,
     /// It waits, and is to look again by then.
+    Later(Instant),
+}
+
+impl State {
+    /// Everybody but `from`; nobody if `from` is not there (any more).
+    fn others(&self, from: ParticipationId) -> impl Iterator<Item = &Participant> {
         let there = self.participants.iter().any(|p| p.participation.id == from);
         self.participants.iter().filter(move |p| there && p.participation.id != from)
     }

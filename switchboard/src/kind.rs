@@ -21,18 +21,26 @@ impl Kinds {
 
     /// The kind of a message to be stored; nothing for those that are not.
     pub(crate) fn of(&mut self, payload: &[u8]) -> Option<MessageKind> {
-        let (head, body) = Head::split(payload);
-        let Some(content_type) = head.content_type() else {
-            let Some(id) = head.header("Message-ID") else {
-                return is_text(Head::typed(payload)).then_some(MessageKind::Text);
-            };
-            return self.chunked.iter().find(|(known, _)| **known == *id).map(|(_, kind)| *kind);
-        };
-        let kind = of_type(content_type, body)?;
-        if let Some(id) = head.header("Message-ID") {
+        let kind = self.peek(payload)?;
+        let (head, _) = Head::split(payload);
+        if head.content_type().is_some()
+            && let Some(id) = head.header("Message-ID")
+        {
             self.remember(id, kind);
         }
         Some(kind)
+    }
+
+    /// The same of a message that is not taken up yet.
+    pub(crate) fn peek(&self, payload: &[u8]) -> Option<MessageKind> {
+        let (head, body) = Head::split(payload);
+        if let Some(content_type) = head.content_type() {
+            return of_type(content_type, body);
+        }
+        let Some(id) = head.header("Message-ID") else {
+            return is_text(Head::typed(payload)).then_some(MessageKind::Text);
+        };
+        self.chunked.iter().find(|(known, _)| **known == *id).map(|(_, kind)| *kind)
     }
 
     fn remember(&mut self, id: &str, kind: MessageKind) {

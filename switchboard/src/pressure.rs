@@ -17,8 +17,11 @@ use tokio::time::Instant;
 
 /// More unread bytes than this make the others wait; so many must be taken within [`PATIENCE`].
 pub(crate) const UNREAD: usize = 64 * 1024;
+/// More bytes than this waiting for a participant's kernel: what is put behind them may not be written within the five seconds in
+/// which the sender of an `A` is told. Whoever takes [`UNREAD`] within [`PATIENCE`], as it must, takes so many in two and a half.
+const CALM: usize = 16 * 1024;
 /// So long a participant may hold up without taking [`UNREAD`].
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// So long it may hold up in [`SLOTS`] seconds where three or more are.
 const SHARE: Duration = Duration::from_secs(2);
 /// Seconds over which [`SHARE`] is counted.
@@ -33,6 +36,8 @@ const CROWD: usize = 3;
 pub(crate) struct Pressure {
     /// Bytes in its queue and in the kernel, as its session has last said.
     queued: usize,
+    /// Those in its queue alone.
+    to_write: usize,
     /// Bytes that the other side has confirmed, as its session has last said.
     taken: u64,
     state: State,
@@ -83,6 +88,16 @@ impl Pressure {
 
     pub(crate) fn is_behind(&self) -> bool {
         self.state == State::Behind
+    }
+
+    /// Its session says what is in its queue.
+    pub(crate) fn set_to_write(&mut self, to_write: usize) {
+        self.to_write = to_write;
+    }
+
+    /// Whether what is said next, with so much in its mailbox, is written to it soon.
+    pub(crate) fn is_calm(&self, mailbox: usize) -> bool {
+        self.state == State::Exempt || self.to_write + mailbox <= CALM
     }
 
     /// Its session says what is in its queue and in the kernel, and how much was confirmed.

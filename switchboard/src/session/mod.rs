@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::model::MessageId;
-use common::msnp::switchboard::{Request, Speaker};
+use common::msnp::switchboard::{AckType, Request, Speaker};
 use common::msnp::verbs::{Phase, gate};
 use common::msnp::{Command, Decoder, ParseError, Service};
 use common::net::{Connection, Ended, Event, Mailbox, Transport};
@@ -39,7 +39,7 @@ use crate::delivery::{Awaited, LiveCursor};
 use crate::departure;
 use crate::handing::Handing;
 use crate::kind::Kinds;
-use crate::push::{Farewell, Heard, Push};
+use crate::push::{Farewell, Heard, Push, is_bounded};
 use call::Calls;
 use join::Seat;
 use paced::{Next, Pace, Wait};
@@ -232,12 +232,16 @@ impl<T: Transport> Session<T> {
         gate(Service::Switchboard, None, Phase::SignedIn, &command)?;
         match Request::parse(&command)? {
             Request::Message { trid, ack, payload } => {
-                if self.seat.conversation.wait(self.seat.participation.id).is_some() {
+                if !self.pace.has_waited_long() && self.waits_for_calm(ack, &payload) {
+                    self.pace.hold_for_calm(command);
+                } else if self.seat.conversation.wait(self.seat.participation.id).is_some() {
                     self.board.metrics.waits_for_others.inc();
                     self.pace.hold(command, Wait::Others);
                 } else if let Err(wait) = self.relay(trid, ack, &payload) {
                     self.board.metrics.waits_for_rate.inc();
                     self.pace.hold(command, Wait::Until(Instant::now() + wait));
+                } else {
+                    self.pace.is_taken_up();
                 }
                 Ok(())
             }
@@ -255,6 +259,14 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// Whether a message has to wait until it can be written to everybody within the time in which its sender is told: one of a type
+    /// that is not stored, which succeeds when it is written.
+    fn waits_for_calm(&self, ack: AckType, payload: &[u8]) -> bool {
+        is_bounded(ack)
+            && !self.seat.conversation.is_calm(self.seat.participation.id)
+            && self.kinds.peek(payload).is_none()
+    }
+
     /// Takes up a command that had to wait.
     fn go_on(&mut self) -> Result<(), End> {
         self.pace.take().map_or(Ok(()), |command| self.command(command))
@@ -268,8 +280,9 @@ impl<T: Transport> Session<T> {
 
     /// Says how much is unread, so that others wait while it is too much.
     fn weigh(&mut self) {
-        let (queued, taken) = self.pace.unread(&mut self.connection);
-        let is_behind = self.seat.conversation.report(self.seat.participation.id, queued, taken);
+        let (unread, taken) = self.pace.unread(&mut self.connection);
+        let to_write = self.connection.outbox().queued();
+        let is_behind = self.seat.conversation.report(self.seat.participation.id, unread, to_write, taken);
         self.pace.set_behind(is_behind);
     }
 

@@ -7,13 +7,16 @@ use common::net::{Connection, Event, Transport, Unread};
 use tokio::time::{Instant, sleep_until};
 
 use super::End;
-use crate::pressure::UNREAD;
+use crate::pressure::{PATIENCE, UNREAD};
 
 /// How often it is looked what the other side has confirmed while others wait for that and nothing else would tell: the kernel
 /// has taken all, and does not announce confirmations.
 pub(super) const WATCH: Duration = Duration::from_millis(20);
 /// A client that has closed its side while it had to wait is served so long, so that what it said before is still said.
 const LAST_WORDS: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a message can be written in time.
+const CALM: Duration = Duration::from_millis(50);
 
 /// The pace of one connection: whether its next command waits, and whether others wait for its client to read.
 #[derive(Debug, Default)]
@@ -22,6 +25,8 @@ pub(super) struct Pace {
     held: Option<(Command, Wait)>,
     /// The client has closed its side behind what is not read yet, and is served until then.
     until: Option<Instant>,
+    /// Until then at most a message waits until it can be written to everybody in time.
+    calm_by: Option<Instant>,
     /// Others wait for this client.
     behind: bool,
     /// Bytes that the client was last known to have confirmed.
@@ -53,6 +58,23 @@ impl Pace {
     /// Keeps a command back.
     pub(super) fn hold(&mut self, command: Command, waits: Wait) {
         self.held = Some((command, waits));
+    }
+
+    /// Keeps back a message that can't be written to everybody in time, for a moment.
+    pub(super) fn hold_for_calm(&mut self, command: Command) {
+        let now = Instant::now();
+        self.calm_by.get_or_insert(now + PATIENCE);
+        self.hold(command, Wait::Until(now + CALM));
+    }
+
+    /// Whether the next message has waited for that as long as it may. It is taken up then, and no more is known of its wait.
+    pub(super) fn has_waited_long(&mut self) -> bool {
+        self.calm_by.take_if(|by| *by <= Instant::now()).is_some()
+    }
+
+    /// A message was taken up.
+    pub(super) fn is_taken_up(&mut self) {
+        self.calm_by = None;
     }
 
     /// The command that was kept back.

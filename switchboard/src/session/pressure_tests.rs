@@ -310,3 +310,50 @@ async fn what_is_written_and_not_confirmed_is_unread() {
     acks(alice, 0..100).await;
     assert!(begun.elapsed() <= Duration::from_millis(50), "{:?}", begun.elapsed());
 }
+
+/// What is not stored succeeds when it is written, and its sender is told within five seconds: behind all that others may have unread
+/// that is too short for a slow reader, though it is one that is kept.
+#[tokio::test(start_paused = true)]
+async fn no_message_fails_since_its_reader_is_slow() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    send(alice, 0..36, "D", P2P);
+    for trid in 100..120 {
+        alice.msg(trid, "A", P2P, "x");
+        alice.msg(trid + 100, "A", TEXT, "x");
+    }
+    let begun = Instant::now();
+    let reading = async {
+        loop {
+            reads(bob, 7_000, 700).await;
+        }
+    };
+    let answers = async {
+        let mut heard = Vec::new();
+        while heard.len() < 36 + 40 {
+            let line = alice.line().await;
+            assert!(line.starts_with("ACK"), "{line} after {:?}", begun.elapsed());
+            heard.push(line);
+        }
+    };
+    tokio::select! {
+        () = reading => {}
+        () = answers => {}
+    }
+}
+
+/// It waits for ten seconds at most, and has its answer five seconds later.
+#[tokio::test(start_paused = true)]
+async fn who_reads_nothing_is_not_waited_for_for_ever() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    let (alice, bob) = (&clients[0], &clients[1]);
+    bob.reads_at_most(0);
+    send(alice, 0..30, "U", P2P);
+    alice.msg(1, "A", P2P, "x");
+    let begun = Instant::now();
+    alice.hears("NAK 1\n").await;
+    assert!((10..16).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    assert!(!bob.is_over());
+}
