@@ -21,8 +21,8 @@ const CALM: Duration = Duration::from_millis(50);
 /// The pace of one connection: whether its next command waits, and whether others wait for its client to read.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// A command that waits: commands are handled strictly in order.
-    held: Option<(Command, Wait)>,
+    /// A command that waits: commands are handled strictly in order. Boxed, since mostly there is none.
+    held: Option<Box<(Command, Wait)>>,
     /// The client has closed its side behind what is not read yet, and is served until then.
     until: Option<Instant>,
     /// Until then at most a message waits until it can be written to everybody in time.
@@ -57,7 +57,7 @@ pub(super) enum Next {
 impl Pace {
     /// Keeps a command back.
     pub(super) fn hold(&mut self, command: Command, waits: Wait) {
-        self.held = Some((command, waits));
+        self.held = Some(Box::new((command, waits)));
     }
 
     /// Keeps back a message that can't be written to everybody in time, for a moment.
@@ -79,12 +79,12 @@ impl Pace {
 
     /// The command that was kept back.
     pub(super) fn take(&mut self) -> Option<Command> {
-        self.held.take().map(|(command, _)| command)
+        self.held.take().map(|held| held.0)
     }
 
     /// What the command that is kept back waits for, if there is one.
     pub(super) fn waits(&self) -> Option<Wait> {
-        self.held.as_ref().map(|(_, waits)| *waits)
+        self.held.as_ref().map(|held| held.1)
     }
 
     /// Waits for the next thing to happen on the connection. Nothing is read while a command is kept back; the end of the
