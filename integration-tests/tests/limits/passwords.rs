@@ -9,10 +9,22 @@ use integration_tests::{Plan, World, program};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::{closes, people, play, soon};
+use crate::{closes, people, play, soon, until};
 
 /// Changes a password as an operator does, and returns what was said.
 async fn change(world: &World, who: &str, password: &str, further: &[&str]) -> Result<String> {
+    let (code, said) = try_to_change(world, who, password, further).await?;
+    ensure!(code == Some(0), "{code:?} {said}");
+    Ok(said)
+}
+
+/// The exit code as well.
+async fn try_to_change(
+    world: &World,
+    who: &str,
+    password: &str,
+    further: &[&str],
+) -> Result<(Option<i32>, String)> {
     let mut command = Command::new(program("monarch")?);
     command.arg("--config").arg(world.directory().join("monarch.toml"));
     command.args(["user", "password", who, "--password-stdin"]).args(further);
@@ -21,8 +33,7 @@ async fn change(world: &World, who: &str, password: &str, further: &[&str]) -> R
     child.stdin.take().context("no input")?.write_all(format!("{password}\n").as_bytes()).await?;
     let output = soon(async { Ok(child.wait_with_output().await?) }).await?;
     let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
-    ensure!(output.status.success(), "{said}");
-    Ok(said)
+    Ok((output.status.code(), said))
 }
 
 /// The address and the cookie for a new conversation.
@@ -100,6 +111,45 @@ async fn a_new_password_ends_sessions_conversations_and_cookies() -> Result<()> 
         closes(&mut again).await.context("the session of the third password ends")?;
         let said = change(world, &alice, "a fifth", &["--node", &admin]).await?;
         ensure!(said.contains(&format!("{alice} was not signed in")), "{said}");
+        Ok(())
+    })
+    .await
+}
+
+/// Nodes that do not run at that moment are told when they do again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_password_is_told_to_nodes_that_were_paused() -> Result<()> {
+    play(Plan::default(), async |world| {
+        let [alice, _] = people(world, ["alice", "bob"], &[]).await?;
+        let at_alice = world.process("notification-2")?.address("clients")?;
+        let admin = world.process("notification-1")?.address("admin")?.to_string();
+        let mut at_alice = Client::sign_in(at_alice, &alice, PASSWORD).await?;
+        at_alice.request("CHG", "NLN").await?;
+        let (switchboard, opens) = cookie(&mut at_alice).await?;
+        let mut talks = Client::connect(switchboard).await?;
+        ensure!(talks.request("USR", &format!("{alice} {opens}")).await?.verb() == "USR");
+        let (_, unused) = cookie(&mut at_alice).await?;
+
+        let paused = ["notification-2", "switchboard-1"];
+        for node in paused {
+            world.process(node)?.pause()?;
+        }
+        let (code, said) = try_to_change(world, &alice, "another", &["--node", &admin]).await?;
+        ensure!(code == Some(1) && said.contains("no answer from: notification-2"), "{code:?} {said}");
+        // They are given up, and with them what was on its way.
+        for node in paused {
+            let lost = |line: &str| line.contains("node lost") && line.contains(&format!("node={node} "));
+            until(node, async || Ok(world.process("notification-1")?.log().lines().any(lost))).await?;
+        }
+        for node in paused {
+            world.process(node)?.resume()?;
+        }
+        let last = closes(&mut at_alice).await.context("the session ends")?;
+        ensure!(last.last().is_some_and(|line| line == "OUT SSD"), "{last:?}");
+        closes(&mut talks).await.context("the conversation ends")?;
+        let mut knocks = Client::connect(switchboard).await?;
+        let answer = knocks.request("USR", &format!("{alice} {unused}")).await?;
+        ensure!(answer.verb() == "911", "{:?}", answer.tokens);
         Ok(())
     })
     .await
