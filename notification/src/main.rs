@@ -1,5 +1,6 @@
 //! The notification server: long-lived sessions, rosters, presence, invitations.
 
+mod allowance;
 mod gate;
 mod hub;
 mod last_active;
@@ -30,6 +31,7 @@ use common::reload::Reload;
 use common::telemetry::{self, Admin, Readiness, Registry};
 use tokio::sync::Semaphore;
 
+use allowance::Allowances;
 use gate::Gate;
 use hub::{Hub, Item};
 use last_active::LastActive;
@@ -110,6 +112,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let services = Arc::new(Services {
         guard: AttemptGuard::new(&config.accounts),
         refusals: RefusalLog::default(),
+        allowances: Allowances::default(),
         clear_text: config.accounts.clear_text,
         limits: config.limits,
         rates: config.rates,

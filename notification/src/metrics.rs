@@ -29,6 +29,8 @@ pub(crate) enum Limited {
     Chat,
     /// Rings of one caller.
     Ring,
+    /// Sign-ins of one account.
+    SignIn,
 }
 
 impl Limited {
@@ -41,6 +43,7 @@ impl Limited {
             Self::List => "list",
             Self::Chat => "chat",
             Self::Ring => "ring",
+            Self::SignIn => "sign_in",
         }
     }
 }
@@ -62,6 +65,8 @@ pub(crate) struct Metrics {
     pub(crate) comparisons: Counter,
     /// Principals who were asked how they look since somebody may have been shown wrong.
     pub(crate) repair_questions: Counter,
+    /// Times that a client's commands had to wait since they came too fast.
+    pub(crate) waits: Counter,
     /// How long the oldest note of a last appearance waits to be written, in seconds.
     pub(crate) last_active_age: Gauge<f64, AtomicU64>,
     sign_ins: Family<Label, Counter>,
@@ -92,6 +97,7 @@ impl Metrics {
             notices_out: Counter::default(),
             comparisons: Counter::default(),
             repair_questions: Counter::default(),
+            waits: Counter::default(),
             last_active_age: Gauge::default(),
             sign_ins: Family::default(),
             refused_sign_ins: Family::default(),
@@ -113,6 +119,8 @@ impl Metrics {
         registry.register("comparisons", compared, metrics.comparisons.clone());
         let asked = "Principals asked how they look, since somebody may have been shown wrong";
         registry.register("repair_questions", asked, metrics.repair_questions.clone());
+        let waits = "Times that a client's commands had to wait since they came too fast ([rates])";
+        registry.register("waits", waits, metrics.waits.clone());
         let age = metrics.last_active_age.clone();
         registry.register("last_active_age_seconds", "Of the oldest last appearance to be written", age);
         registry.register("sign_ins", "Attempts to sign in, by result", metrics.sign_ins.clone());

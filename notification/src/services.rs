@@ -12,6 +12,7 @@ use common::store::SharedStore;
 use common::telemetry;
 use tokio::sync::Semaphore;
 
+use crate::allowance::Allowances;
 use crate::hub::Hub;
 use crate::last_active::LastActive;
 use crate::metrics::Metrics;
@@ -40,6 +41,8 @@ pub(crate) struct Services {
     pub(crate) guard: AttemptGuard,
     /// Tells operators who was refused.
     pub(crate) refusals: RefusalLog,
+    /// What accounts may still do of what is bounded by `[rates]`.
+    pub(crate) allowances: Allowances,
     /// The sessions.
     pub(crate) hub: Arc<Hub>,
     /// Read buffers.

@@ -176,6 +176,10 @@ const fn per_minute(unit: &'static str) -> Kind {
 }
 
 const RATES: &[Setting] = &[
+    setting("rates.sign_in_burst", burst("sign-ins"), "Sign-ins of an account at once; 0: no bound"),
+    setting("rates.sign_in_per_minute", per_minute("sign-ins"), "And then so many a minute"),
+    setting("rates.command_burst", burst("commands"), "Commands of an account at once; 0: no bound"),
+    setting("rates.command_per_minute", per_minute("commands"), "And then so many a minute"),
     setting("rates.status_burst", burst("changes"), "Changes of status or personal message at once; 0: no bound"),
     setting("rates.status_per_minute", per_minute("changes"), "And then so many a minute"),
     setting("rates.name_burst", burst("changes"), "Changes of one's own name at once; 0: no bound"),

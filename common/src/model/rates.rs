@@ -9,6 +9,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rates {
+    /// Sign-ins of one account at once; 0: no bound. One more is 600, and the connection is closed.
+    pub sign_in_burst: u32,
+    /// And then so many a minute.
+    pub sign_in_per_minute: u32,
+    /// Commands of one account at once, of whatever kind; lists that it asks for count by their length. 0: no bound. What comes then
+    /// waits: its sender's socket is not read.
+    pub command_burst: u32,
+    /// And then so many a minute.
+    pub command_per_minute: u32,
     /// `CHG` and `UUX` at once; 0: no bound. One more is 800.
     pub status_burst: u32,
     /// And then so many a minute.
@@ -56,6 +65,10 @@ pub struct Rates {
 impl Default for Rates {
     fn default() -> Self {
         Self {
+            sign_in_burst: 120,
+            sign_in_per_minute: 30,
+            command_burst: 4000,
+            command_per_minute: 6000,
             status_burst: 120,
             status_per_minute: 60,
             name_burst: 60,
@@ -101,6 +114,18 @@ impl Rate {
 }
 
 impl Rates {
+    /// Of sign-ins.
+    #[must_use]
+    pub fn sign_in(&self) -> Rate {
+        Rate { burst: self.sign_in_burst, per_minute: self.sign_in_per_minute }
+    }
+
+    /// Of commands.
+    #[must_use]
+    pub fn command(&self) -> Rate {
+        Rate { burst: self.command_burst, per_minute: self.command_per_minute }
+    }
+
     /// Of `CHG` and `UUX`.
     #[must_use]
     pub fn status(&self) -> Rate {

@@ -33,39 +33,13 @@ pub struct Connection<T> {
     /// The other side is known to have closed its side behind input that is not read yet.
     hung_up: bool,
     bytes_in: u64,
-    recency: Recency,
-}
-
-/// What is known of when the other side has sent what was read.
-#[derive(Debug)]
-struct Recency {
+    /// When it was last read from.
     read: Instant,
     /// Bytes read in a row of which each read left some.
     behind: u32,
     /// So much waited to be read that the other side's kernel may hold back more of it: what comes out of there may have been sent
     /// long before it arrives.
     is_dammed: bool,
-}
-
-impl Recency {
-    /// So much is surely less than what a kernel takes for a process that does not read.
-    const DAM: u32 = 32 * 1024;
-    /// A kernel that has held something back sends it once it may: after a silence of so long nothing is held back.
-    const SILENCE: Duration = Duration::from_secs(5);
-
-    fn new() -> Self {
-        Self { read: Instant::now(), behind: 0, is_dammed: false }
-    }
-
-    /// So many bytes were read; `some_left`: there may be more.
-    fn note(&mut self, count: usize, some_left: bool) {
-        let now = Instant::now();
-        self.is_dammed &= now.duration_since(self.read) < Self::SILENCE;
-        self.read = now;
-        let behind = self.behind.saturating_add(count.try_into().unwrap_or(u32::MAX));
-        self.is_dammed |= behind >= Self::DAM;
-        self.behind = if some_left { behind } else { 0 };
-    }
 }
 
 /// What [`Connection::event`] reports.
@@ -115,7 +89,9 @@ impl<T: Transport> Connection<T> {
             unwritable: false,
             hung_up: false,
             bytes_in: 0,
-            recency: Recency::new(),
+            read: Instant::now(),
+            behind: 0,
+            is_dammed: false,
         }
     }
 
@@ -276,7 +252,8 @@ impl<T: Transport> Connection<T> {
             }
             Ok(count) => {
                 self.bytes_in += count as u64;
-                self.recency.note(count, input.len() == input.capacity());
+                let some_left = input.len() == input.capacity();
+                self.note(count, some_left);
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
             Err(error) => {
@@ -284,6 +261,21 @@ impl<T: Transport> Connection<T> {
             }
         }
         self.release();
+    }
+
+    /// So much is surely less than what a kernel takes for a process that does not read.
+    const DAM: u32 = 32 * 1024;
+    /// A kernel that has held something back sends it once it may: after a silence of so long nothing is held back.
+    const SILENCE: Duration = Duration::from_secs(5);
+
+    /// So many bytes were read; `some_left`: there may be more.
+    fn note(&mut self, count: usize, some_left: bool) {
+        let now = Instant::now();
+        self.is_dammed &= now.duration_since(self.read) < Self::SILENCE;
+        self.read = now;
+        let behind = self.behind.saturating_add(count.try_into().unwrap_or(u32::MAX));
+        self.is_dammed |= behind >= Self::DAM;
+        self.behind = if some_left { behind } else { 0 };
     }
 
     fn decode(&mut self) -> Option<Event> {
@@ -351,12 +343,12 @@ impl<T: Transport> Connection<T> {
     #[must_use]
     pub fn last_sent(&self) -> Option<Duration> {
         let unread = self.transport.unread();
-        if self.recency.is_dammed || unread >= Recency::DAM.into() {
+        if self.is_dammed || unread >= Self::DAM.into() {
             return None;
         }
         let arrival = self.transport.last_arrival()?;
         // The kernel's count begins anew after 49 days. What is read has not come after it was.
-        Some(if unread == 0 { arrival.max(self.recency.read.elapsed()) } else { arrival })
+        Some(if unread == 0 { arrival.max(self.read.elapsed()) } else { arrival })
     }
 
     /// Where the last command that [`Connection::event`] reported ends, in bytes from the beginning of the input.

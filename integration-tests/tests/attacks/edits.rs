@@ -14,6 +14,8 @@ use crate::stage::play;
 const ATTACK: Duration = Duration::from_secs(6);
 /// So many edits are sent before the first answer is read.
 const AT_ONCE: usize = 200;
+/// After so many edits it signs in again.
+const A_SESSION: usize = 3000;
 
 /// What became of the edits of one attacker.
 #[derive(Debug, Default)]
@@ -28,6 +30,10 @@ async fn attack(addr: SocketAddr, attacker: String, victim: String) -> Result<Ma
     let (mut made, end) = (Made::default(), Instant::now() + ATTACK);
     let mut trid = 1000;
     while Instant::now() < end {
+        if (trid - 1000) % A_SESSION == 0 {
+            // A new session begins where the last one has ended.
+            client = Client::sign_in(addr, &attacker, PASSWORD).await?;
+        }
         let mut lines = String::new();
         for _ in 0..AT_ONCE / 2 {
             lines += &format!("ADD {} FL {victim} {victim}\r\nREM {} FL {victim}\r\n", trid + 1, trid + 2);
@@ -102,6 +108,38 @@ async fn edits_of_others_sign_nobody_out() -> Result<()> {
     let (made, lines) = attacked(&[], false).await?;
     println!("by default: {made:?}; the victim read {} lines", lines.len());
     ensure!(made.refused > 0, "so many edits are too many: {made:?}");
+    // Two attackers, of whom each has a burst and what comes back in a few seconds, however often it signs in.
+    ensure!(made.accepted < 2 * 3500, "to sign in again fills no bucket: {made:?}");
+    Ok(())
+}
+
+/// Whether there is such an account is asked by `ADD`: an attacker who signs in again and again learns no more of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_are_not_probed_over_several_sign_ins() -> Result<()> {
+    let (mut told, mut refused) = (0, 0);
+    play(&[], async |world| {
+        let [mallory] = people(world, ["mallory"], &[]).await?;
+        let addr = world.process("notification-1")?.address("clients")?;
+        for round in 0..8 {
+            let mut client = Client::sign_in(addr, &mallory, PASSWORD).await?;
+            // All that it asks at once is less than has to wait, but for the last rounds.
+            for some in 0..5 {
+                let ask = |number| format!("ADD {} FL n{round}x{some}x{number}@example.com n\r\n", 100 + number);
+                client.raw((0..100).map(ask).collect::<String>().as_bytes()).await?;
+                for _ in 0..100 {
+                    match client.receive().await?.verb() {
+                        "205" => told += 1,
+                        "800" => refused += 1,
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    println!("told of {told} names, refused {refused}");
+    ensure!((2900..3300).contains(&told) && refused > 700, "told of {told} names, refused {refused}");
     Ok(())
 }
 
@@ -115,7 +153,7 @@ async fn nobody_who_is_blocked_is_read_of() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_bound_they_sign_nobody_out_either() -> Result<()> {
-    let (made, lines) = attacked(&["rates.list_burst=0"], false).await?;
+    let (made, lines) = attacked(&["rates.list_burst=0", "rates.command_burst=0"], false).await?;
     println!("without a bound: {made:?}; the victim read {} lines", lines.len());
     ensure!(made.refused == 0, "{made:?}");
     let last = lines.iter().rfind(|line| line.starts_with("ADD") || line.starts_with("REM"));

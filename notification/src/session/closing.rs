@@ -24,6 +24,8 @@ pub(crate) enum Closing {
     Authentication,
     /// Came before this node could take clients.
     TooEarly,
+    /// Has signed in too often of late.
+    TooOften,
     /// Did not sign in in time.
     TooLate,
     /// Sent nothing for too long.
@@ -55,6 +57,7 @@ impl Closing {
             Self::Refused(_) => "refused",
             Self::Authentication => "authentication",
             Self::TooEarly => "too_early",
+            Self::TooOften => "too_often",
             Self::TooLate => "too_late",
             Self::Silent => "silent",
             Self::Challenge => "challenge",

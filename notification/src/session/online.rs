@@ -1,5 +1,6 @@
 //! Driving a signed-in session: its client, its mailbox and its deadlines, one thing at a time.
 
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use common::cluster::{Notice, Outcome};
 use common::msnp::Command;
 use common::msnp::miscellany::{self, OutReason};
-use common::net::{Connection, Event, Outbox, Transport};
+use common::net::{Connection, Ended, Event, Outbox, Transport, Unread};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::inbox::Inbox;
@@ -34,6 +35,10 @@ pub(super) struct Online<'a, T> {
     pub(super) inbox: &'a mut Inbox,
     pub(super) services: &'a Arc<Services>,
     watch: &'a Watch,
+    /// The client's commands came too fast: none is read until then.
+    held: Option<Instant>,
+    /// How much of what it has sent is counted.
+    counted: u64,
     /// Whether the last flush left something behind.
     backlogged: bool,
     /// Why the session is to end, once that is decided.
@@ -48,7 +53,8 @@ impl<'a, T: Transport> Online<'a, T> {
         services: &'a Arc<Services>,
         watch: &'a Watch,
     ) -> Self {
-        Self { connection, session, inbox, services, watch, backlogged: false, closing: None }
+        let counted = connection.consumed();
+        Self { connection, session, inbox, services, watch, held: None, counted, backlogged: false, closing: None }
     }
 
     /// Drives the session until it ends.
@@ -61,8 +67,9 @@ impl<'a, T: Transport> Online<'a, T> {
         let alarm = sleep_until(self.deadline());
         tokio::pin!(alarm);
         while self.closing.is_none() {
+            let is_held = self.held().is_some();
             tokio::select! {
-                event = self.connection.event() => match event {
+                event = next(self.connection, is_held) => match event {
                     Event::Command(command) => self.run(&command).await,
                     Event::Written => self.written(),
                     Event::Ended(ended) => return ended.into(),
@@ -93,8 +100,27 @@ impl<'a, T: Transport> Online<'a, T> {
     }
 
     fn deadline(&self) -> Instant {
-        let deadline = self.session.deadline(&self.services.config);
-        deadline.map_or_else(|| Instant::now() + FAR, Instant::from_std)
+        let deadline = self.session.deadline(&self.services.config).map(Instant::from_std);
+        deadline.into_iter().chain(self.held()).min().unwrap_or_else(|| Instant::now() + FAR)
+    }
+
+    /// Until when no command is read, if it is so.
+    fn held(&self) -> Option<Instant> {
+        self.held.filter(|until| *until > Instant::now())
+    }
+
+    /// Counts a command that was taken. If there were too many the client waits, as for any slow reader: an error would be one that
+    /// people see, and some clients give up at.
+    fn count(&mut self, asked_for: usize) {
+        let bytes = self.connection.consumed().saturating_sub(self.counted);
+        self.counted = self.connection.consumed();
+        let weight = 1 + bytes / 1024 + asked_for as u64 / 8;
+        let (rate, now) = (self.services.rates.command(), Instant::now().into_std());
+        let weight = weight.try_into().unwrap_or(u32::MAX);
+        self.held = self.session.allowance.spend_commands(weight, rate, now).map(Instant::from_std);
+        if self.held.is_some() {
+            self.services.metrics.waits.inc();
+        }
     }
 
     /// Waits for `work`, which is no business of the session's own state: the store's, mostly. Others go on meanwhile:
@@ -137,11 +163,14 @@ impl<'a, T: Transport> Online<'a, T> {
     /// A command of the client.
     async fn run(&mut self, command: &Command) {
         self.services.metrics.command(command.verb());
-        let mut out = self.out();
+        let (mut out, mut asked_for) = (self.out(), 0);
         match self.session.command(command, Instant::now().into_std(), &**self.services, &mut out) {
             Ok(None) => {}
             Ok(Some(request)) => {
                 let trid = command.trid().unwrap_or_default();
+                if request.asks_for_lists() {
+                    asked_for = self.session.roster.contacts.len();
+                }
                 // On the heap while it lasts, so that sessions which edit nothing stay small.
                 out = Box::pin(edit::request(self, &request, trid)).await;
             }
@@ -150,6 +179,7 @@ impl<'a, T: Transport> Online<'a, T> {
                 out.close(Closing::Refused(error));
             }
         }
+        self.count(asked_for);
         self.apply(out);
     }
 
@@ -261,6 +291,21 @@ impl<'a, T: Transport> Online<'a, T> {
         }
         if let Some(closing) = out.close {
             self.closing.get_or_insert(closing);
+        }
+    }
+}
+
+/// The next thing that happens to a connection. `is_held`: no command is read; what is queued is written, and the end is seen.
+async fn next<T: Transport>(connection: &mut Connection<T>, is_held: bool) -> Event {
+    if !is_held {
+        return connection.event().await;
+    }
+    loop {
+        match connection.event_unread().await {
+            Unread::Written => return Event::Written,
+            Unread::Broken => return Event::Ended(Ended::Broken(ErrorKind::ConnectionReset)),
+            // What the client has sent before it closed is taken in its time.
+            Unread::HungUp => {}
         }
     }
 }

@@ -71,6 +71,8 @@ impl Out {
         let code = match kind {
             Limited::Status | Limited::Name | Limited::ContactName | Limited::List => ErrorCode::TooRapid,
             Limited::Chat | Limited::Ring => ErrorCode::TooActive,
+            // Said at sign-in only.
+            Limited::SignIn => ErrorCode::ServerBusy,
         };
         self.too_often = Some(kind);
         self.refuse(code, trid);

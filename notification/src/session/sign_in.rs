@@ -19,6 +19,7 @@ use super::inbox::Inbox;
 use super::out::Out;
 use super::{Closing, Session, Surroundings};
 use crate::hub::{Access, Place};
+use crate::metrics::Limited;
 use crate::repair::Watch;
 use crate::services::Services;
 
@@ -70,6 +71,8 @@ pub(super) enum Denied {
     Unavailable,
     /// This node has not yet heard who is signed in elsewhere.
     Busy,
+    /// The account has signed in too often of late.
+    TooOften,
 }
 
 impl Denied {
@@ -83,7 +86,8 @@ impl Denied {
         match self {
             Self::Wrong(_) => ErrorCode::AuthenticationFailed,
             Self::Unavailable => ErrorCode::ServerUnavailable,
-            Self::Busy => ErrorCode::ServerBusy,
+            // Clients try again after a while.
+            Self::Busy | Self::TooOften => ErrorCode::ServerBusy,
         }
     }
 
@@ -93,6 +97,7 @@ impl Denied {
             Self::Wrong(_) => Closing::Authentication,
             Self::Unavailable => Closing::Fault,
             Self::Busy => Closing::TooEarly,
+            Self::TooOften => Closing::TooOften,
         }
     }
 
@@ -102,6 +107,7 @@ impl Denied {
             Self::Wrong(_) => "wrong",
             Self::Unavailable => "unavailable",
             Self::Busy => "busy",
+            Self::TooOften => "too_often",
         }
     }
 }
@@ -122,6 +128,9 @@ pub(super) async fn sign_in(
 ) -> Result<SignedIn, Denied> {
     let outcome = admit(services, proof, peer).await;
     services.metrics.sign_in(outcome.as_ref().map_or_else(|denied| denied.label(), |_| "ok"));
+    if let Err(Denied::TooOften) = &outcome {
+        services.metrics.rate_refusal(Limited::SignIn);
+    }
     if let Err(Denied::Wrong(why)) = &outcome {
         let by = proof.evidence.label();
         services.metrics.refused_sign_in(by, *why);
@@ -145,6 +154,12 @@ async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Res
     let (who, deadline) = (&proof.passport, Instant::now() + PATIENCE);
     let account = timeout_at(deadline, check(services, proof, peer)).await.map_err(|_| Denied::too_slow())??;
     let edition = account.credentials.edition();
+    // The account's own, now that it is known to be its owner: nobody else uses it up.
+    let now = Instant::now().into_std();
+    let allowance = services.allowances.open(who, now);
+    if !allowance.take(|of| &mut of.sign_in, services.rates.sign_in(), now) {
+        return Err(Denied::TooOften);
+    }
     let (place, mailbox) = services.hub.enter(who, Endpoint::SOLE, Access { claim: account.claim, edition });
     // The account was read before: a change of the password meanwhile has missed this session, but is known here.
     if services.cluster.is_void(account.claim, edition) {
@@ -163,7 +178,8 @@ async fn admit(services: &Arc<Services>, proof: &Proof, peer: SocketAddr) -> Res
     let (node, generation) = (services.cluster.id().clone(), services.cluster.generation());
     let here = Location { node, generation, epoch, endpoint: Endpoint::SOLE };
     let now = Instant::now().into_std();
-    let session = Session::new(who.clone(), account.claim, edition, proof.dialect, here, roster, now);
+    let mut session = Session::new(who.clone(), account.claim, edition, proof.dialect, here, roster, now);
+    session.allowance = allowance;
     let watch = Watch::begin(services, who, epoch);
     Ok(SignedIn { session, inbox, place, registration, watch })
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use common::cluster::{Location, Notice, Outcome, Question, Stamp};
 use common::config::NotificationConfig;
-use common::model::{Bucket, Bulletin, ClaimId, Edition, List, Passport, Presence, Roster, digest};
+use common::model::{Bulletin, ClaimId, Edition, List, Passport, Presence, Roster, digest};
 use common::msnp::handshake::{self, Handshake};
 use common::msnp::hotmail::Addressee;
 use common::msnp::presence::Change;
@@ -23,6 +23,7 @@ use super::own::Own;
 use super::pickup::PickUp;
 use super::rings::Rings;
 use super::{Closing, Surroundings};
+use crate::allowance::Allowance;
 use crate::hub::Missed;
 use crate::metrics::Limited;
 use crate::repair::Change as Compared;
@@ -56,21 +57,12 @@ pub(crate) struct Session {
     /// Whether the last edit has happened is not known.
     pub(super) doubt: Option<Box<Doubt>>,
     challenges: Challenges,
-    buckets: Buckets,
+    /// What the account may still do of what costs others something: what earlier sessions have left of it.
+    pub(super) allowance: Allowance,
     /// When something that the client has sent was last handled.
     heard: Instant,
     /// When it signed in.
     since: Instant,
-}
-
-/// What the client may still do of what costs others something.
-#[derive(Default)]
-struct Buckets {
-    status: Bucket,
-    name: Bucket,
-    contact_name: Bucket,
-    list: Bucket,
-    chat: Bucket,
 }
 
 impl Session {
@@ -103,7 +95,7 @@ impl Session {
             rings: Rings::default(),
             doubt: None,
             challenges: Challenges::default(),
-            buckets: Buckets::default(),
+            allowance: Allowance::default(),
             heard: now,
             since: now,
         }
@@ -205,7 +197,7 @@ impl Session {
     ) {
         match request {
             presence::Request::Change(Change { trid, .. }) | presence::Request::PersonalMessage { trid, .. }
-                if !self.buckets.status.take(env.rates().status(), now) =>
+                if !self.allowance.take(|of| &mut of.status, env.rates().status(), now) =>
             {
                 out.refuse_too_often(Limited::Status, trid);
             }
@@ -238,19 +230,16 @@ impl Session {
         }
     }
 
-    /// What changes too rapidly, if something does. To ask for lists costs nothing.
-    fn edits_too_often(
-        &mut self,
-        request: &roster::Request,
-        now: Instant,
-        env: &dyn Surroundings,
-    ) -> Option<Limited> {
-        let (buckets, rates) = (&mut self.buckets, env.rates());
+    /// What changes too rapidly, if something does. To ask for lists is no edit: it waits when it comes too fast.
+    fn edits_too_often(&self, request: &roster::Request, now: Instant, env: &dyn Surroundings) -> Option<Limited> {
+        let (may, rates) = (&self.allowance, env.rates());
         let (kind, may) = match request.renames(&self.passport) {
-            Some(Renamed::Owner) => (Limited::Name, buckets.name.take(rates.name(), now)),
-            Some(Renamed::Contact) => (Limited::ContactName, buckets.contact_name.take(rates.contact_name(), now)),
+            Some(Renamed::Owner) => (Limited::Name, may.take(|of| &mut of.name, rates.name(), now)),
+            Some(Renamed::Contact) => {
+                (Limited::ContactName, may.take(|of| &mut of.contact_name, rates.contact_name(), now))
+            }
             None if request.asks_for_lists() => return None,
-            None => (Limited::List, buckets.list.take(rates.list(), now)),
+            None => (Limited::List, may.take(|of| &mut of.list, rates.list(), now)),
         };
         (!may).then_some(kind)
     }
@@ -266,7 +255,9 @@ impl Session {
             invitation::Request::Switchboard { trid } if !self.may_be_rung() => {
                 out.refuse(ErrorCode::NotWhileHidden, trid);
             }
-            invitation::Request::Switchboard { trid } if !self.buckets.chat.take(env.rates().chat(), now) => {
+            invitation::Request::Switchboard { trid }
+                if !self.allowance.take(|of| &mut of.chat, env.rates().chat(), now) =>
+            {
                 out.refuse_too_often(Limited::Chat, trid);
             }
             invitation::Request::Switchboard { trid } => self.open_switchboard(trid, env, out),

@@ -27,6 +27,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::store::{Mood, Moody};
+use crate::allowance::Allowances;
 use crate::hub::{Access, Hub, Item};
 use crate::last_active::LastActive;
 use crate::metrics::Metrics;
@@ -106,6 +107,7 @@ impl House {
         let services = Arc::new(Services {
             guard: AttemptGuard::new(&config.accounts),
             refusals: RefusalLog::default(),
+            allowances: Allowances::default(),
             clear_text: config.accounts.clear_text,
             limits: config.limits,
             rates: config.rates,
