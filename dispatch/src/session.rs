@@ -74,7 +74,9 @@ impl Session {
         desk: &Desk,
         assign: impl FnOnce() -> Option<SocketAddr>,
     ) -> Step {
-        self.answer(command, desk, assign).unwrap_or_else(|error| Step::Close(End::Refused(error)))
+        self.answer(command, desk, assign).unwrap_or_else(|error| {
+            command.answer_to_empty(error).map_or(Step::Close(End::Refused(error)), Step::Reply)
+        })
     }
 
     fn answer(
@@ -100,6 +102,9 @@ impl Session {
                 let (download, info) = (&desk.download_url, &desk.info_url);
                 let reply = handshake::version_query(trid, version.as_ref(), download, info);
                 Step::Last(reply, End::NoDialect)
+            }
+            Handshake::Identify { trid, handle, .. } if handle.is_empty() => {
+                Step::Reply(Line::error(ErrorCode::DomainMissing, trid))
             }
             Handshake::Identify { trid, scheme, passport, .. } => {
                 let dialect = self.dialect()?;
@@ -164,7 +169,7 @@ mod tests {
         };
         let (mut session, mut decoder) = (Session::new(), Decoder::new(Service::Dispatch, 0));
         let mut played = String::new();
-        for line in script.lines().map(str::trim) {
+        for line in script.lines().map(str::trim_start) {
             let Some(sent) = line.strip_prefix("C: ") else { continue };
             played += &format!("C: {sent}\n");
             let mut input = BytesMut::from(format!("{sent}\r\n").as_bytes());
@@ -183,7 +188,7 @@ mod tests {
                 break;
             }
         }
-        let expected: String = script.lines().map(|line| format!("{}\n", line.trim())).collect();
+        let expected: String = script.lines().map(|line| format!("{}\n", line.trim_start())).collect();
         assert_eq!(played.trim(), expected.trim());
     }
 
@@ -318,6 +323,28 @@ mod tests {
                  close"
             ));
         }
+    }
+
+    /// `CLIENTS` 28: the client may do better.
+    #[test]
+    fn clients_28_empty_arguments_are_answered() {
+        check(
+            "C: VER 1 MSNP7 MSNP6
+             S: VER 1 MSNP7
+             C: USR 3  I x
+             S: 201 3
+             C: USR 4 MD5  alice@example.com
+             S: 201 4
+             C: USR 5 MD5 I  \x20
+             S: 206 5
+             C: CVR 6     \x20
+             S: 710 6
+             C: USR 7  \x20
+             S: 201 7
+             C: USR 8 MD5 I alice@example.com
+             S: XFR 8 NS 192.0.2.10:1863 0 192.0.2.1:1863
+             close",
+        );
     }
 
     #[test]

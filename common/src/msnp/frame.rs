@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::ParseError;
 use super::dialect::Dialect;
+use super::line::Line;
 use super::verbs::{Phase, Service, Verb, gate};
+use super::{ErrorCode, ParseError};
 
 /// A transaction id: chosen by the client, echoed by the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -58,6 +59,15 @@ impl Command {
     #[must_use]
     pub fn has_empty_argument(&self) -> bool {
         self.args.iter().skip(1).any(Range::is_empty)
+    }
+
+    /// The answer to a command that could not be read since an argument is empty, if that is why: clients leave arguments empty by
+    /// themselves, and it is no reason to close (`CLIENTS` 28).
+    #[must_use]
+    pub fn answer_to_empty(&self, error: ParseError) -> Option<Bytes> {
+        let unread = matches!(error, ParseError::ArgumentCount | ParseError::BadArgument(_));
+        let trid = self.trid().ok().filter(|_| unread && self.has_empty_argument())?;
+        Some(Line::error(ErrorCode::InvalidParameter, trid))
     }
 
     /// Whether the verb stands alone.
@@ -199,9 +209,6 @@ enum Length {
 }
 
 impl Decoder {
-    /// What is too long is passed over up to so many bytes, and kept nowhere; more closes the connection.
-    pub const MOST_PASSED_OVER: usize = 1024 * 1024;
-
     /// So many empty lines in a row are passed over: whoever types a `MSG` in a terminal ends its payload by a line end.
     pub const MOST_EMPTY_LINES: u8 = 16;
 
@@ -225,11 +232,16 @@ impl Decoder {
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Command>, FrameError> {
         if self.waiting.is_none() {
             let Some(line) = self.take_command_line(input)? else { return Ok(None) };
-            let len = self.payload_len(&line)?;
-            let Some(len) = len else { return self.command(line, None).map(Some) };
+            let command = self.command(line.clone(), None)?;
+            let Some(len) = self.payload_len(&command)? else { return Ok(Some(command)) };
             if let Some((dialect, phase)) = self.admits {
-                gate(self.service, dialect, phase, &self.command(line.clone(), None)?)
-                    .map_err(FrameError::Refused)?;
+                match gate(self.service, dialect, phase, &command) {
+                    // Whoever gets it answers.
+                    Err(error) if command.answer_to_empty(error).is_some() => {}
+                    outcome => {
+                        outcome.map_err(FrameError::Refused)?;
+                    }
+                }
             }
             self.waiting = Some((line, len));
         }
@@ -298,8 +310,7 @@ impl Decoder {
         Ok(Some(line.freeze()))
     }
 
-    /// Splits a line at single spaces. Empty arguments at its end are dropped where no dialect has so many: aMSN sends `INF 2 `, and
-    /// the last one of a command with a payload is a length.
+    /// Splits a line at single spaces. Empty arguments at its end are dropped where no dialect has so many: aMSN sends `INF 2 `.
     fn command(&self, line: Bytes, payload: Option<Bytes>) -> Result<Command, FrameError> {
         let verb: [u8; 3] = line.get(..3).and_then(|verb| verb.try_into().ok()).ok_or(FrameError::Malformed)?;
         let most = Verb(verb).most_arguments(self.service);
@@ -322,14 +333,18 @@ impl Decoder {
     }
 
     /// The payload's length, if the verb has a payload: the last argument.
-    fn payload_len(&self, line: &[u8]) -> Result<Option<Length>, FrameError> {
-        let verb = Verb(line.get(..3).and_then(|verb| verb.try_into().ok()).ok_or(FrameError::Malformed)?);
+    fn payload_len(&self, command: &Command) -> Result<Option<Length>, FrameError> {
+        let verb = command.verb();
         let Some((max, passed_over)) = verb.max_payload(self.service, self.max_message) else { return Ok(None) };
-        let last = trim_spaces(line).rsplit(|b| *b == b' ').next().and_then(|last| std::str::from_utf8(last).ok());
-        let len = last.and_then(parse_decimal).ok_or(FrameError::BadLength)?;
+        let len = match command.args.len().checked_sub(1).and_then(|last| command.arg(last)) {
+            // Left empty: then there is none.
+            Some("") if command.len() > 1 => 0,
+            last => last.and_then(parse_decimal).ok_or(FrameError::BadLength)?,
+        };
         match usize::try_from(len) {
             Ok(len) if len <= max => Ok(Some(Length::Fits(len))),
-            Ok(len) if passed_over && len <= Self::MOST_PASSED_OVER => Ok(Some(Length::TooLong(len))),
+            // However many: they are counted, and kept nowhere. For how long is the session's business.
+            Ok(len) if passed_over => Ok(Some(Length::TooLong(len))),
             _ => Err(FrameError::BadLength),
         }
     }
@@ -341,13 +356,6 @@ fn check_text(line: &[u8]) -> Result<(), FrameError> {
         return Err(FrameError::ControlCharacter);
     }
     std::str::from_utf8(line).map(drop).map_err(|_| FrameError::NotUtf8)
-}
-
-fn trim_spaces(mut line: &[u8]) -> &[u8] {
-    while let [rest @ .., b' '] = line {
-        line = rest;
-    }
-    line
 }
 
 #[cfg(test)]
@@ -489,6 +497,11 @@ mod tests {
             ("PNG ", "PNG [] None"),
             ("XYZ 1  ", r#"XYZ ["1"] None"#),
             ("UUX 7 0 ", r#"UUX ["7", "0"] Some(b"")"#),
+            ("UUX 7 ", r#"UUX ["7", ""] Some(b"")"#),
+            ("UUX 7  ", r#"UUX ["7", ""] Some(b"")"#),
+            ("UUX 7  0", r#"UUX ["7", "", "0"] Some(b"")"#),
+            ("QRY 7 x ", r#"QRY ["7", "x", ""] Some(b"")"#),
+            ("SDC 7 a b c d e f 0 ", r#"SDC ["7", "a", "b", "c", "d", "e", "f", "0"] Some(b"")"#),
             ("CVR 2 0x0409 winnt\t5.1 i386", r#"CVR ["2", "0x0409", "winnt\t5.1", "i386"] None"#),
         ] {
             assert_eq!(
@@ -496,6 +509,18 @@ mod tests {
                 (vec![read.into()], None)
             );
         }
+        refused(Service::Notification, b"UUX \r\n", FrameError::BadLength);
+        // It may come, though it can't be read: its payload is no command.
+        let mut decoder = Decoder::new(Service::Switchboard, 1664);
+        decoder.admit(None, Phase::SignedIn);
+        let mut input = BytesMut::from(&b"MSG 3  N 5\r\nhelloMSG 4 N \r\nMSG 5 N\r\n"[..]);
+        for trid in ["3", "4"] {
+            let command = decoder.decode(&mut input).unwrap().unwrap();
+            let answer = command.answer_to_empty(ParseError::ArgumentCount).unwrap();
+            assert_eq!(&answer[..], format!("201 {trid}\r\n").as_bytes());
+            assert_eq!(command.answer_to_empty(ParseError::OutOfOrder), None);
+        }
+        assert_eq!(decoder.decode(&mut input).unwrap_err(), FrameError::BadLength);
         let mut input = BytesMut::from(&b"SYN 1 0  \r\nREA 1 a\r\n"[..]);
         let mut decoder = Decoder::new(Service::Notification, 0);
         let command = decoder.decode(&mut input).unwrap().unwrap();
@@ -523,9 +548,17 @@ mod tests {
             let seven = ("UUX 7".to_owned(), true, Some(0));
             assert_eq!(seen, [seven, plain("PNG -"), ("UUX 8".to_owned(), false, Some(4096)), plain("PNG -")]);
         }
-        let most = Decoder::MOST_PASSED_OVER;
-        assert_eq!(decode(Service::Notification, format!("UUX 7 {most}\r\n").as_bytes(), &[]).1, None);
-        refused(Service::Notification, format!("UUX 7 {}\r\n", most + 1).as_bytes(), FrameError::BadLength);
+        for verb in ["UUX 7", "QRY 7 x", "PAG 7 a", "PGD 7 a b", "SDC 7 a b c d e f"] {
+            let mut decoder = Decoder::new(Service::Notification, 0);
+            let mut input = BytesMut::from(format!("{verb} {}\r\n", u32::MAX).as_bytes());
+            for _ in 0..100 {
+                assert_eq!(decoder.decode(&mut input), Ok(None), "{verb}");
+                assert!(input.is_empty(), "nothing of it is kept");
+                input.extend_from_slice(&[b'x'; 4096]);
+            }
+            let more = u64::from(u32::MAX) + 1;
+            refused(Service::Notification, format!("{verb} {more}\r\n").as_bytes(), FrameError::BadLength);
+        }
         refused(Service::Switchboard, b"MSG 1 N 1665\r\n", FrameError::BadLength);
     }
 

@@ -99,6 +99,9 @@ impl Handshake {
 
 fn parse_usr(command: &Command) -> Result<Handshake, ParseError> {
     let trid = command.trid()?;
+    if command.arg(1) == Some("") {
+        return Err(ParseError::BadArgument("USR names a way to sign in"));
+    }
     let scheme = command.arg(1).and_then(SignInScheme::from_word);
     let value = command.raw(3).ok_or(ParseError::ArgumentCount)?;
     match command.arg(2) {

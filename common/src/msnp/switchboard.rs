@@ -139,6 +139,14 @@ impl Request {
     }
 }
 
+/// The answer to a command that could not be read since an argument is empty, if that is why (`CLIENTS` 28): a message is one that is
+/// not delivered.
+#[must_use]
+pub fn unread(command: &Command, error: ParseError) -> Option<Bytes> {
+    let answer = command.answer_to_empty(error)?;
+    if &command.verb().0 == b"MSG" { command.trid().ok().map(nak) } else { Some(answer) }
+}
+
 fn exactly(command: &Command, count: usize) -> Result<(), ParseError> {
     if command.len() == count { Ok(()) } else { Err(ParseError::ArgumentCount) }
 }

@@ -30,10 +30,11 @@ impl Verb {
 }
 
 impl Verb {
-    /// The most arguments that any dialect has, of those that may be empty: none where the last one is a payload's length.
+    /// The most arguments that any dialect has. Where the last one is a payload's length, what may be left out does not count: an
+    /// empty one behind it is none.
     pub(super) fn most_arguments(self, service: Service) -> usize {
-        let rows = TABLE.iter().filter(|row| row.service == service && row.verb == self && row.payload.is_none());
-        rows.map(|row| row.args.1).max().unwrap_or(0)
+        let rows = TABLE.iter().filter(|row| row.service == service && row.verb == self);
+        rows.map(|row| if row.payload.is_some() { row.args.0 } else { row.args.1 }).max().unwrap_or(0)
     }
 }
 

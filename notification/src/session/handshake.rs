@@ -112,6 +112,10 @@ impl Handshake {
 
     /// Takes a command.
     pub(crate) fn command(&mut self, command: &Command, env: &dyn Surroundings) -> Result<Step, ParseError> {
+        self.take(command, env).or_else(|error| command.answer_to_empty(error).map(Step::Reply).ok_or(error))
+    }
+
+    fn take(&mut self, command: &Command, env: &dyn Surroundings) -> Result<Step, ParseError> {
         gate(Service::Notification, self.dialect, self.phase(), command)?;
         match Request::parse(command)? {
             Some(request) => self.request(request, env),
@@ -341,6 +345,12 @@ mod tests {
             (&format!("{ver}C: USR 2 TWN I alice@example.com"), "bad argument: not the dialect's way to sign in"),
             (&format!("{ver}C: USR 2 MD5 I al,ice@example.com"), "911 2\r\n authentication"),
             (&format!("{ver}C: USR 2 MD5 I alice\nS: 206 2\nC: OUT"), " out"),
+            // CLIENTS 28
+            (
+                &format!("{ver}C: USR 2  I x\nS: 201 2\nC: USR 3 MD5  x\nS: 201 3\nC: USR 4  x\nS: 201 4\nC: OUT"),
+                " out",
+            ),
+            (&format!("{ver}C: USR 2 MD5 I  x\nS: 206 2\nC: CVR 3    a\nS: 710 3\nC: OUT"), " out"),
             ("C: VER 1 MSNP8\nS: VER 1 MSNP8\nC: INF 2", "unknown verb"),
         ] {
             assert_eq!(check(script), end, "{script}");

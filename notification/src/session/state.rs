@@ -154,15 +154,10 @@ impl Session {
         out: &mut Out,
     ) -> Result<Option<roster::Request>, ParseError> {
         self.heard = now;
-        let taken = self.take(command, now, env, out);
-        if matches!(taken, Err(ParseError::ArgumentCount | ParseError::BadArgument(_)))
-            && command.has_empty_argument()
-        {
-            // Clients leave arguments empty by themselves: no reason to sign anybody out (`CLIENTS` 28).
-            out.refuse(ErrorCode::InvalidParameter, command.trid()?);
-            return Ok(None);
-        }
-        taken
+        self.take(command, now, env, out).or_else(|error| {
+            out.line(command.answer_to_empty(error).ok_or(error)?);
+            Ok(None)
+        })
     }
 
     fn take(

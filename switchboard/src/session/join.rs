@@ -9,7 +9,7 @@ use common::model::{ChannelId, ParticipationId, Passport};
 use common::msnp::dialect::Number;
 use common::msnp::switchboard::{self, Knock, Request};
 use common::msnp::verbs::{Phase, gate};
-use common::msnp::{Dialect, ErrorCode, Line, Service};
+use common::msnp::{Dialect, ErrorCode, Line, ParseError, Service};
 use common::net::{Connection, Event, Mailbox, Sender, Transport, mailbox};
 use tokio::time::sleep_until;
 
@@ -76,14 +76,7 @@ pub(super) async fn admit<T: Transport>(
     connection: &mut Connection<T>,
 ) -> Option<(Seat, Mailbox<Push>)> {
     connection.admit(None, Phase::Start);
-    let command = loop {
-        match connection.event().await {
-            Event::Command(command) => break command,
-            Event::Written => {}
-            Event::Ended(_) => return None,
-        }
-    };
-    let request = gate(Service::Switchboard, None, Phase::Start, &command).and_then(|_| Request::parse(&command));
+    let request = first(connection).await?;
     let (knock, role, session) = match request {
         Ok(Request::Open(knock)) => (knock, CookieRole::Caller, None),
         Ok(Request::Answer { knock, session }) => (knock, CookieRole::Callee, session),
@@ -104,6 +97,24 @@ pub(super) async fn admit<T: Transport>(
             let _ = connection.send(Line::error(code, knock.trid));
             None
         }
+    }
+}
+
+/// What a client that comes wants; nothing if it has gone.
+async fn first<T: Transport>(connection: &mut Connection<T>) -> Option<Result<Request, ParseError>> {
+    loop {
+        let command = match connection.event().await {
+            Event::Command(command) => command,
+            Event::Written => continue,
+            Event::Ended(_) => return None,
+        };
+        let gated = gate(Service::Switchboard, None, Phase::Start, &command);
+        let request = gated.and_then(|_| Request::parse(&command));
+        let Some(answer) = request.as_ref().err().and_then(|error| switchboard::unread(&command, *error)) else {
+            return Some(request);
+        };
+        connection.send(answer).ok()?;
+        connection.flush();
     }
 }
 

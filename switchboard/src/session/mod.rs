@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::model::MessageId;
-use common::msnp::switchboard::{AckType, Request, Speaker};
+use common::msnp::switchboard::{self, AckType, Request, Speaker};
 use common::msnp::verbs::{Phase, gate};
 use common::msnp::{Command, Decoder, ParseError, Service};
 use common::net::{Connection, Ended, Event, Mailbox, Transport};
@@ -229,8 +229,12 @@ impl<T: Transport> Session<T> {
     }
 
     fn command(&mut self, command: Command) -> Result<(), End> {
-        gate(Service::Switchboard, None, Phase::SignedIn, &command)?;
-        match Request::parse(&command)? {
+        let request = gate(Service::Switchboard, None, Phase::SignedIn, &command);
+        let request = match request.and_then(|_| Request::parse(&command)) {
+            Ok(request) => request,
+            Err(error) => return self.send(switchboard::unread(&command, error).ok_or(error)?),
+        };
+        match request {
             Request::Message { trid, ack, payload } => {
                 if !self.pace.has_waited_long() && self.waits_for_calm(ack, &payload) {
                     self.pace.hold_for_calm(command);

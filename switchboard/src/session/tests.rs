@@ -219,6 +219,23 @@ async fn nothing_empty_is_relayed() {
     clients[1].hears_msg("alice", "Alice", &said).await;
 }
 
+/// `CLIENTS` 28: an empty argument is answered, before joining and after it, and is no end.
+#[tokio::test(start_paused = true)]
+async fn clients_28_empty_arguments_are_answered() {
+    let world = World::new();
+    let clients = world.chat(&["alice", "bob"]).await;
+    clients[0].say("MSG 2  5\nhelloMSG 3 N \nMSG 4  N 5\nhelloCAL 5 \nCAL 6  x\n");
+    clients[0].hears("NAK 2\nNAK 3\nNAK 4\n208 5\n201 6\n").await;
+    let said = clients[0].msg(7, "U", TYPING, "");
+    clients[1].hears_msg("alice", "Alice", &said).await;
+    let carol = world.connect();
+    carol.say("USR 1 \nANS 2 carol@example.com \n");
+    carol.hears("201 1\n201 2\n").await;
+    carol.say("USR 3 carol@example.com \n");
+    carol.hears("911 3\n").await;
+    carol.is_closed().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn data_that_is_not_written_is_naked() {
     let world = World::new();
