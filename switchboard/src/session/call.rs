@@ -1,7 +1,8 @@
 //! `CAL`: inviting somebody (protocol reference §9).
 
-use std::future::pending;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,12 +69,26 @@ impl Calls {
         self.waiting.is_some()
     }
 
-    /// Waits for the answer to the call that waits, in the conversation of that number; for ever if there is none. Safe to cancel.
-    pub(super) async fn answered(&mut self, session: u32, board: &Board) -> Bytes {
-        let Some(waiting) = &mut self.waiting else { return pending().await };
-        let (trid, rings) = (waiting.trid, waiting.answer.as_mut().await);
-        self.waiting = None;
-        match rings {
+    /// Waits for what becomes of the call that waits; for ever if there is none. Safe to cancel. No `async fn`: a session has room
+    /// for it all its life.
+    pub(super) fn answered(&mut self) -> impl Future<Output = (TrId, Result<(), ErrorCode>)> {
+        poll_fn(|cx| {
+            let Some(waiting) = &mut self.waiting else { return Poll::Pending };
+            let (trid, outcome) = (waiting.trid, ready!(waiting.answer.as_mut().poll(cx)));
+            self.waiting = None;
+            Poll::Ready((trid, outcome))
+        })
+    }
+
+    /// The reply to a call in the conversation of that number.
+    pub(super) fn reply(
+        &mut self,
+        trid: TrId,
+        outcome: Result<(), ErrorCode>,
+        session: u32,
+        board: &Board,
+    ) -> Bytes {
+        match outcome {
             Ok(()) => self.rings(trid, session),
             Err(code) => self.refused(code, trid, board),
         }

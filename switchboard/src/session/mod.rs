@@ -176,7 +176,9 @@ impl<T: Transport> Session<T> {
                     Next::Written => self.written(),
                     Next::Ended(end) => return Err(end),
                 },
-                reply = self.calls.answered(self.seat.conversation.session, &self.board) => {
+                (trid, outcome) = self.calls.answered() => {
+                    let session = self.seat.conversation.session;
+                    let reply = self.calls.reply(trid, outcome, session, &self.board);
                     self.send(reply)?;
                     self.go_on()?;
                 }
