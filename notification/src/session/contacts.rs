@@ -38,6 +38,8 @@ struct Seen {
     /// The digest of the contact's properties, if those known here are others. Until they are known the version counts as not shown:
     /// the question for them may be lost, and the answer too.
     lacking: Option<u32>,
+    /// The age of the newest word of its properties: they are known as they were then.
+    properties: Option<Stamp>,
     /// It is among the late.
     late: bool,
     /// The request that its `ILN` answers, if it is late with that.
@@ -110,6 +112,30 @@ impl Contacts {
             seen.write(self.dialect, who, before.as_ref(), initial, &mut self.late, out);
         }
         true
+    }
+
+    /// Whether word of a property of a contact is to be believed: it is not older than what is known.
+    ///
+    /// Word of somebody who was never heard of is not: it may be from any time. Who is there is asked how it looks, and with that
+    /// comes the digest of its properties.
+    pub(crate) fn hear_property(&mut self, who: &Passport, stamp: &Stamp) -> bool {
+        let Some(seen) = self.seen.get_mut(who) else { return false };
+        let Stamp { epoch, node, .. } = &seen.stamp;
+        let is_old = (stamp.epoch, &stamp.node) < (*epoch, node)
+            || seen.properties.as_ref().is_some_and(|known| stamp < known);
+        if !is_old {
+            seen.properties = Some(stamp.clone());
+        }
+        !is_old
+    }
+
+    /// The newest word of a contact has shown that its properties are those known here.
+    pub(crate) fn properties_are_known(&mut self, who: &Passport) {
+        if let Some(seen) = self.seen.get_mut(who)
+            && seen.properties.as_ref().is_none_or(|known| *known < seen.stamp)
+        {
+            seen.properties = Some(seen.stamp.clone());
+        }
     }
 
     /// Word of a property of a contact: `known` is the digest of all that are known now. If nothing before a change was missed, the
@@ -225,8 +251,8 @@ fn status(dialect: &Dialect, who: &Passport, presence: &Presence, initial: Optio
 
 impl Seen {
     fn new(stamp: Stamp) -> Self {
-        let (presence, message, mark, lacking, initial) = Default::default();
-        Self { stamp, presence, message, shown: false, mark, lacking, late: false, initial }
+        let (presence, message, mark, lacking, properties, initial) = Default::default();
+        Self { stamp, presence, message, shown: false, mark, lacking, properties, late: false, initial }
     }
 
     /// The newest version, if all of it is known; otherwise one before it.

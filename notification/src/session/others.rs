@@ -87,11 +87,16 @@ impl Others {
 
 impl Session {
     /// Somebody has put the principal on its forward list, with the name it calls itself; or, without, has taken it off.
-    pub(super) fn turned(&mut self, by: &Passport, name: Option<&str>) {
+    ///
+    /// Word of that may come late, after it was taken back: from a node that stood still, say. So the store is asked soon how it is.
+    pub(super) fn turned(&mut self, by: &Passport, name: Option<&str>, now: Instant) {
         let before = self.roster.lists_of(by);
         roster::fold_reverse(Arc::make_mut(&mut self.roster), self.claim, by, name);
         self.others.is_heard_of(by);
         self.note_turn(by, before, name);
+        if self.roster.lists_of(by) != before {
+            self.others.missed(now);
+        }
     }
 
     fn note_turn(&mut self, by: &Passport, before: Lists, name: Option<&str>) {
@@ -212,15 +217,15 @@ mod tests {
     fn who_comes_and_goes_is_no_news() {
         let mut session = session();
         for _ in 0..1000 {
-            session.turned(&who("zoe"), Some("Zoe"));
+            session.turned(&who("zoe"), Some("Zoe"), Instant::now());
             assert!(session.others.are_untold());
-            session.turned(&who("zoe"), None);
+            session.turned(&who("zoe"), None, Instant::now());
             assert!(!session.others.are_untold());
         }
         assert!(turns(&mut session).is_empty());
-        session.turned(&who("zoe"), Some("Zoe"));
+        session.turned(&who("zoe"), Some("Zoe"), Instant::now());
         assert_eq!(turns(&mut session), ["zoe@example.com {}"]);
-        session.turned(&who("zoe"), None);
+        session.turned(&who("zoe"), None, Instant::now());
         assert_eq!(
             turns(&mut session),
             ["zoe@example.com {Reverse, Pending}"],
@@ -232,12 +237,12 @@ mod tests {
     fn of_the_blocked_nothing_is_due() {
         let mut session = session();
         assert!(session.roster.is_on(List::Block, &who("carol")));
-        session.turned(&who("carol"), Some("Carol"));
+        session.turned(&who("carol"), Some("Carol"), Instant::now());
         assert!(session.roster.is_on(List::Reverse, &who("carol")), "but the list has it");
         assert!(session.others.are_untold() && !session.others.are_due());
         assert!(turns(&mut session).is_empty());
         session.forget_turns();
-        session.turned(&who("carol"), None);
+        session.turned(&who("carol"), None, Instant::now());
         assert!(session.others.are_untold() && !session.others.are_due());
     }
 
@@ -281,8 +286,8 @@ mod tests {
         roster::fold_reverse(&mut stored, claim, &who("bob"), None);
         roster::fold_property(&mut stored, &who("bob"), Property::HomePhone, "555");
         session.others.begin_reading(Instant::now());
-        session.turned(&who("yan"), Some("Yan"));
-        session.turned(&who("yan"), None);
+        session.turned(&who("yan"), Some("Yan"), Instant::now());
+        session.turned(&who("yan"), None, Instant::now());
         let newer = session.others.end_reading(Instant::now());
         session.compare(&stored, &newer);
         assert_eq!(turns(&mut session), ["bob@example.com {Reverse}", "zoe@example.com {}"]);

@@ -292,6 +292,9 @@ impl Session {
                 self.answer_probe(watchers, (node, generation), quiet, out);
             }
             Notice::Absent { of, shown } => self.contacts.absent(&of, shown, out),
+            Notice::Property { of, stamp, .. } if !self.contacts.hear_property(&of, &stamp) => {
+                tracing::debug!(%of, ?stamp, "an old word of a property");
+            }
             Notice::Property { of, stamp, repeated, property, value } => {
                 self.hear_property(&of, property, &value, out);
                 let known = self.roster.contacts.get(&of).map(|contact| digest(&contact.properties));
@@ -299,8 +302,8 @@ impl Session {
             }
             // At once: that moment has passed.
             Notice::Outstanding { .. } => self.pick_up.want(self.heard),
-            Notice::Added { by, name } => self.turned(&by, Some(&name)),
-            Notice::Removed { by } => self.turned(&by, None),
+            Notice::Added { by, name } => self.turned(&by, Some(&name), now),
+            Notice::Removed { by } => self.turned(&by, None, now),
             Notice::Delivered { epoch, messages } => self.were_delivered(epoch, &messages),
             Notice::Invite(_) => {}
             // The driver's as well, and the switchboards'.
@@ -363,8 +366,15 @@ impl Session {
     ) {
         let known = self.roster.contacts.get(from).filter(|contact| contact.lists.contains(List::Forward));
         let Some(known) = known else { return };
-        let lacking = Some(properties).filter(|there| presence.is_some() && digest(&known.properties) != *there);
-        if self.contacts.hear(from, stamp, presence, (lacking, answer), out) && lacking.is_some() {
+        let are_known = digest(&known.properties) == properties;
+        let lacking = Some(properties).filter(|_| presence.is_some() && !are_known);
+        if !self.contacts.hear(from, stamp, presence, (lacking, answer), out) {
+            return;
+        }
+        if are_known {
+            self.contacts.properties_are_known(from);
+        }
+        if lacking.is_some() {
             self.probe_properties(from, out);
         }
     }

@@ -166,6 +166,43 @@ async fn what_others_change_and_does_not_fit_is_read_from_the_store() {
     client.hears_of("QNG").await;
 }
 
+/// Word that comes late, from a node that stood still: the store knows better.
+#[tokio::test]
+async fn the_reverse_list_follows_the_store_whatever_comes_late() {
+    let house = House::open().await;
+    let alice = house.account("alice").await;
+    let (bob, zoe) = (house.account("bob").await, house.account("zoe").await);
+    house.list(&bob, &[List::Forward], &alice).await;
+    let mut client = house.challenged("alice").await.answered("secret").await;
+    client.says("SYN 4 0\r\nCHG 5 NLN").await;
+    client.hears_of("CHG 5").await;
+    let yan = house.account("yan").await;
+    house.list(&yan, &[List::Forward], &alice).await;
+    let added = |by: &Passport| Notice::Added { by: by.clone(), name: "N".into() };
+    for notice in [added(&zoe), Notice::Removed { by: bob.clone() }, added(&yan)] {
+        assert_eq!(house.services.hub.deliver(&alice, None, notice).await, Outcome::Accepted);
+    }
+    while !client.hears_of("ADD 0 RL").await.contains("yan@") {}
+    // It has heard all three.
+    let started = std::time::Instant::now();
+    loop {
+        client.says("LST 6 RL\r\nLST 7 FL").await;
+        let mut there = BTreeSet::new();
+        loop {
+            match client.hears().await.expect("still there").split(' ').collect::<Vec<_>>()[..] {
+                ["LST", "6", _, _, _, _, who, ..] => there.insert(who.to_owned()),
+                ["LST", "7", ..] => break,
+                _ => false,
+            };
+        }
+        if there == [bob.to_string(), yan.to_string()].into() {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "still {there:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_burst_comes_through_whole() {
     let house = House::open().await;
@@ -176,6 +213,13 @@ async fn a_burst_comes_through_whole() {
     client.hears_of("CHG 5").await;
     const COUNT: usize = 250;
     let (of, property) = (&bob, Property::HomePhone);
+    let (from, stamp, presence) = (bob.clone(), newest_stamp(), Some(looks(0)));
+    let here = Notice::Presence { from, stamp, presence, properties: no_properties() };
+    house.services.hub.deliver(&alice, None, here).await;
+    for number in 0..COUNT {
+        let edit = Edit::List { contact: alice.clone(), list: List::Forward, on: true };
+        house.services.store.edit(&who(&number.to_string()), vec![edit]).await.unwrap();
+    }
     let stamp = newest_stamp();
     let phone = |number: usize| {
         let (of, stamp, value) = (of.clone(), stamp.clone(), number.to_string().into());

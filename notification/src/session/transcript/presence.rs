@@ -157,8 +157,12 @@ fn blocking_hides_and_unblocking_shows() {
 #[test]
 fn what_a_contact_has_set_is_remembered_for_a_later_syn() {
     let mut session = alice(MSNP8, Instant::now());
+    for (name, count) in [("bob", 1), ("dave", 2)] {
+        let (mut now, world) = (Instant::now(), World::default());
+        event(&mut session, &format!("{name} answers nothing"), count, &mut now, &world, &mut Out::default());
+    }
     for (name, value) in [("bob", "1"), ("bob", "555"), ("dave", "7"), ("dave", ""), ("erin", "8"), ("zoe", "9")] {
-        let stamp = Stamp { epoch: Epoch(1), node: NodeId::parse("ns-2").unwrap(), count: 1, version: 1 };
+        let stamp = Stamp { epoch: Epoch(1), node: NodeId::parse("ns-2").unwrap(), count: 3, version: 1 };
         let (of, property) = (who(name), Property::MobilePhone);
         let notice = Notice::Property { of, stamp, repeated: false, property, value: value.into() };
         let mut out = Out::default();
@@ -168,6 +172,50 @@ fn what_a_contact_has_set_is_remembered_for_a_later_syn() {
     let known = session.roster.contacts.values().filter(|contact| !contact.properties.is_empty());
     let known: Vec<_> = known.map(|contact| (contact.passport.clone(), contact.properties.clone())).collect();
     assert_eq!(known, [(who("bob"), [(Property::MobilePhone, "555".into())].into())]);
+}
+
+/// Word from a node that stood still, or of an earlier session, undoes nothing.
+#[test]
+fn old_word_of_a_property_changes_nothing() {
+    let (now, world) = (Instant::now(), World::default());
+    let mut session = alice(MSNP8, now);
+    let stamp = |epoch, node: &str, count| Stamp {
+        epoch: Epoch(epoch),
+        node: NodeId::parse(node).unwrap(),
+        count,
+        version: 1,
+    };
+    let phone = |session: &mut Session, stamp, value: &str| {
+        let (of, property) = (who("bob"), Property::HomePhone);
+        let notice = Notice::Property { of, stamp, repeated: false, property, value: value.into() };
+        session.notice(notice, now, &world.config, &mut Out::default());
+        session.roster.contacts[&who("bob")].properties.get(&property).cloned().unwrap_or_default()
+    };
+    let looks = |session: &mut Session, stamp, phone: &str| {
+        let presence = Presence {
+            status: Status::Online,
+            name: "Bob".into(),
+            capabilities: 0,
+            object: None,
+            personal_message: None,
+        };
+        let phones = [(Property::HomePhone, phone.to_owned())].into();
+        let (from, presence, properties) = (who("bob"), Some(presence), digest(&phones));
+        let notice = Notice::ProbeAnswer { from, stamp, presence, properties };
+        session.notice(notice, now, &world.config, &mut Out::default());
+    };
+    assert_eq!(phone(&mut session, stamp(1, "ns-1", 5), "1"), "", "nobody knows whether he is there");
+    looks(&mut session, stamp(1, "ns-1", 6), "");
+    assert_eq!(phone(&mut session, stamp(1, "ns-1", 5), "1"), "", "what he has said since has another digest");
+    assert_eq!(phone(&mut session, stamp(2, "ns-2", 1), "2"), "2");
+    assert_eq!(phone(&mut session, stamp(1, "ns-1", 9), "1"), "2", "of a session before");
+    assert_eq!(phone(&mut session, stamp(2, "ns-2", 3), "3"), "3");
+    assert_eq!(phone(&mut session, stamp(2, "ns-2", 2), "2"), "3");
+    // An answer comes another way than what was said before it.
+    looks(&mut session, stamp(2, "ns-2", 7), "4");
+    assert_eq!(phone(&mut session, stamp(2, "ns-2", 6), "4"), "4");
+    looks(&mut session, stamp(3, "ns-1", 1), "4");
+    assert_eq!(phone(&mut session, stamp(2, "ns-2", 8), "5"), "4");
 }
 
 #[test]
@@ -187,6 +235,7 @@ fn an_added_contact_is_asked_and_a_dropped_one_forgotten() {
          S: NLN NLN erin@example.com erin
          @ edit drop erin
          @ erin gone
+         @ bob answers nothing
          @ bob phones 555
          S: BPR 30 bob@example.com PHM 555
          @ erin phones 555",
