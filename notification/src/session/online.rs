@@ -60,6 +60,7 @@ impl<'a, T: Transport> Online<'a, T> {
     /// Drives the session until it ends.
     pub(super) async fn drive(&mut self) -> Closing {
         self.flush();
+        self.watch_contacts();
         Box::pin(edit::catch_up(self)).await;
         let mut out = self.out();
         self.session.begin(Instant::now().into_std(), &mut out);
@@ -97,6 +98,12 @@ impl<'a, T: Transport> Online<'a, T> {
             rearm(alarm.as_mut(), self.deadline());
         }
         self.closing.unwrap_or(Closing::Fault)
+    }
+
+    fn watch_contacts(&mut self) {
+        let mut out = self.out();
+        self.session.watch(&mut out);
+        self.apply(out);
     }
 
     fn deadline(&self) -> Instant {

@@ -101,9 +101,14 @@ impl Session {
         }
     }
 
+    /// Has what it hears of its contacts compared with how they are. Before it hears anything: what is shown of somebody who is not
+    /// watched is not noted, and nobody would ever find it wrong.
+    pub(crate) fn watch(&self, out: &mut Out) {
+        out.changes.extend(self.watched().map(|who| Compared::Watched(who.clone())));
+    }
+
     /// Begins to ask all contacts how they look, so that the answers are there when the client wants them.
     pub(crate) fn begin(&mut self, now: Instant, out: &mut Out) {
-        out.changes.extend(self.watched().map(|who| Compared::Watched(who.clone())));
         self.ask_all(now, out);
         self.pick_up.want(now);
     }

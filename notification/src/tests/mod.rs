@@ -135,6 +135,27 @@ async fn contacts_that_say_too_much_at_once_are_asked_again() {
     client.hears_of("QNG").await;
 }
 
+/// Others speak already while a session that has just signed in waits for the store.
+#[tokio::test]
+async fn whoever_is_heard_of_while_the_store_is_slow_is_watched() {
+    let house = House::open().await;
+    let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+    // The reverse entry is new to alice: her sign-in has something to write.
+    house.list(&alice, &[List::Forward, List::Allow, List::Reverse], &bob).await;
+    house.store_is(Mood { edit_after: Duration::from_secs(1), ..Mood::default() });
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    let (from, stamp, presence) = (bob.clone(), newest_stamp(), Some(looks(0)));
+    let life = house.services.hub.watchings.life_of(&stamp.node);
+    let here = Notice::Presence { from, stamp, presence, properties: no_properties() };
+    assert_eq!(house.services.hub.deliver(&alice, None, here).await, Outcome::Accepted);
+    client.says("CHG 5 NLN 0").await;
+    client.hears_of("ILN 5 NLN bob@example.com").await;
+    // His node dies, and its list is empty.
+    let bucket = common::cluster::PassportKey::of(&bob).bucket();
+    let questions = house.services.hub.watchings.compare(bucket, life, &[]);
+    assert_eq!(questions.len(), 1, "nobody looks for him, and she shows him for good");
+}
+
 #[tokio::test]
 async fn what_others_change_and_does_not_fit_is_read_from_the_store() {
     const OTHERS: usize = 1200;
