@@ -28,7 +28,7 @@ const ASKING: Duration = Duration::from_secs(1);
 const FORGIVEN: u32 = 60;
 
 /// So many calls by one connection are answered at once, and so many a minute after that; the next ones wait, as what is said too fast
-/// does. Far more than [rates] let through: it bounds the refusals.
+/// does. Far more than `[rates]` let through: it bounds the refusals.
 const ANSWERED: (u32, u32) = (1000, 600);
 
 /// The calls of one participant.
