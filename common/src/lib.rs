@@ -10,6 +10,7 @@
 //! | [`cluster`] | who is alive, who is where, tickets, peer links | `model` |
 //! | [`net`] | sockets, queues, shutdown | `msnp` frames |
 //! | [`config`], [`telemetry`], [`reload`], [`process`], [`files`], [`clock`], [`credentials`] | what every process needs at start | `model` |
+//! | [`heart`] | whether other nodes live, by their hearts in the store | `cluster`, `store` |
 //! | [`check`] | how a program gets its configuration, and `--check` | all of these |
 
 #![warn(missing_docs)]
@@ -29,6 +30,8 @@ pub mod config;
 pub mod credentials;
 #[cfg(feature = "full")]
 pub mod files;
+#[cfg(feature = "full")]
+pub mod heart;
 #[cfg(feature = "full")]
 pub mod net;
 #[cfg(feature = "full")]

@@ -211,6 +211,8 @@ async fn tables_are_made_by_one_of_many() {
     assert_eq!(CqlStore::migrate(&config, &mut |_| ()).await.unwrap(), (NEWEST, NEWEST));
     assert_eq!(CqlStore::open(&config).await.unwrap().id().await.unwrap(), id);
 
+    assert_eq!(CqlStore::look(&config).await.unwrap(), NEWEST);
+
     let session = cql::session(&config).await;
     let set = |version| {
         format!(
@@ -220,6 +222,8 @@ async fn tables_are_made_by_one_of_many() {
     };
     session.query_unpaged(set(99), ()).await.unwrap();
     refused(CqlStore::open(&config).await, "newer Monarch");
+    let error = CqlStore::look(&config).await.unwrap_err().to_string();
+    assert!(error.contains("newer Monarch"), "{error}");
     assert!(matches!(CqlStore::migrate(&config, &mut |_| ()).await, Err(StoreError::Refused(_))));
     session.query_unpaged(set(0), ()).await.unwrap();
     refused(CqlStore::open(&config).await, "`monarch store migrate`");

@@ -34,6 +34,7 @@ use common::check;
 use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{Config, Program};
+use common::heart::{self, Heart};
 use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
 use common::reload::Reload;
 use common::store::{self, SharedStore};
@@ -70,20 +71,21 @@ async fn serve() -> anyhow::Result<()> {
         0 => tracing::info!("done"),
         left => tracing::warn!(left, "tasks did not end in time"),
     }
-    if let Some((store, routes)) = ran {
+    if let Some((store, routes, heart)) = ran {
+        drop(heart);
         routes.flush(&*store).await;
         store.flush().await;
     }
     Ok(())
 }
 
-/// Opens everything, starts serving, and returns what is to be written at the end, with the store; nothing if the process is to end
-/// before that is there.
+/// Opens everything, starts serving, and returns what is to be written at the end, with the store and the heart that beats until then;
+/// nothing if the process is to end before that is there.
 async fn run(
     config: &Config,
     reload: &Reload,
     shutdown: &Shutdown,
-) -> anyhow::Result<Option<(SharedStore, Arc<Routes>)>> {
+) -> anyhow::Result<Option<(SharedStore, Arc<Routes>, Heart)>> {
     let own = &config.dispatch;
     let keys = Keyring::load(&config.cluster.secrets)?;
     keys.follow(reload);
@@ -94,6 +96,7 @@ async fn run(
     let notification = readiness.require("notification", "not looked yet");
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
+    let secrets = readiness.require("secrets", "not compared yet");
     let admin = Admin::of(&own.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, &store_answers, shutdown).await? else {
@@ -131,6 +134,7 @@ async fn run(
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
     cluster.watch_clock(clock_is_right, shutdown);
+    let heart = heart::keep(&cluster, Arc::clone(&store), keys.clone(), secrets);
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 
@@ -176,7 +180,7 @@ async fn run(
     cluster.look_for(Role::Notification, notification, without, shutdown);
     cluster.tell_readiness(&readiness, shutdown);
     shutdown.spawn(duty::report(cluster, clients, load, shutdown.clone()));
-    Ok(Some((store, routes)))
+    Ok(Some((store, routes, heart)))
 }
 
 /// An address that others can connect to.

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use anyhow::Context;
 use cli::OrderDesk;
 use cli::scenario::{AccountSource, Deployment};
 
@@ -119,6 +120,21 @@ impl World {
     /// When it does not in time.
     pub async fn listening(&mut self, name: &str) -> anyhow::Result<()> {
         self.process_mut(name)?.listening().await
+    }
+
+    /// Starts a further node, `notification-2` for example, with these settings over the configuration file. It is none of the
+    /// processes of this world: nobody waits for it, and it is killed when dropped.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn beside(&self, name: &str, settings: &[String]) -> anyhow::Result<Process> {
+        let file = self.directory().join("monarch.toml");
+        let tiers = ["dispatch", "notification", "switchboard"];
+        let tier = tiers.into_iter().find(|tier| name.starts_with(tier)).context("no tier has such nodes")?;
+        let mut process = Process::new(tier, name.to_owned(), file, self.directory());
+        let settings: Vec<_> = settings.iter().cloned().chain([format!("{tier}.node.id={name}")]).collect();
+        process.start(&settings).await?;
+        Ok(process)
     }
 
     /// Stops all processes, dispatch last.

@@ -26,6 +26,7 @@ use common::clock::HybridClock;
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{Config, Program};
 use common::credentials::{AttemptGuard, RefusalLog};
+use common::heart;
 use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
 use common::reload::Reload;
 use common::telemetry::{self, Admin, Readiness, Registry};
@@ -68,6 +69,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let switchboard = readiness.want("switchboard", "not looked yet");
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
+    let secrets = readiness.require("secrets", "not compared yet");
     let open = readiness.require("open", "not yet");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
@@ -100,6 +102,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
     cluster.tell_joined(joined);
     cluster.watch_clock(clock_is_right, &shutdown);
+    let heart = heart::keep(&cluster, Arc::clone(&store), keys.clone(), secrets);
     hub.keep_gate(Gate::of(&cluster, open));
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
@@ -147,6 +150,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     mourning.await?;
     repair.await?;
     upkeep.await?;
+    drop(heart);
     services.last_active.flush(&*services.store).await;
     services.guard.flush(&*services.store).await;
     services.store.flush().await;

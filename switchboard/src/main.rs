@@ -14,7 +14,7 @@
 //! | `kind` | which messages are kept |
 //! | `history` | what is kept, on its bounded way into the store |
 //! | `participation`, `delivery`, `cursors`, `departure` | delivery as a cursor over history: the row of an admission, how far its client has got, the cursor written behind, the end of the row |
-//! | `heart` | the own heartbeat, and those of switchboards that gossip has lost |
+//! | `heart` | the heartbeats of switchboards that gossip has lost |
 //! | `pickup/`, `handing` | bringing principals what was kept for them |
 
 mod board;

@@ -46,6 +46,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let answers = readiness.require("store", "not asked yet");
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
+    let secrets = readiness.require("secrets", "not compared yet");
     // Conversations go on without: on a full disk nothing that is said is kept, and senders are told.
     let notification = readiness.want("notification", "not looked yet");
     let room = readiness.want("disk", "not looked yet");
@@ -79,6 +80,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 
+    let own_keys = keys.clone();
     let board = Arc::new(board(config, addr, &cluster, keys, store, metrics, shutdown)?);
     desk.open(&board);
     let addresses = [
@@ -90,7 +92,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     shutdown.spawn(keep_house(Arc::clone(&board), config.clone(), cluster.clone()));
     shutdown.spawn(disk::watch(Arc::clone(&board), config.clone(), room));
     shutdown.spawn(telemetry::watch_store(Arc::clone(&board.store), answers, shutdown.clone()));
-    let beating = tokio::spawn(heart::beat(Arc::clone(&board)));
+    let beating = common::heart::keep(&cluster, Arc::clone(&board.store), own_keys, secrets);
     shutdown.spawn(heart::look(Arc::clone(&board)));
     shutdown.spawn({
         let board = Arc::clone(&board);
@@ -108,7 +110,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     board.conversations.close();
     let left = shutdown.finish(GOODBYE).await;
     board.is_over.store(true, Ordering::Relaxed);
-    beating.abort();
+    drop(beating);
     if left > 0 {
         tracing::warn!(left, "tasks had not ended");
     }

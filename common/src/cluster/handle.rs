@@ -27,7 +27,7 @@ use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
 use crate::model::{ClaimId, Edition, Endpoint, Epoch, Generation, NodeId, Passport};
 use crate::net::{self, Shutdown};
-use crate::telemetry::{Condition, Registry};
+use crate::telemetry::Registry;
 
 /// Who this process is.
 #[derive(Debug, Clone)]
@@ -69,21 +69,16 @@ pub enum ClusterError {
 /// A process's part in the cluster. Clones are the same one.
 #[derive(Clone)]
 pub struct Cluster {
-    membership: Membership,
+    pub(super) membership: Membership,
     router: Arc<Router>,
     pub(super) post: Arc<Post>,
-    seeds: Arc<[String]>,
+    pub(super) seeds: Arc<[String]>,
     gossip: SocketAddr,
     peer: SocketAddr,
 }
 
 /// Before it leaves, a node tells that it does for so many rounds of gossip: there is no other good-bye.
 const FAREWELL: u32 = 3;
-/// Seeds that have not answered after so many rounds are said to be silent.
-const LONELY: u32 = 6;
-/// The others have heard what a node says of itself after so many rounds.
-const TOLD: u32 = 3;
-
 impl Cluster {
     /// Binds the gossip and peer addresses and takes part until shutdown. `deliver` is whoever takes in
     /// notices here: the hub of a notification node.
@@ -163,8 +158,7 @@ impl Cluster {
 
     async fn leave(&self, driving: &tokio::task::JoinHandle<()>) {
         self.membership.leave();
-        let others = self.view().all().count() > 1;
-        if others && !driving.is_finished() {
+        if !self.is_alone() && !driving.is_finished() {
             tokio::time::sleep(ROUND * FAREWELL).await;
         }
     }
@@ -215,38 +209,6 @@ impl Cluster {
     /// [`Cluster::tell_readiness`].
     pub(super) fn publish_ready(&self, ready: bool) {
         self.membership.publish_ready(ready);
-    }
-
-    /// Tells when this node serves: it has *joined* (gossip has had its first rounds, about 2 s after the start, or 5 s if
-    /// none of the seeds answers) and, a notification node, *settled*: every other one has told it of its sessions, and
-    /// hears of those here. Before, it may not know of other nodes: a miss is [`Outcome::Unknown`] and nobody is called
-    /// offline. The condition holds 1.5 s later: by then the others have heard that they may send clients here. It is one
-    /// of [`Readiness::require_told`](crate::telemetry::Readiness::require_told).
-    pub fn tell_joined(&self, condition: Condition) {
-        let (mut serves, cluster) = (self.membership.serves(), self.clone());
-        tokio::spawn(async move {
-            let served = loop {
-                tokio::select! {
-                    served = serves.wait_for(|serves| *serves) => break served.is_ok(),
-                    () = tokio::time::sleep(ROUND * LONELY) => cluster.tell_why_alone(&condition),
-                }
-            };
-            if served {
-                tokio::time::sleep(ROUND * TOLD).await;
-                condition.met();
-            }
-        });
-    }
-
-    /// Says so if no other node has been heard.
-    fn tell_why_alone(&self, condition: &Condition) {
-        if self.view().all().count() > 1 || self.seeds.is_empty() {
-            return;
-        }
-        let why = self.post.refusal().map_or(String::new(), |why| format!(": {why}"));
-        let silent = format!("none of the seeds answers ({}){why}", self.seeds.join(", "));
-        tracing::warn!("{silent}");
-        condition.missing(silent);
     }
 
     /// Waits until this node serves, and says whether it does after `patience`. Whoever signs in before sees nobody and is

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::announcement;
+use super::company::Company;
 use super::gossip::{Bound, Post};
 use super::inquiry;
 use super::node::{Load, Node, View};
@@ -35,7 +36,7 @@ const EPOCH_STEP: u64 = 2_000_000;
 const GOSSIP: &str = "monarch";
 /// By then every node that a neighbour knows has been heard of twice, which is what makes it alive.
 const FIRST_ROUNDS: u32 = 4;
-/// A node that should have neighbours and hears of none goes on alone after so many rounds.
+/// A node that should have neighbours and hears of none goes on alone after so many rounds, if the store shows none that lives.
 const LONELY_ROUNDS: u32 = 10;
 
 /// Between two questions to a node that has this one's name.
@@ -69,6 +70,7 @@ pub(super) struct Membership {
     news: Arc<Notify>,
     joined: Arc<watch::Sender<bool>>,
     serves: Arc<watch::Sender<bool>>,
+    company: Arc<Mutex<Company>>,
 }
 
 impl Membership {
@@ -81,6 +83,7 @@ impl Membership {
             news: Arc::default(),
             joined: Arc::default(),
             serves: Arc::default(),
+            company: Arc::default(),
         }
     }
 
@@ -110,6 +113,16 @@ impl Membership {
     /// Clients may sign in from now on.
     pub(super) fn serve(&self) {
         self.serves.send_replace(true);
+        self.news.notify_one();
+    }
+
+    /// What the store shows of other nodes.
+    pub(super) fn company(&self) -> Company {
+        self.company.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn see_company(&self, company: Company) {
+        *self.company.lock().unwrap_or_else(PoisonError::into_inner) = company;
         self.news.notify_one();
     }
 
@@ -249,6 +262,9 @@ impl Driver {
     fn join_in_time(&self, began: Instant, alone: bool) {
         let heard = self.membership.view().all().count() > 1;
         let rounds = if heard || alone { FIRST_ROUNDS } else { LONELY_ROUNDS };
+        if !heard && !alone && self.membership.company().is_awaited() {
+            return;
+        }
         let joined = |joined: &mut bool| {
             let now = !*joined && began.elapsed() >= ROUND * rounds;
             *joined |= now;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `membership`, `gossip`, `announcement` | gossip (chitchat inside an HMAC): the [`View`] of live nodes |
 //! | `datagram` | what a datagram of gossip looks like, and which are taken |
+//! | `company` | whether a node that hears of no other is alone |
 //! | `clocks` | whether this node's clock is off |
 //! | `inquiry` | who has a name: two living nodes must not have one |
 //! | `generation` | which of its lives a node is in |
@@ -28,6 +29,7 @@ mod announcing;
 mod asking;
 mod carrying_out;
 mod clocks;
+mod company;
 mod comparing;
 mod cookie;
 mod datagram;
@@ -62,6 +64,7 @@ mod voids;
 mod wire;
 
 pub use carrying_out::{Reached, Told};
+pub use company::Company;
 pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
 pub use gaps::Gap;
 pub use handle::{Cluster, ClusterError, Me};

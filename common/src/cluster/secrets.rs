@@ -203,6 +203,19 @@ impl Keyring {
         self.all().iter().map(|secret| secret.id).collect()
     }
 
+    /// By what a node tells others, through the store, which secrets it knows: [`shares`](Self::shares) compares them.
+    #[must_use]
+    pub fn fingerprints(&self) -> Vec<u8> {
+        self.ids().concat()
+    }
+
+    /// Whether one of the secrets of another node, by its fingerprints, is one of these.
+    #[must_use]
+    pub fn shares(&self, fingerprints: &[u8]) -> bool {
+        let (others, _) = fingerprints.as_chunks();
+        self.ids().iter().any(|id| others.contains(id))
+    }
+
     /// The signing secret's name, and its subkey for a purpose.
     pub(super) fn signer(&self, purpose: Purpose) -> (KeyId, Hasher) {
         // No keyring is empty: `parse` and `from_secrets` see to it.
@@ -295,6 +308,14 @@ mod tests {
         std::fs::write(&path, "nonsense").unwrap();
         assert!(ring.read_again(&path).is_err());
         assert_eq!(clone.ids(), after, "what was good stays");
+    }
+
+    #[test]
+    fn a_secret_in_common_is_known_by_its_fingerprint() {
+        let ring = |secrets: &[u8]| Keyring::from_secrets(secrets.iter().map(|byte| [*byte; 32])).unwrap();
+        assert!(ring(&[1, 2]).shares(&ring(&[3, 2]).fingerprints()));
+        assert!(!ring(&[1, 2]).shares(&ring(&[3, 4]).fingerprints()));
+        assert!(!ring(&[1]).shares(b"") && !ring(&[1]).shares(&ring(&[1]).fingerprints()[..3]));
     }
 
     #[test]

@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 pub use account::{Account, AccountSummary, Claimed, Credentials, NewAccount};
-pub use heartbeat::Heartbeat;
+pub use heartbeat::{Beat, Heartbeat};
 pub use history::{
     ChannelMember, ChannelOf, Cursor, HistoryWrite, MessageKind, Page, Participation, ParticipationUse,
     StoredMessage,
@@ -205,8 +205,12 @@ pub trait Store: Send + Sync + 'static {
     // Heartbeats: whether a node that cannot be heard is alive.
 
     /// Notes a beat of a node's heart. Of two lives the later holds, within one the greater count.
-    async fn beat(&self, node: &NodeId, heart: Heartbeat) -> Result<()>;
+    async fn beat(&self, beat: Beat) -> Result<()>;
 
     /// The last beat that was noted; nothing if there never was one in the last 90 days.
     async fn heartbeat(&self, node: &NodeId) -> Result<Option<Heartbeat>>;
+
+    /// The last beat of each node, as [`heartbeat`](Self::heartbeat) has it; of more than 10,000 nodes only of so many. Costs more
+    /// than one of them: to be called seldom.
+    async fn heartbeats(&self) -> Result<Vec<Beat>>;
 }

@@ -1,6 +1,7 @@
 //! What shows only in a deployment with other settings, or in one that has lost a part: deadlines, limits, grace,
 //! guessed passwords, nodes that are gone, and what they have not delivered; and what operators and resolvers ask, or order.
 
+mod alone;
 mod bursts;
 mod checking;
 mod clear_text;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use common::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};
 use common::store::{
-    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
+    Account, AccountSummary, Beat, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
     HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, SharedStore,
     Store, StoreError, StoredMessage,
 };
@@ -119,6 +119,7 @@ moody! {
     inbox(who: &Passport, after: Option<InboxId>, limit: usize) -> InboxPage;
     set_inbox_watermark(who: &Passport, id: InboxId) -> ();
     inbox_watermark(who: &Passport) -> Option<InboxId>;
-    beat(node: &NodeId, heart: Heartbeat) -> ();
+    beat(beat: Beat) -> ();
     heartbeat(node: &NodeId) -> Option<Heartbeat>;
+    heartbeats() -> Vec<Beat>;
 }

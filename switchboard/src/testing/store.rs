@@ -11,7 +11,7 @@ use common::model::{
     Passport, Roster, Settings, StrangerPolicy,
 };
 use common::store::{
-    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
+    Account, AccountSummary, Beat, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
     HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
     StoreError,
 };
@@ -277,13 +277,16 @@ impl Store for FakeStore {
     async fn inbox_watermark(&self, _: &Passport) -> Result<Option<InboxId>> {
         unused()
     }
-    async fn beat(&self, node: &NodeId, heart: Heartbeat) -> Result<()> {
+    async fn beat(&self, beat: Beat) -> Result<()> {
         self.mood().await?;
-        lock(&self.hearts).insert(node.clone(), heart);
+        lock(&self.hearts).insert(beat.node, beat.heart);
         Ok(())
     }
     async fn heartbeat(&self, node: &NodeId) -> Result<Option<Heartbeat>> {
         self.mood().await?;
         Ok(lock(&self.hearts).get(node).copied())
+    }
+    async fn heartbeats(&self) -> Result<Vec<Beat>> {
+        unused()
     }
 }

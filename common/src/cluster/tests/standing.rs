@@ -7,7 +7,7 @@ use tokio::net::UdpSocket;
 use super::world::{World, soon};
 use crate::clock;
 use crate::cluster::datagram::{self, Head, Kind};
-use crate::cluster::{Keyring, Role};
+use crate::cluster::{Company, Keyring, Role};
 use crate::telemetry::Readiness;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,6 +19,23 @@ async fn a_node_whose_seeds_are_silent_says_so_and_goes_on_alone() {
     node.cluster.tell_joined(readiness.require_told("cluster", "not yet"));
     let said = "cluster: waiting: none of the seeds answers (127.0.0.1:1)\n";
     soon("it says so", || async { readiness.report() == said }).await;
+    soon("it goes on", || async { readiness.is_ready() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_seeds_are_silent_waits_while_others_live() {
+    let world = World::default();
+    let seeds = vec!["127.0.0.1:1".to_owned()];
+    let node = world.try_start("ns-1", Role::Notification, &[1], 1, seeds).await.unwrap();
+    let readiness = Readiness::default();
+    node.cluster.tell_joined(readiness.require_told("cluster", "not yet"));
+    node.cluster.see_company(Company::Living("ns-2".into()));
+    let said = "none of the seeds answers (127.0.0.1:1); others live, by their heartbeats in the store: ns-2\n";
+    soon("it says so", || async { readiness.report().ends_with(said) }).await;
+    // As long as it would take to go on alone.
+    assert!(!node.cluster.serves_within(Duration::from_secs(6)).await);
+    node.cluster.see_company(Company::Nobody);
+    assert!(node.cluster.serves_within(Duration::from_secs(1)).await);
     soon("it goes on", || async { readiness.is_ready() }).await;
 }
 

@@ -93,6 +93,7 @@ macro_rules! store_battery {
             a_cursor_behind_a_message_reads_on_from_there
 
             hearts_beat
+            hearts_are_listed
 
             every_opening_is_the_same_store
             everything_outlasts_a_restart

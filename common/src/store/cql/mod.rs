@@ -56,7 +56,7 @@ use self::statements::Statements;
 use self::turns::Turns;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
-    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
+    Account, AccountSummary, Beat, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
     HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
     StoredMessage,
 };
@@ -345,12 +345,16 @@ impl Store for CqlStore {
         self.calls.read(inbox::watermark(&self.db, who)).await
     }
 
-    async fn beat(&self, node: &NodeId, heart: Heartbeat) -> Result<()> {
-        let write = heartbeat::beat(&self.db, node, heart);
+    async fn beat(&self, beat: Beat) -> Result<()> {
+        let write = heartbeat::beat(&self.db, &beat);
         self.write(write.map(|write| vec![write])).await
     }
 
     async fn heartbeat(&self, node: &NodeId) -> Result<Option<Heartbeat>> {
         self.calls.read(heartbeat::of(&self.db, node)).await
+    }
+
+    async fn heartbeats(&self) -> Result<Vec<Beat>> {
+        self.calls.read(heartbeat::all(&self.db)).await
     }
 }

@@ -147,8 +147,10 @@ statements! {
     Write set_inbox_watermark "UPDATE {k}.inbox_watermarks USING TIMESTAMP ? SET watermark = ? WHERE passport = ?";
     Read inbox_watermark "SELECT watermark FROM {k}.inbox_watermarks WHERE passport = ?";
 
-    Write beat "UPDATE {k}.heartbeats USING TIMESTAMP ? AND TTL 7776000 SET beats = ? WHERE node = ? AND generation = ?";
-    Read heartbeat "SELECT generation, beats FROM {k}.heartbeats WHERE node = ? LIMIT 1";
+    Write beat "UPDATE {k}.hearts USING TIMESTAMP ? AND TTL 7776000 SET beats = ?, secrets = ?
+        WHERE node = ? AND generation = ?";
+    Read heartbeat "SELECT generation, beats FROM {k}.hearts WHERE node = ? LIMIT 1";
+    Read heartbeats "SELECT node, generation, beats, secrets FROM {k}.hearts PER PARTITION LIMIT 1 LIMIT 10000";
 }
 
 async fn prepare(

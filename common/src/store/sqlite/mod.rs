@@ -35,7 +35,7 @@ use uuid::Uuid;
 use self::database::Database;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
-    Account, AccountSummary, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
+    Account, AccountSummary, Beat, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
     HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
     StoreError, StoredMessage,
 };
@@ -264,13 +264,16 @@ impl Store for SqliteStore {
         self.history.read(move |c| inbox::watermark(c, &who)).await
     }
 
-    async fn beat(&self, node: &NodeId, heart: Heartbeat) -> Result<()> {
-        let node = node.clone();
-        self.history.write(SMALL, move |c| heartbeat::beat(c, &node, heart)).await
+    async fn beat(&self, beat: Beat) -> Result<()> {
+        self.history.write(SMALL + beat.secrets.len(), move |c| heartbeat::beat(c, &beat)).await
     }
 
     async fn heartbeat(&self, node: &NodeId) -> Result<Option<Heartbeat>> {
         let node = node.clone();
         self.history.read(move |c| heartbeat::of(c, &node)).await
+    }
+
+    async fn heartbeats(&self) -> Result<Vec<Beat>> {
+        self.history.read(heartbeat::all).await
     }
 }

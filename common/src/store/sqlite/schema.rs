@@ -39,7 +39,11 @@ pub(super) const ACCOUNTS: Schema = Schema {
 pub(super) const HISTORY: Schema = Schema {
     file: "history.db",
     application: i32::from_be_bytes(*b"MonH"),
-    steps: &[include_str!("migrations/history_1.sql"), include_str!("migrations/history_2.sql")],
+    steps: &[
+        include_str!("migrations/history_1.sql"),
+        include_str!("migrations/history_2.sql"),
+        include_str!("migrations/history_3.sql"),
+    ],
 };
 
 /// Refuses a file that is somebody else's, before anything is changed in it.

@@ -1,0 +1,89 @@
+//! This node's heart, which beats in the store, and what the hearts of the others say: whether a node that hears of nobody is alone,
+//! and whether anybody shares its cluster secrets.
+//!
+//! Nobody compares clocks: what counts is whether a count has moved between two looks.
+
+mod judging;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::cluster::{Cluster, Keyring};
+use crate::store::{Beat, Heartbeat, SharedStore};
+use crate::telemetry::Condition;
+
+use judging::Hearts;
+
+/// Between two looks at the others' hearts, as long as they matter. Every other time the own one beats.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A heart that beats until this is dropped.
+#[derive(Debug)]
+pub struct Heart {
+    _task: AbortOnDropHandle<()>,
+}
+
+/// Lets the heart of this node beat from now on: every 2 s, one small write. To be kept until the process ends, also while it drains:
+/// it still has clients.
+///
+/// A node that gossip shows nobody else looks at the hearts of the others too, and tells the cluster whether it is alone. `secrets`
+/// does not hold while none of those that live shares a cluster secret with it, unless they have come, or have changed their secrets,
+/// after it had joined: then it is for them to be mended.
+#[must_use]
+pub fn keep(cluster: &Cluster, store: SharedStore, keys: Keyring, secrets: Condition) -> Heart {
+    secrets.met();
+    let beating = beat(cluster.clone(), store, keys, secrets);
+    Heart { _task: AbortOnDropHandle::new(tokio::spawn(beating)) }
+}
+
+async fn beat(cluster: Cluster, store: SharedStore, keys: Keyring, secrets: Condition) {
+    let (mut ticks, mut hearts) = (interval(LOOK), Hearts::default());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut count, mut own, mut can_beat) = (0, Vec::new(), false);
+    for tick in 0_u64.. {
+        ticks.tick().await;
+        let fingerprints = keys.fingerprints();
+        let are_new = fingerprints != own;
+        if are_new {
+            own = fingerprints;
+            hearts.begin_anew();
+        }
+        let beats = are_new || tick.is_multiple_of(2);
+        if beats {
+            count += 1;
+            let heart = Heartbeat { generation: cluster.generation(), count };
+            let beat = Beat { node: cluster.id().clone(), heart, secrets: own.clone() };
+            can_beat = store
+                .beat(beat)
+                .await
+                .inspect_err(|error| tracing::debug!(%error, "the heart can't beat"))
+                .is_ok();
+        }
+        let is_alone = cluster.is_alone();
+        // Where nobody could write, all hearts would seem to stand still.
+        if can_beat && (are_new || (is_alone && (beats || !cluster.has_joined()))) {
+            look(&cluster, &store, &mut hearts).await;
+        }
+        match is_alone.then(|| hearts.strangers(&keys, cluster.has_joined())).flatten() {
+            Some(who) => secrets.missing(format!(
+                "no other node that lives shares a cluster secret with this one, {who}: compare the files of cluster secrets \
+                 (cluster.secrets)"
+            )),
+            None => secrets.met(),
+        }
+    }
+}
+
+async fn look(cluster: &Cluster, store: &SharedStore, hearts: &mut Hearts) {
+    let asked = Instant::now();
+    match store.heartbeats().await {
+        Ok(mut beats) => {
+            beats.retain(|beat| beat.node != *cluster.id());
+            hearts.look(beats, asked, Instant::now());
+            cluster.see_company(hearts.company());
+        }
+        Err(error) => tracing::debug!(%error, "the hearts of others can't be seen"),
+    }
+}
