@@ -16,8 +16,8 @@ use crate::balance::Balance;
 use crate::metrics::Metrics;
 use crate::session::{Desk, End, Session, Step};
 
-/// `USR` must come within so long of the connection.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// `USR` must come within so long of the connection, and a proxy's header before it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 /// After the last line the client has so long to read it and close.
 const GRACE: Duration = Duration::from_secs(2);
 /// What a client may still send in that time before the connection is cut.
@@ -73,11 +73,11 @@ impl Clients {
     }
 
     /// Serves clients until shutdown, up to `most` at once; one more is closed at once.
-    pub(crate) async fn serve(self: Arc<Self>, listener: Listener, most: usize, shutdown: Shutdown) {
+    pub(crate) async fn serve(self: Arc<Self>, mut listener: Listener, most: usize, shutdown: Shutdown) {
         let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
         let mut id = 0_u64;
         loop {
-            let Accepted { transport, admission } = tokio::select! {
+            let Accepted { transport, admission, came } = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = shutdown.begun() => return,
             };
@@ -90,7 +90,7 @@ impl Clients {
             let (clients, until) = (Arc::clone(&self), shutdown.clone());
             let talk = async move {
                 clients.metrics.connections.inc();
-                clients.talk(transport, &until).await;
+                clients.talk(transport, came, &until).await;
                 clients.metrics.connections.dec();
                 drop((place, admission));
             };
@@ -103,10 +103,10 @@ impl Clients {
         u64::try_from(self.metrics.connections.get()).unwrap_or_default()
     }
 
-    async fn talk(&self, transport: impl Transport, shutdown: &Shutdown) {
+    async fn talk(&self, transport: impl Transport, came: Instant, shutdown: &Shutdown) {
         let decoder = Decoder::new(Service::Dispatch, 0);
         let mut connection = Connection::new(transport, decoder, Arc::clone(&self.pool));
-        let over = self.converse(&mut connection, shutdown).await;
+        let over = self.converse(&mut connection, came + PATIENCE, shutdown).await;
         self.metrics.ended(over.label());
         tracing::debug!(?over, "closing");
         if over != Over::Gone {
@@ -114,8 +114,12 @@ impl Clients {
         }
     }
 
-    async fn converse<T: Transport>(&self, connection: &mut Connection<T>, shutdown: &Shutdown) -> Over {
-        let deadline = Instant::now() + PATIENCE;
+    async fn converse<T: Transport>(
+        &self,
+        connection: &mut Connection<T>,
+        deadline: Instant,
+        shutdown: &Shutdown,
+    ) -> Over {
         let mut session = Session::new();
         loop {
             let event = tokio::select! {

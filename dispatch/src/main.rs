@@ -35,7 +35,7 @@ use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{Config, Program};
 use common::heart::{self, Heart};
-use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
+use common::net::{AddressLimiter, Listener, Proxies, Shutdown, make_room_for};
 use common::reload::Reload;
 use common::store::{self, SharedStore};
 use common::telemetry::{Admin, Readiness, Registry, announce, init_logs, watch_store};
@@ -107,12 +107,14 @@ async fn run(
     let metrics = Metrics::new(&mut registry);
     let limiter = AddressLimiter::new(own.connections_per_address);
     let listener = Listener::bind(own.listen, limiter).await.context("dispatch.listen")?;
+    let proxies = Proxies::of(&config.proxies.networks).context("proxies.networks")?;
+    let listener = listener.behind(proxies.clone(), own.proxy_protocol.then_some(clients::PATIENCE));
     let listener = listener.counting(metrics.turned_away.clone());
     let here = reachable(own.advertise.unwrap_or(listener.addr()?))?;
-    let door = http::bind(&own.http, own.connections).await?.counting(metrics.turned_away.clone());
+    let door = http::bind(&own.http, own.connections, &proxies).await?.counting(metrics.turned_away.clone());
     let secure = match own.https.enabled {
         true => Some((
-            http::bind_tls(&own.https, own.http.connections_per_address, own.connections)
+            http::bind_tls(&own.https, own.http.connections_per_address, own.connections, &proxies)
                 .await?
                 .counting(metrics.turned_away.clone()),
             Arc::new(Tls::open(own)?),
@@ -164,14 +166,14 @@ async fn run(
 
     let clients = Clients::new(desk, cluster.watch(), metrics.clone());
     shutdown.spawn(Arc::clone(&clients).serve(listener, own.connections, shutdown.clone()));
-    shutdown.spawn(http::serve(door, None, Arc::clone(&routes), shutdown.clone()));
+    shutdown.spawn(door.serve(None, Arc::clone(&routes), shutdown.clone()));
     if let Some((door, tls)) = secure {
         let teller = Teller::new(readiness.note("certificate"), metrics.clone());
         shutdown.spawn(Arc::clone(&tls).follow(teller, shutdown.clone()));
         let named = Arc::clone(&tls);
         let keys = &["dispatch.https.certificate", "dispatch.https.key", "dispatch.https.development"];
         reload.add("certificate", keys, move |config| named.read_again(&config.dispatch));
-        shutdown.spawn(http::serve(door, Some(tls), Arc::clone(&routes), shutdown.clone()));
+        shutdown.spawn(door.serve(Some(tls), Arc::clone(&routes), shutdown.clone()));
     }
     shutdown.spawn(duty::write(Arc::clone(&routes), Arc::clone(&store), shutdown.clone()));
     shutdown.spawn(sockets.serve(zone, metrics, shutdown.clone()));

@@ -57,7 +57,7 @@ impl Metrics {
         registry.register("connections", "Client connections that are open", all.connections.clone());
         registry.register(
             "connections_turned_away",
-            "Connections of clients closed at once because there were too many, MSNP, HTTP and HTTPS together",
+            "Connections of clients closed at once because there were too many, or a proxy wrote no header; MSNP, HTTP, HTTPS",
             all.turned_away.clone(),
         );
         registry.register(

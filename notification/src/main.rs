@@ -27,7 +27,7 @@ use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{Config, Program};
 use common::credentials::{AttemptGuard, RefusalLog};
 use common::heart;
-use common::net::{AddressLimiter, Listener, Shutdown, make_room_for};
+use common::net::{AddressLimiter, Listener, Proxies, Shutdown, make_room_for};
 use common::reload::Reload;
 use common::telemetry::{self, Admin, Readiness, Registry};
 use tokio::sync::Semaphore;
@@ -84,7 +84,9 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let store = common::store::open_when_there(&config.store, &clock, &store_answers, &shutdown).await?;
     let Some(store) = store else { return Ok(()) };
     let listener = Listener::bind(own.listen, AddressLimiter::new(own.connections_per_address)).await?;
-    let listener = listener.counting(metrics.turned_away.clone());
+    let proxies = Proxies::of(&config.proxies.networks).context("proxies.networks")?;
+    let listener = listener.behind(proxies, own.proxy_protocol.then_some(Duration::from_secs(own.identify_secs)));
+    let mut listener = listener.counting(metrics.turned_away.clone());
     let clients = listener.addr()?;
     let hub = Arc::new(Hub::new());
     let load =
@@ -140,7 +142,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let repair = tokio::spawn(repair::run(Arc::clone(&services)));
     telemetry::announce(&addresses);
 
-    accept(&listener, &services).await;
+    accept(&mut listener, &services).await;
     drop(listener);
     services.hub.tell_all(|| Item::ShutDown);
     let left = shutdown.finish(FAREWELL).await;
@@ -158,7 +160,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
 }
 
 /// Accepts clients until shutdown.
-async fn accept(listener: &Listener, services: &Arc<Services>) {
+async fn accept(listener: &mut Listener, services: &Arc<Services>) {
     let mut id = 0;
     loop {
         let accepted = tokio::select! {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use common::clock::{HybridClock, MessageClock};
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, Nonces, OrderDesk, Role};
 use common::config::Config;
-use common::net::{AddressLimiter, BufferPool, Listener, Shutdown, Transport};
+use common::net::{Accepted, AddressLimiter, BufferPool, Listener, Proxies, Shutdown, Transport};
 use common::reload::Reload;
 use common::store::{self, SharedStore};
 use common::telemetry::{self, Admin, Readiness, Registry};
@@ -62,7 +62,10 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     ensure!(addr.is_ipv4(), "the client address {addr} must be IPv4: old clients can't read another");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Arc::new(Metrics::new(&mut registry));
-    let listener = listener.counting(metrics.turned_away.clone());
+    let proxies = Proxies::of(&config.proxies.networks).context("proxies.networks")?;
+    let listener =
+        listener.behind(proxies, part.proxy_protocol.then_some(Duration::from_secs(part.authenticate_secs)));
+    let mut listener = listener.counting(metrics.turned_away.clone());
     let me = Me {
         role: Role::Switchboard,
         node: part.node.clone(),
@@ -103,7 +106,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     cluster.tell_readiness(&readiness, shutdown);
     telemetry::announce(&addresses);
 
-    accept(&listener, &board).await;
+    accept(&mut listener, &board).await;
     // Told at once, so that no new conversation is sent here while the last ones end.
     cluster.publish(load(config, board.conversations.participants(), true));
     drop(listener);
@@ -161,21 +164,21 @@ fn board(
     })
 }
 
-async fn accept(listener: &Listener, board: &Arc<Board>) {
+async fn accept(listener: &mut Listener, board: &Arc<Board>) {
     let mut id: u64 = 0;
     loop {
-        let accepted = tokio::select! {
+        let Accepted { transport, admission, came } = tokio::select! {
             accepted = listener.accept() => accepted,
             () = board.shutdown.begun() => return,
         };
         id += 1;
         let board = Arc::clone(board);
-        let peer = accepted.transport.peer();
+        let peer = transport.peer();
         let span = tracing::info_span!("conn", id, %peer, passport = Empty, dialect = Empty);
         let shutdown = board.shutdown.clone();
         let serving = async move {
-            session::serve(board, accepted.transport).await;
-            drop(accepted.admission);
+            session::serve(board, transport, came).await;
+            drop(admission);
         };
         shutdown.spawn(serving.instrument(span));
     }

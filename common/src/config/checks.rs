@@ -7,9 +7,10 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::load::Loaded;
 use super::problem::{Origin, Problem};
-use super::{Config, DispatchConfig, Listening, NodeConfig, Program, ScyllaConfig, StoreKind};
+use super::{Config, DispatchConfig, ForwardedHeader, Listening, NodeConfig, Program, ScyllaConfig, StoreKind};
 use crate::model::{NodeId, xml_len};
 use crate::msnp::hotmail::Addressee;
+use crate::net::Proxies;
 
 /// All that does not hold together.
 pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
@@ -24,6 +25,7 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Problem> {
         checker.tier(&tier);
     }
     checker.node_names();
+    checker.proxies(config);
     checker.http(&config.dispatch);
     checker.https(&config.dispatch);
     checker.dns(&config.dispatch);
@@ -203,6 +205,27 @@ impl Checker<'_> {
                 let message = format!("{:?} is already the name of {}", tier.node.id, other.name);
                 self.blame(&format!("{}.node.id", tier.name), message);
             }
+        }
+    }
+
+    fn proxies(&mut self, config: &Config) {
+        for text in &config.proxies.networks {
+            if let Err(error) = Proxies::of(&[text]) {
+                self.blame("proxies.networks", error.to_string());
+            }
+        }
+        let (http, https) = (&config.dispatch.http, &config.dispatch.https);
+        for (key, is_set) in [
+            ("dispatch.proxy_protocol", config.dispatch.proxy_protocol),
+            ("dispatch.http.proxy_protocol", http.proxy_protocol),
+            ("dispatch.http.forwarded", http.forwarded != ForwardedHeader::None),
+            ("dispatch.https.proxy_protocol", https.proxy_protocol),
+            ("dispatch.https.forwarded", https.forwarded != ForwardedHeader::None),
+            ("notification.proxy_protocol", config.notification.proxy_protocol),
+            ("switchboard.proxy_protocol", config.switchboard.proxy_protocol),
+        ] {
+            let nobody = is_set && config.proxies.networks.is_empty();
+            self.require(!nobody, key, "nobody is believed: set proxies.networks as well");
         }
     }
 
@@ -393,6 +416,28 @@ mod tests {
                 }
             }
             accepted(&[advertise]);
+        }
+    }
+
+    #[test]
+    fn proxies_are_networks_and_headers_need_some() {
+        let networks = "proxies.networks";
+        accepted(&[(networks, "10.0.0.0/8, 192.0.2.7,2001:db8::/64,::1,::ffff:10.0.0.0/104")]);
+        for bad in ["localhost", "10.0.0.0/33", "10.0.0.1:80", "::1/129"] {
+            refused(&[(networks, bad)], networks, bad);
+        }
+        refused(&[(networks, "192.0.2.7,10.0.0.1/8")], networks, "10.0.0.0/8 or 10.0.0.1");
+        for key in ["dispatch", "dispatch.http", "dispatch.https", "notification", "switchboard"] {
+            let key = format!("{key}.proxy_protocol");
+            refused(&[(&key, "true")], &key, networks);
+            accepted(&[(&key, "true"), (networks, "127.0.0.1")]);
+        }
+        for key in ["dispatch.http.forwarded", "dispatch.https.forwarded"] {
+            for header in ["x-forwarded-for", "forwarded"] {
+                refused(&[(key, header)], key, networks);
+                accepted(&[(key, header), (networks, "127.0.0.1")]);
+            }
+            refused(&[(key, "x-real-ip")], key, "x-forwarded-for");
         }
     }
 

@@ -168,7 +168,7 @@ mod tests {
         check(
             "[disptach]\nlisten = ''",
             &[
-                "monarch.toml:1: disptach: no such section; there are log, cluster, store, accounts, limits, rates, \
+                "monarch.toml:1: disptach: no such section; there are log, cluster, store, proxies, accounts, limits, rates, \
                  dispatch, notification, switchboard",
             ],
         );

@@ -34,8 +34,8 @@ pub use listeners::Listening;
 pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, Survey, differing, load, survey};
 pub use problem::{ConfigError, Origin, Problem};
 pub use sections::{
-    AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, HttpConfig, HttpsConfig, LogConfig,
-    LogFormat, NodeConfig, NotificationConfig, ScyllaConfig, StoreConfig, StoreConsistency, StoreKind,
-    SwitchboardConfig,
+    AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, ForwardedHeader, HttpConfig, HttpsConfig,
+    LogConfig, LogFormat, NodeConfig, NotificationConfig, ProxiesConfig, ScyllaConfig, StoreConfig,
+    StoreConsistency, StoreKind, SwitchboardConfig,
 };
 pub use settings::{SETTINGS, Setting};

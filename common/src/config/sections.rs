@@ -24,6 +24,8 @@ pub struct Config {
     pub limits: Limits,
     /// How often users may do what costs others something.
     pub rates: Rates,
+    /// Whom to believe that it passes on the connections of others.
+    pub proxies: ProxiesConfig,
     /// The tier that clients meet first.
     pub dispatch: DispatchConfig,
     /// The tier of long connections.
@@ -238,6 +240,27 @@ impl Default for AccountsConfig {
     }
 }
 
+/// `[proxies]`
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProxiesConfig {
+    /// Networks, or single addresses, of proxies and load balancers before the clients' ports. Nobody else is believed.
+    pub networks: Vec<String>,
+}
+
+/// The header line in which a proxy says whose request it passes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForwardedHeader {
+    /// None is believed.
+    #[default]
+    None,
+    /// `X-Forwarded-For`
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239)
+    Forwarded,
+}
+
 /// Where one process listens and how others reach it: the keys that every tier's section has.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -269,6 +292,8 @@ pub struct DispatchConfig {
     pub listen: SocketAddr,
     /// The client address that others are told, if not `listen`.
     pub advertise: Option<SocketAddr>,
+    /// Connections from `proxies.networks` begin with a PROXY header that says whose they are.
+    pub proxy_protocol: bool,
     /// `[dispatch.node]`
     pub node: NodeConfig,
     /// `[dispatch.http]`
@@ -288,6 +313,7 @@ impl Default for DispatchConfig {
         Self {
             listen: ([127, 0, 0, 1], 1863).into(),
             advertise: None,
+            proxy_protocol: false,
             node: NodeConfig {
                 id: "dispatch-1".into(),
                 gossip: ([127, 0, 0, 1], 1873).into(),
@@ -312,6 +338,10 @@ impl Default for DispatchConfig {
 pub struct HttpConfig {
     /// Plain HTTP.
     pub listen: SocketAddr,
+    /// Connections from `proxies.networks` begin with a PROXY header that says whose they are.
+    pub proxy_protocol: bool,
+    /// Where requests that come from `proxies.networks` say whose they are.
+    pub forwarded: ForwardedHeader,
     /// Passwords in the clear may cross a network. Without it `listen` must be a loopback address.
     pub allow_plain_beyond_loopback: bool,
     /// What follows `DALogin=` in the nexus' answer; without it `http://LISTEN/login2.srf?lc=1033`, or over TLS
@@ -327,6 +357,8 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: ([127, 0, 0, 1], 8080).into(),
+            proxy_protocol: false,
+            forwarded: ForwardedHeader::None,
             allow_plain_beyond_loopback: false,
             da_login: None,
             ticket_secs: 3600,
@@ -343,6 +375,10 @@ pub struct HttpsConfig {
     pub enabled: bool,
     /// HTTPS, TCP.
     pub listen: SocketAddr,
+    /// Connections from `proxies.networks` begin with a PROXY header that says whose they are.
+    pub proxy_protocol: bool,
+    /// Where requests that come from `proxies.networks` say whose they are.
+    pub forwarded: ForwardedHeader,
     /// The certificate chain, PEM, the server's own first. With `key`; without both a development certificate is made.
     pub certificate: Option<PathBuf>,
     /// Its private key, PEM.
@@ -356,6 +392,8 @@ impl Default for HttpsConfig {
         Self {
             enabled: true,
             listen: ([127, 0, 0, 1], 8443).into(),
+            proxy_protocol: false,
+            forwarded: ForwardedHeader::None,
             certificate: None,
             key: None,
             development: "data".into(),
@@ -402,6 +440,8 @@ pub struct NotificationConfig {
     pub listen: SocketAddr,
     /// The client address that others are told, if not `listen`.
     pub advertise: Option<SocketAddr>,
+    /// Connections from `proxies.networks` begin with a PROXY header that says whose they are.
+    pub proxy_protocol: bool,
     /// `[notification.node]`
     pub node: NodeConfig,
     /// Sessions it is meant to carry.
@@ -461,6 +501,7 @@ impl Default for NotificationConfig {
         Self {
             listen: ([127, 0, 0, 1], 1864).into(),
             advertise: None,
+            proxy_protocol: false,
             node: NodeConfig {
                 id: "notification-1".into(),
                 gossip: ([127, 0, 0, 1], 1874).into(),
@@ -500,6 +541,8 @@ pub struct SwitchboardConfig {
     pub listen: SocketAddr,
     /// The client address that others are told, if not `listen`.
     pub advertise: Option<SocketAddr>,
+    /// Connections from `proxies.networks` begin with a PROXY header that says whose they are.
+    pub proxy_protocol: bool,
     /// `[switchboard.node]`
     pub node: NodeConfig,
     /// Participants it is meant to carry.
@@ -521,6 +564,7 @@ impl Default for SwitchboardConfig {
         Self {
             listen: ([127, 0, 0, 1], 1865).into(),
             advertise: None,
+            proxy_protocol: false,
             node: NodeConfig {
                 id: "switchboard-1".into(),
                 gossip: ([127, 0, 0, 1], 1875).into(),

@@ -48,6 +48,7 @@ macro_rules! tier {
                 Kind::Address,
                 "The address that clients are sent to, if it is not the one listened on; IPv4",
             ),
+            setting(concat!($tier, ".proxy_protocol"), Kind::Switch, PROXY_HELP),
             setting(concat!($tier, ".node.id"), Kind::Text, "The node's name, unique in the deployment"),
             setting(concat!($tier, ".node.gossip"), Kind::Address, "Gossip between the nodes, UDP"),
             setting(
@@ -97,6 +98,17 @@ const COMMON: &[Setting] = &[
     setting("store.scylla.tls_certificate", Kind::Path, "This client's certificate, PEM"),
     setting("store.scylla.tls_key", Kind::Path, "The key of that certificate, PEM"),
 ];
+
+const PROXY_HELP: &str = "Connections from proxies.networks begin with a PROXY header";
+
+const PROXIES: &[Setting] = &[setting(
+    "proxies.networks",
+    Kind::Texts,
+    "Networks of proxies that are believed whose connections they pass on: 10.0.0.0/8, 192.0.2.7, 2001:db8::/64",
+)];
+
+const FORWARDED: Kind = Kind::Choice(&["none", "x-forwarded-for", "forwarded"]);
+const FORWARDED_HELP: &str = "Where requests from proxies.networks say whose they are";
 
 const ACCOUNTS: &[Setting] = &[
     setting(
@@ -211,11 +223,15 @@ const DISPATCH: &[Setting] = &[
         Kind::Switch,
         "Passwords in the clear may cross a network: plain HTTP on addresses that are not loopback",
     ),
+    setting("dispatch.http.proxy_protocol", Kind::Switch, PROXY_HELP),
+    setting("dispatch.http.forwarded", FORWARDED, FORWARDED_HELP),
     setting("dispatch.http.da_login", Kind::Text, "What follows `DALogin=` in the nexus' answer"),
     setting("dispatch.http.ticket_secs", seconds(1, 30 * DAY), "How long a sign-in ticket is good"),
     setting("dispatch.http.connections_per_address", count("connections"), "HTTP connections from one address"),
     setting("dispatch.https.enabled", Kind::Switch, "Sign-in by HTTPS is served"),
     setting("dispatch.https.listen", Kind::Address, "Sign-in by HTTPS, TCP"),
+    setting("dispatch.https.proxy_protocol", Kind::Switch, PROXY_HELP),
+    setting("dispatch.https.forwarded", FORWARDED, FORWARDED_HELP),
     setting(
         "dispatch.https.certificate",
         Kind::Path,
@@ -273,7 +289,7 @@ const SWITCHBOARD: &[Setting] = &[
 pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let tiers: [&[Setting]; 6] =
         [tier!("dispatch"), DISPATCH, tier!("notification"), NOTIFICATION, tier!("switchboard"), SWITCHBOARD];
-    [&[COMMON, ACCOUNTS, LIMITS, RATES][..], &tiers[..]].concat().concat()
+    [&[COMMON, PROXIES, ACCOUNTS, LIMITS, RATES][..], &tiers[..]].concat().concat()
 });
 
 /// Whether a variable begins like a setting's and is none: the configuration file, and what scripts and tests are told

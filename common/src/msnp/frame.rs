@@ -142,6 +142,9 @@ pub enum Foreign {
     /// A browser, or whoever looks for one.
     #[error("an HTTP request")]
     Http,
+    /// A proxy that nobody has said anything of, or somebody who plays one.
+    #[error("a PROXY header")]
+    Proxy,
 }
 
 impl Foreign {
@@ -151,6 +154,8 @@ impl Foreign {
         match input {
             // A record of a handshake, and the hello of SSL 2 that old clients begin with.
             [0x16, ..] | [0x80..=0xff, _, 0x01, ..] => Some(Self::Tls),
+            // Version 1, and 2.
+            [b'P', b'R', b'O', b'X', b'Y', b' ', ..] | [b'\r', b'\n', b'\r', b'\n', 0, ..] => Some(Self::Proxy),
             _ => METHODS.iter().any(|method| input.starts_with(method)).then_some(Self::Http),
         }
     }
@@ -421,6 +426,11 @@ mod tests {
                 ["GET / HTTP/1.1\r\n", "GET ", "POST /gateway/", "HEAD", "CONNECT a:1", "PRI * HTTP/2.0\r\n"]
             {
                 refused(service, request.as_bytes(), FrameError::Foreign(Foreign::Http));
+            }
+            for header in
+                ["PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "PROXY ", "\r\n\r\n\0\r\nQUIT\n!", "\r\n\r\n\0"]
+            {
+                refused(service, header.as_bytes(), FrameError::Foreign(Foreign::Proxy));
             }
             // What begins alike, or comes later, is none.
             for other in ["GET", "GTC 1 A\r\n", "VER 1 MSNP8\r\nGET "] {

@@ -367,6 +367,12 @@ impl<T: Transport> Connection<T> {
     pub fn peer(&self) -> SocketAddr {
         self.transport.peer()
     }
+
+    /// Whether there is a proxy between: what it confirms, and how it ends the connection, is then not the client's.
+    #[must_use]
+    pub fn is_by_proxy(&self) -> bool {
+        self.transport.is_by_proxy()
+    }
 }
 
 #[cfg(test)]

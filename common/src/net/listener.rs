@@ -5,16 +5,18 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use tokio::net::TcpListener;
+use tokio::time::Instant;
 
+use super::entrance::{Arrival, Entrance};
 use super::limiter::{AddressLimiter, Admission};
+use super::proxies::Proxies;
 use super::tcp::TcpTransport;
 use super::turned_away::TurnedAway;
 
 /// A listening socket for clients.
 #[derive(Debug)]
 pub struct Listener {
-    listener: TcpListener,
+    entrance: Entrance,
     limiter: AddressLimiter,
     turned_away: TurnedAway,
 }
@@ -26,6 +28,8 @@ pub struct Accepted {
     pub transport: TcpTransport,
     /// The place among those of its address.
     pub admission: Admission,
+    /// When it came. What it has to do within a time counts from here.
+    pub came: Instant,
 }
 
 impl Listener {
@@ -35,12 +39,19 @@ impl Listener {
     /// When the address can't be bound; the error says which address.
     pub async fn bind(addr: SocketAddr, limiter: AddressLimiter) -> anyhow::Result<Self> {
         let listener = super::listen(addr).map_err(|error| anyhow::anyhow!("can't listen on {addr}: {error}"))?;
-        Ok(Self { listener, limiter, turned_away: TurnedAway::default() })
+        Ok(Self { entrance: Entrance::new(listener), limiter, turned_away: TurnedAway::default() })
+    }
+
+    /// Believes these proxies. `header`: their connections must begin with a PROXY header, within so long.
+    #[must_use]
+    pub fn behind(self, proxies: Proxies, header: Option<Duration>) -> Self {
+        Self { entrance: self.entrance.behind(proxies, header), ..self }
     }
 
     /// Counts in that counter the connections that are closed at once.
     #[must_use]
-    pub fn counting(self, turned_away: Counter) -> Self {
+    pub fn counting(mut self, turned_away: Counter) -> Self {
+        self.entrance.count(turned_away.clone());
         Self { turned_away: TurnedAway::counting(turned_away), ..self }
     }
 
@@ -49,28 +60,20 @@ impl Listener {
     /// # Errors
     /// When the system can't say.
     pub fn addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.entrance.addr()
     }
 
     /// Waits for the next client that is let in; those beyond the limits are closed at once. Safe to cancel.
-    pub async fn accept(&self) -> Accepted {
+    pub async fn accept(&mut self) -> Accepted {
         loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    let Some(admission) = self.limiter.admit(peer.ip()) else {
-                        self.turned_away.note(peer, "its address has as many as it may");
-                        continue;
-                    };
-                    match TcpTransport::new(stream, peer) {
-                        Ok(transport) => return Accepted { transport, admission },
-                        Err(error) => tracing::debug!(%peer, %error, "client gone before it was accepted"),
-                    }
-                }
-                Err(error) => {
-                    // Out of descriptors, most likely. Those that are open go on; new ones wait in the backlog.
-                    tracing::warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
+            let Arrival { stream, peer, by_proxy, came } = self.entrance.next().await;
+            let Some(admission) = self.limiter.admit(peer.ip()) else {
+                self.turned_away.note(peer, "its address has as many as it may");
+                continue;
+            };
+            match TcpTransport::new(stream, peer) {
+                Ok(transport) => return Accepted { transport: transport.by_proxy(by_proxy), admission, came },
+                Err(error) => tracing::debug!(%peer, %error, "client gone before it was accepted"),
             }
         }
     }

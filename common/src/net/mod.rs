@@ -3,6 +3,7 @@
 
 mod buffers;
 mod connection;
+mod entrance;
 mod foreigners;
 mod limiter;
 mod listener;
@@ -11,6 +12,8 @@ mod mailbox;
 mod open_files;
 mod outbox;
 mod places;
+mod proxies;
+mod proxy_header;
 mod shutdown;
 mod tcp;
 mod transport;
@@ -18,6 +21,7 @@ mod turned_away;
 
 pub use buffers::BufferPool;
 pub use connection::{Connection, Ended, Event, Unread};
+pub use entrance::{Arrival, Entrance};
 pub use limiter::{AddressLimiter, Admission, network_of};
 pub use listener::{Accepted, Listener};
 pub use listening::listen;
@@ -25,6 +29,7 @@ pub use mailbox::{Full, Mailbox, Sender, mailbox};
 pub use open_files::make_room_for;
 pub use outbox::{Outbox, Overflow};
 pub use places::{Place, Places};
+pub use proxies::{NetworkError, Proxies};
 pub use shutdown::Shutdown;
 pub use tcp::TcpTransport;
 pub use transport::{HangUp, Ready, Transport};

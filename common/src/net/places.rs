@@ -32,7 +32,7 @@ pub struct Place {
 #[derive(Debug)]
 struct Held {
     network: IpAddr,
-    counts: Mutex<Option<(Admission, OwnedSemaphorePermit)>>,
+    counts: Mutex<Option<(Option<Admission>, OwnedSemaphorePermit)>>,
     gone: Notify,
 }
 
@@ -58,14 +58,30 @@ impl Places {
     /// otherwise of any; see the module.
     #[must_use]
     pub fn take(&self, peer: IpAddr) -> Option<Place> {
-        let network = network_of(peer);
         let of_its_address = match self.limiter.admit(peer) {
             Some(admission) => admission,
             None => {
-                lock(&self.waiting).give_up(Some(network))?;
+                lock(&self.waiting).give_up(Some(network_of(peer)))?;
                 self.limiter.admit(peer)?
             }
         };
+        self.take_of_all(peer, Some(of_its_address))
+    }
+
+    /// The same for a connection over which `peer` passes on what many others ask: only all together bound those. Each request
+    /// takes a place of its client's address, by [`Places::admit`].
+    #[must_use]
+    pub fn take_for_many(&self, peer: IpAddr) -> Option<Place> {
+        self.take_of_all(peer, None)
+    }
+
+    /// A place among those of an address only.
+    #[must_use]
+    pub fn admit(&self, address: IpAddr) -> Option<Admission> {
+        self.limiter.admit(address)
+    }
+
+    fn take_of_all(&self, peer: IpAddr, of_its_address: Option<Admission>) -> Option<Place> {
         let of_all = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
@@ -73,7 +89,8 @@ impl Places {
                 Arc::clone(&self.places).try_acquire_owned().ok()?
             }
         };
-        let held = Held { network, counts: Mutex::new(Some((of_its_address, of_all))), gone: Notify::new() };
+        let (network, counts) = (network_of(peer), Mutex::new(Some((of_its_address, of_all))));
+        let held = Held { network, counts, gone: Notify::new() };
         let (held, turn) = (Arc::new(held), Mutex::new(None));
         let place = Place { held, turn, waiting: Arc::clone(&self.waiting) };
         place.waits();
@@ -190,6 +207,19 @@ mod tests {
         assert!(places.take(from(7)).is_none(), "all work");
         drop(sixth);
         assert!(places.take(from(8)).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_proxy_is_bounded_by_all_and_its_clients_by_their_addresses() {
+        let places = Places::new(3, 1);
+        let of_proxy = [1; 3].map(|last| places.take_for_many(from(last)).unwrap());
+        assert!(!of_proxy.iter().any(is_gone));
+        let client = places.admit(from(2)).unwrap();
+        assert!(places.admit(from(2)).is_none());
+        assert!(places.admit(from(1)).is_some(), "of the proxy's own address none is taken");
+        drop(client);
+        let other = places.take(from(2)).unwrap();
+        assert_eq!([&of_proxy[0], &of_proxy[1], &of_proxy[2], &other].map(is_gone), [true, false, false, false]);
     }
 
     #[tokio::test]

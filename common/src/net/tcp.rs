@@ -27,6 +27,7 @@ const MAX_PIECES: usize = 32;
 pub struct TcpTransport {
     stream: TcpStream,
     peer: SocketAddr,
+    by_proxy: bool,
     /// tokio was told that there is nothing to read, so that it says when something more comes: there may be.
     passed_over: bool,
 }
@@ -44,7 +45,13 @@ impl TcpTransport {
         let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 3).with_retries(3);
         socket.set_tcp_keepalive(&keep_alive)?;
         set_not_sent_low_water(&stream)?;
-        Ok(Self { stream, peer, passed_over: false })
+        Ok(Self { stream, peer, by_proxy: false, passed_over: false })
+    }
+
+    /// Whether there is a proxy between.
+    #[must_use]
+    pub fn by_proxy(self, by_proxy: bool) -> Self {
+        Self { by_proxy, ..self }
     }
 }
 
@@ -133,6 +140,10 @@ impl Transport for TcpTransport {
 
     fn peer(&self) -> SocketAddr {
         self.peer
+    }
+
+    fn is_by_proxy(&self) -> bool {
+        self.by_proxy
     }
 }
 

@@ -64,6 +64,11 @@ pub trait Transport: Send + 'static {
     /// No more will be written; reading goes on.
     fn close_write(&mut self);
 
-    /// The other side's address.
+    /// The client's address.
     fn peer(&self) -> SocketAddr;
+
+    /// Whether the other side is a proxy: its confirmations and its end are then not the client's.
+    fn is_by_proxy(&self) -> bool {
+        false
+    }
 }

@@ -1,6 +1,6 @@
 //! Connections that are closed at once, because there are too many.
 
-use std::net::SocketAddr;
+use std::fmt::Display;
 
 use prometheus_client::metrics::counter::Counter;
 
@@ -21,7 +21,7 @@ impl TurnedAway {
     }
 
     /// The connection from `peer` is one too many.
-    pub fn note(&self, peer: SocketAddr, why: &'static str) {
+    pub fn note(&self, peer: impl Display, why: &'static str) {
         self.counter.inc();
         if let Some(left_out) = self.lines.permits() {
             tracing::warn!(%peer, why, left_out, "connection turned away");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::net::{Place, Shutdown};
+use common::net::{Arrival, Place, Shutdown};
 use hickory_server::net::NetError;
 use hickory_server::net::runtime::TokioTime;
 use hickory_server::net::xfer::Protocol;
@@ -28,9 +28,9 @@ const MAX_QUERIES: usize = 100;
 const MAX_QUERY: usize = 4096;
 
 /// Serves until shutdown.
-pub(super) async fn serve<H: RequestHandler>(door: Door, handler: Arc<H>, shutdown: Shutdown) {
+pub(super) async fn serve<H: RequestHandler>(mut door: Door, handler: Arc<H>, shutdown: Shutdown) {
     loop {
-        let (stream, peer, place) = tokio::select! {
+        let (Arrival { stream, peer, .. }, place) = tokio::select! {
             accepted = door.accept() => accepted,
             () = shutdown.begun() => return,
         };

@@ -31,9 +31,9 @@ enum Head {
 }
 
 /// Reads the beginning of a connection's first request, and returns what hyper is to read first. Nothing if the
-/// client is gone or too slow. `host` is named in requests that name none.
-pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), host: &str) -> Option<Vec<u8>> {
-    let deadline = Instant::now() + PATIENCE;
+/// client is gone or too slow, counted from `since`. `host` is named in requests that name none.
+pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin), host: &str, since: Instant) -> Option<Vec<u8>> {
+    let deadline = since + PATIENCE;
     let mut bytes = Vec::with_capacity(1024);
     loop {
         let simple = match look(&bytes, host) {
@@ -173,11 +173,11 @@ mod tests {
     async fn a_single_line_may_be_all() {
         let (mut client, mut server) = tokio::io::duplex(100);
         client.write_all(b"GET /\r\n").await.unwrap();
-        let head = read(&mut server, "x").await.unwrap();
+        let head = read(&mut server, "x", Instant::now()).await.unwrap();
         assert_eq!(head, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         client.write_all(b"GET / HTTP/1.0\r\n").await.unwrap();
         let start = Instant::now();
-        assert_eq!(read(&mut server, "x").await, None, "but not of HTTP/1.0");
+        assert_eq!(read(&mut server, "x", Instant::now()).await, None, "but not of HTTP/1.0");
         assert_eq!(start.elapsed(), PATIENCE);
     }
 
@@ -195,10 +195,10 @@ mod tests {
         };
         tokio::select! {
             () = slowly => panic!(),
-            head = read(&mut server, "x") => assert_eq!((head, start.elapsed()), (None, PATIENCE)),
+            head = read(&mut server, "x", Instant::now()) => assert_eq!((head, start.elapsed()), (None, PATIENCE)),
         }
         let (mut client, mut server) = tokio::io::duplex(2 * MAX_HEAD);
         client.write_all(&vec![b'G'; MAX_HEAD + 1]).await.unwrap();
-        assert_eq!(read(&mut server, "x").await.map(|head| head.len()), Some(MAX_HEAD));
+        assert_eq!(read(&mut server, "x", Instant::now()).await.map(|head| head.len()), Some(MAX_HEAD));
     }
 }

@@ -1,7 +1,7 @@
 //! What is answered to which request.
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -23,6 +23,9 @@ use crate::metrics::Metrics;
 const PASSPORT_URLS: HeaderName = HeaderName::from_static("passporturls");
 const AUTHENTICATION_INFO: HeaderName = HeaderName::from_static("authentication-info");
 
+/// Seconds.
+const RETRY: HeaderValue = HeaderValue::from_static("5");
+
 const PAGE: &str = include_str!("page.html");
 
 /// The longest host with its port that the nexus repeats, in bytes.
@@ -31,8 +34,8 @@ const MAX_HOST: usize = 260;
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Client {
-    /// Its address.
-    pub(super) peer: SocketAddr,
+    /// Its address, IPv4 in IPv6 as IPv4.
+    pub(super) address: IpAddr,
     /// It speaks TLS.
     pub(super) secure: bool,
 }
@@ -89,8 +92,7 @@ impl Routes {
                 self.login(request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes), client).await
             }
             (&Method::POST, "/RST.srf") => {
-                let from = client.peer.ip().to_canonical();
-                rst::serve(request.into_body(), from, place, &self.sign_in, &self.metrics).await
+                rst::serve(request.into_body(), client.address, place, &self.sign_in, &self.metrics).await
             }
             (&Method::GET, "/") => {
                 let mut response = Response::new(Full::from(PAGE));
@@ -104,8 +106,16 @@ impl Routes {
             response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         if response.status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response.headers_mut().insert(RETRY_AFTER, RETRY);
         }
+        *response.extensions_mut() = self.case.clone();
+        response
+    }
+
+    /// Tells somebody who asks too much at once to come back.
+    pub(super) fn busy(&self) -> Response<Full<Bytes>> {
+        let mut response = empty(StatusCode::SERVICE_UNAVAILABLE);
+        response.headers_mut().insert(RETRY_AFTER, RETRY);
         *response.extensions_mut() = self.case.clone();
         response
     }
@@ -130,7 +140,7 @@ impl Routes {
             self.metrics.signed_in("malformed");
             return self.refuse();
         };
-        let outcome = self.sign_in.check(attempt, client.peer.ip().to_canonical(), "http").await;
+        let outcome = self.sign_in.check(attempt, client.address, "http").await;
         self.metrics.checked("http", &outcome);
         match outcome {
             Outcome::Right(who) => match HeaderValue::try_from(passport::success(&self.sign_in.ticket(&who))) {

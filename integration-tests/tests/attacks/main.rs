@@ -6,6 +6,7 @@ mod edits;
 mod guessing;
 mod hash_line;
 mod hash_memory;
+mod proxies;
 mod replays;
 mod rings;
 mod stage;

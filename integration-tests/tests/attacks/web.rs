@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The status that an attempt is answered with: 200, 401 or 503.
 pub(crate) async fn log_in(from: IpAddr, http: SocketAddr, passport: &str, password: &str) -> Result<u16> {
-    let answer = timeout(PATIENCE, ask(from, http, &request(passport, password, ""))).await;
+    let answer = timeout(PATIENCE, ask(from, http, request(passport, password, "").as_bytes())).await;
     status(&answer.context("no answer")??)
 }
 
@@ -26,11 +26,23 @@ pub(crate) fn request(passport: &str, password: &str, headers: &str) -> String {
     )
 }
 
-async fn ask(from: IpAddr, http: SocketAddr, request: &str) -> Result<String> {
+/// The same, passed on by a proxy at `by`, which writes `before` before it and `lines` into its head.
+pub(crate) async fn passed_on(
+    by: IpAddr,
+    http: SocketAddr,
+    before: &[u8],
+    lines: &str,
+    [passport, password]: [&str; 2],
+) -> Result<u16> {
+    let bytes = [before, request(passport, password, lines).as_bytes()].concat();
+    status(&timeout(PATIENCE, ask(by, http, &bytes)).await.context("no answer")??)
+}
+
+async fn ask(from: IpAddr, http: SocketAddr, request: &[u8]) -> Result<String> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
     let mut stream = socket.connect(http).await?;
-    stream.write_all(request.as_bytes()).await?;
+    stream.write_all(request).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)

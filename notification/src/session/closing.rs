@@ -73,13 +73,14 @@ impl Closing {
     /// How long contacts do not see that the principal has gone. It may well be back before the grace is over, and
     /// they need not see it go and come. After a clean goodbye they see it at once, and soon if the client has closed in order:
     /// some sign off so (`CLIENTS` 31). A session that was replaced is followed by another, whose client mostly shows itself in a
-    /// moment (before it does, it is invisible: §4.2).
-    pub(crate) fn held_for(self, config: &NotificationConfig) -> Duration {
+    /// moment (before it does, it is invisible: §4.2). Behind a proxy any end looks like a client's that has closed, also that of
+    /// the proxy with all its connections: it has no grace of its own there.
+    pub(crate) fn held_for(self, config: &NotificationConfig, by_proxy: bool) -> Duration {
         const NEXT_CHG: Duration = Duration::from_secs(2);
         let grace = Duration::from_secs(config.grace_secs);
         match self {
             Self::Out => Duration::ZERO,
-            Self::Closed => Duration::from_secs(config.close_grace_secs),
+            Self::Closed if !by_proxy => Duration::from_secs(config.close_grace_secs),
             Self::Displaced => grace.min(NEXT_CHG),
             _ => grace,
         }

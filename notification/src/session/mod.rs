@@ -76,13 +76,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 ///
 /// Not an `async fn`: what such a function is given is kept beside what it makes of it, for the whole connection.
 pub(crate) fn serve(accepted: Accepted, id: u64, services: Arc<Services>) -> impl Future<Output = ()> + Send {
-    let Accepted { transport, admission } = accepted;
+    let Accepted { transport, admission, came } = accepted;
     let span = tracing::info_span!("conn", id, peer = %transport.peer(), passport = Empty, dialect = Empty);
     let counted = Counted::new(&services.metrics.connections);
     let decoder = Decoder::new(Service::Notification, 0);
     let mut connection = Connection::new(transport, decoder, Arc::clone(&services.buffers));
     let conversation = async move {
-        let closing = converse(&mut connection, &services).await;
+        let closing = converse(&mut connection, came, &services).await;
         tracing::debug!(reason = closing.label(), "closed");
         services.metrics.close(closing.label());
         farewell(&mut connection).await;
@@ -91,9 +91,12 @@ pub(crate) fn serve(accepted: Accepted, id: u64, services: Arc<Services>) -> imp
     conversation.instrument(span)
 }
 
-async fn converse<T: Transport>(connection: &mut Connection<T>, services: &Arc<Services>) -> Closing {
-    let deadline = Instant::now() + Duration::from_secs(services.config.sign_in_secs);
-    let proof = match Box::pin(greet(connection, services, deadline)).await {
+async fn converse<T: Transport>(
+    connection: &mut Connection<T>,
+    came: Instant,
+    services: &Arc<Services>,
+) -> Closing {
+    let proof = match Box::pin(greet(connection, services, came)).await {
         Ok(proof) => proof,
         Err(closing) => return closing,
     };
@@ -107,9 +110,10 @@ async fn converse<T: Transport>(connection: &mut Connection<T>, services: &Arc<S
 async fn greet<T: Transport>(
     connection: &mut Connection<T>,
     services: &Services,
-    deadline: Instant,
+    came: Instant,
 ) -> Result<Box<Proof>, Closing> {
-    let identify = Instant::now() + Duration::from_secs(services.config.identify_secs);
+    let deadline = came + Duration::from_secs(services.config.sign_in_secs);
+    let identify = came + Duration::from_secs(services.config.identify_secs);
     let mut handshake = Handshake::default();
     loop {
         let (dialect, phase) = handshake.progress();
@@ -186,12 +190,12 @@ async fn stay<T: Transport>(
     };
     tracing::info!(reason = closing.label(), "signed out");
     drop(counted);
-    leave(services, *signed_in, closing);
+    leave(services, *signed_in, closing.held_for(&services.config, connection.is_by_proxy()));
     closing
 }
 
 /// The end of a session: nobody finds it from now on, and those who saw the principal are told.
-fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
+fn leave(services: &Arc<Services>, signed_in: SignedIn, held_for: Duration) {
     let SignedIn { mut session, inbox, place, registration, watch } = signed_in;
     drop((place, inbox));
     watch.end(session.watched());
@@ -201,7 +205,7 @@ fn leave(services: &Arc<Services>, signed_in: SignedIn, closing: Closing) {
     }
     let goodbyes = session.leave();
     write_last_copies(services, &mut session);
-    say_goodbye(services, goodbyes, closing.held_for(&services.config), watch);
+    say_goodbye(services, goodbyes, held_for, watch);
     // A later sign-in is left alone: its epoch is greater.
     drop(registration);
 }

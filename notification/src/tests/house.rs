@@ -123,7 +123,7 @@ impl House {
             metrics,
             shutdown,
         });
-        let listener = Listener::bind(any, AddressLimiter::new(1000)).await.unwrap();
+        let mut listener = Listener::bind(any, AddressLimiter::new(1000)).await.unwrap();
         let door = listener.addr().unwrap();
         let inside = Arc::clone(&services);
         tokio::spawn(async move {

@@ -14,7 +14,8 @@ const LOOK: Duration = Duration::from_millis(25);
 
 impl<T: Transport> Session<T> {
     /// Closes the connection. Returns whether that happened in order: the client has closed its side, so that
-    /// whatever it has confirmed is delivered.
+    /// whatever it has confirmed is delivered. A proxy confirms what no client may ever have got, and closes in order whatever has
+    /// become of the client: behind one only the client's own word counts.
     pub(super) async fn close(&mut self, end: &End) -> bool {
         if matches!(end, End::Broken | End::Overflow) {
             return false;
@@ -26,7 +27,7 @@ impl<T: Transport> Session<T> {
             }
         }
         let closed = *end == End::Closed;
-        if matches!(end, End::Left | End::Closed | End::Violation) {
+        if matches!(end, End::Left | End::Violation) || closed && !self.connection.is_by_proxy() {
             // The client was there to end it, by a word, in order or by nonsense: what it had confirmed by then it has, also
             // if what follows is answered by a reset.
             self.cursor.confirm(self.connection.confirmed());
@@ -41,7 +42,7 @@ impl<T: Transport> Session<T> {
         self.awaited.written(self.connection.written());
         self.cursor.confirm(self.connection.confirmed());
         self.handing.confirm(self.connection.confirmed());
-        in_order
+        in_order && !self.connection.is_by_proxy()
     }
 }
 

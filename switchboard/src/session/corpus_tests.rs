@@ -18,7 +18,7 @@ async fn play(world: &World, input: &[u8]) {
     let Some(([start, _], bytes)) = input.split_first_chunk() else { return };
     let (id, bob) = world.open("bob").await;
     let (client, transport) = wire();
-    let serving = tokio::spawn(session::serve(Arc::clone(&world.board), transport));
+    let serving = tokio::spawn(session::serve(Arc::clone(&world.board), transport, tokio::time::Instant::now()));
     if start % 2 == 1 {
         client.say(&world.answer("mallory", id));
     }

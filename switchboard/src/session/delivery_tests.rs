@@ -85,6 +85,36 @@ async fn a_reset_goes_back_to_the_last_command() {
     world.peers.has_told(&passport("bob")).await;
 }
 
+/// A proxy confirms what the client has perhaps never got, and closes in order whatever has become of the client.
+#[tokio::test(start_paused = true)]
+async fn behind_a_proxy_an_orderly_end_goes_back_to_the_last_command() {
+    let world = World::new();
+    let (clients, ids) = chat_of_two(&world, &["one", "two"]).await;
+    clients[1].is_behind_a_proxy();
+    world.store.was_asked(|asked| *asked == Asked::Cursor(passport("bob"), Some(ids[1]))).await;
+    clients[1].hears_nothing().await;
+    let said = clients[0].msg(7, "A", TEXT, "three");
+    clients[0].hears("ACK 7\n").await;
+    clients[1].hears_msg("alice", "Alice", &said).await;
+    let third = world.written().last().unwrap().message.id;
+    world.store.was_asked(|asked| *asked == Asked::Cursor(passport("bob"), Some(third))).await;
+    clients[1].close();
+    world.store.was_asked(|asked| *asked == Asked::Close(passport("bob"), Some(ids[1]))).await;
+    world.peers.has_told(&passport("bob")).await;
+}
+
+/// The client's own word counts, whoever passes it on.
+#[tokio::test(start_paused = true)]
+async fn behind_a_proxy_a_goodbye_is_one() {
+    let world = World::new();
+    let (clients, ids) = chat_of_two(&world, &["one"]).await;
+    clients[1].is_behind_a_proxy();
+    world.store.was_asked(|asked| *asked == Asked::Cursor(passport("bob"), Some(ids[0]))).await;
+    clients[1].say("OUT\n");
+    clients[1].close();
+    world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
+}
+
 /// What a client sent early and is handled late does not show that it has read what came in between.
 #[tokio::test(start_paused = true)]
 async fn a_reset_goes_back_behind_a_command_that_waited() {

@@ -50,12 +50,12 @@ const LOOK: Duration = Duration::from_secs(1);
 /// So much is moved from the mailbox to the outbox before the socket is tried.
 const BATCH: usize = 32 * 1024;
 
-/// Serves a client until it is gone.
-pub(crate) async fn serve<T: Transport>(board: Arc<Board>, transport: T) {
+/// Serves a client that has come at `came` until it is gone.
+pub(crate) async fn serve<T: Transport>(board: Arc<Board>, transport: T, came: Instant) {
     let decoder = Decoder::new(Service::Switchboard, board.max_message);
     let mut connection = Connection::new(transport, decoder, Arc::clone(&board.pool));
     let admitted = tokio::select! {
-        admitted = tokio::time::timeout(board.authenticate, join::admit(&board, &mut connection)) => admitted,
+        admitted = tokio::time::timeout_at(came + board.authenticate, join::admit(&board, &mut connection)) => admitted,
         () = board.shutdown.begun() => Ok(None),
     };
     match admitted {
@@ -86,7 +86,7 @@ struct Session<T> {
 enum End {
     /// The client said `OUT` or `BYE`.
     Left,
-    /// The client closed in order.
+    /// The client closed in order. Behind a proxy it may also have vanished.
     Closed,
     /// The connection was reset, or has timed out.
     Broken,

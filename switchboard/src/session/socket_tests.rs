@@ -7,7 +7,7 @@ use common::cluster::CookieRole;
 use common::net::TcpTransport;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::testing::{Asked, World, passport, payload};
 
@@ -20,7 +20,7 @@ async fn connect(world: &World) -> TcpStream {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();
     let transport = TcpTransport::new(stream, peer).unwrap();
-    world.board.shutdown.spawn(super::serve(Arc::clone(&world.board), transport));
+    world.board.shutdown.spawn(super::serve(Arc::clone(&world.board), transport, Instant::now()));
     client.set_nodelay(true).unwrap();
     client
 }

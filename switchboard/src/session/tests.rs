@@ -631,7 +631,8 @@ async fn a_shutdown_tells_everybody_and_loses_nothing() {
 async fn an_idle_session_is_small() {
     let world = World::new();
     let (_client, transport) = wire();
-    let size = std::mem::size_of_val(&super::serve(Arc::clone(&world.board), transport));
+    let size =
+        std::mem::size_of_val(&super::serve(Arc::clone(&world.board), transport, tokio::time::Instant::now()));
     assert!(size <= 2688, "{size} bytes");
 }
 

@@ -327,7 +327,7 @@ impl World {
     /// A connection that has said nothing yet.
     pub(crate) fn connect(&self) -> Client {
         let (client, transport) = wire();
-        self.board.shutdown.spawn(session::serve(Arc::clone(&self.board), transport));
+        self.board.shutdown.spawn(session::serve(Arc::clone(&self.board), transport, Instant::now()));
         client
     }
 

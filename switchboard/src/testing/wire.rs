@@ -29,6 +29,7 @@ struct WireState {
     /// Bytes that count as confirmed; all that are written, if absent.
     confirmed: Option<u64>,
     client_closed: bool,
+    by_proxy: bool,
     reset: bool,
     server_closed: bool,
     waker: Option<Waker>,
@@ -130,6 +131,10 @@ impl Transport for MemoryTransport {
 
     fn peer(&self) -> SocketAddr {
         ([127, 0, 0, 1], 1).into()
+    }
+
+    fn is_by_proxy(&self) -> bool {
+        lock(&self.0.state).by_proxy
     }
 }
 
@@ -284,6 +289,11 @@ impl Client {
     /// Whether the server has closed.
     pub(crate) fn is_over(&self) -> bool {
         lock(&self.wire.state).server_closed
+    }
+
+    /// A proxy stands between: confirmations and ends are its own.
+    pub(crate) fn is_behind_a_proxy(&self) {
+        self.change(|state| state.by_proxy = true);
     }
 
     /// FIN.

@@ -2,6 +2,7 @@
 
 mod half_close;
 mod passport;
+mod proxies;
 mod rst;
 mod tls;
 
@@ -16,6 +17,7 @@ use common::credentials::{PasswordHasher, Refusal};
 use common::model::{AddPrompt, ClaimId, Passport, Properties, Settings, StrangerPolicy};
 use common::store::{Account, Credentials, KnownNetworks, StoreError};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 use super::sign_in::{Accounts, Sealer};
@@ -87,21 +89,33 @@ async fn world_sealed_by(sealer: Arc<dyn Sealer>) -> World {
 }
 
 async fn world_of(accounts: AccountsConfig, http: HttpConfig, sealer: Arc<dyn Sealer>) -> World {
+    world_behind(accounts, http, sealer, Proxies::default()).await
+}
+
+/// Its HTTPS does with those of `proxies` what its HTTP does.
+async fn world_behind(
+    accounts: AccountsConfig,
+    http: HttpConfig,
+    sealer: Arc<dyn Sealer>,
+    proxies: Proxies,
+) -> World {
     let costs = AccountsConfig { argon2_memory_kib: 64, argon2_passes: 1, ..accounts };
     let config = HttpConfig { listen: "127.0.0.1:0".parse().unwrap(), ..http };
     let (memory, metrics, shutdown) = (Arc::<Memory>::default(), Metrics::default(), Shutdown::default());
-    let door = bind(&config, 100).await.unwrap();
+    let door = bind(&config, 100, &proxies).await.unwrap();
     let addr = door.addr().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let listen = "127.0.0.1:0".parse().unwrap();
-    let https = HttpsConfig { listen, development: directory.path().into(), ..HttpsConfig::default() };
-    let secure_door = bind_tls(&https, config.connections_per_address, 100).await.unwrap();
+    let (proxy_protocol, forwarded) = (config.proxy_protocol, config.forwarded);
+    let development = directory.path().into();
+    let https = HttpsConfig { listen, development, proxy_protocol, forwarded, ..HttpsConfig::default() };
+    let secure_door = bind_tls(&https, config.connections_per_address, 100, &proxies).await.unwrap();
     let secure = secure_door.addr().unwrap();
     let tls = Tls::open(&DispatchConfig { https, ..DispatchConfig::default() }).unwrap();
     let sign_in = SignIn::new(&costs, &config, memory.clone(), sealer).unwrap();
     let routes = Arc::new(Routes::new(&config, addr, sign_in, metrics.clone()).await.unwrap());
-    shutdown.spawn(serve(door, None, Arc::clone(&routes), shutdown.clone()));
-    shutdown.spawn(serve(secure_door, Some(Arc::new(tls)), routes, shutdown.clone()));
+    shutdown.spawn(door.serve(None, Arc::clone(&routes), shutdown.clone()));
+    shutdown.spawn(secure_door.serve(Some(Arc::new(tls)), routes, shutdown.clone()));
     World { addr, secure, directory, memory, metrics, shutdown, costs }
 }
 
@@ -136,12 +150,7 @@ impl World {
     }
 
     async fn sign_in(&self, name: &str, password: &str) -> String {
-        let challenge = "lc=1033,id=507,tw=40,fs=1,ru=http%3A%2F%2Fmessenger%2Emsn%2Ecom,ct=1,kpp=1,kv=4,ver=2.1";
-        self.exchange(&format!(
-            "GET /login2.srf?lc=1033 HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Passport1.4 \
-             OrgVerb=GET,OrgURL=http%3A%2F%2Fmessenger%2Emsn%2Ecom,sign-in={name},pwd={password},{challenge}\r\n\r\n"
-        ))
-        .await
+        self.exchange(&login(name, password, "")).await
     }
 
     fn refused(&self) -> String {
@@ -160,6 +169,15 @@ impl World {
             super::passport::urls(&format!("http://{}/login2.srf?lc=1033", self.addr))
         )
     }
+}
+
+/// An attempt to sign in, with further header lines.
+fn login(name: &str, password: &str, lines: &str) -> String {
+    let challenge = "lc=1033,id=507,tw=40,fs=1,ru=http%3A%2F%2Fmessenger%2Emsn%2Ecom,ct=1,kpp=1,kv=4,ver=2.1";
+    format!(
+        "GET /login2.srf?lc=1033 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}Authorization: Passport1.4 \
+         OrgVerb=GET,OrgURL=http%3A%2F%2Fmessenger%2Emsn%2Ecom,sign-in={name},pwd={password},{challenge}\r\n\r\n"
+    )
 }
 
 async fn until_closed(stream: &mut (impl AsyncRead + Unpin)) -> String {

@@ -266,9 +266,9 @@ async fn passwords_cross_no_network_in_the_clear_unless_allowed() {
         allow_plain_beyond_loopback: allow,
         ..HttpConfig::default()
     };
-    let error = bind(&open(false), 1).await.unwrap_err().to_string();
+    let error = bind(&open(false), 1, &Proxies::default()).await.unwrap_err().to_string();
     assert!(error.contains("dispatch.http.allow_plain_beyond_loopback"), "{error}");
-    let door = bind(&open(true), 1).await.unwrap();
+    let door = bind(&open(true), 1, &Proxies::default()).await.unwrap();
     let sign_in = SignIn::new(&AccountsConfig::default(), &open(true), Arc::<Memory>::default(), Arc::new(Open));
     let routes = Routes::new(&open(true), door.addr().unwrap(), sign_in.unwrap(), Metrics::default()).await;
     assert!(routes.err().unwrap().to_string().starts_with("dispatch.http.da_login must be set"));
