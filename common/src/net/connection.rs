@@ -95,6 +95,19 @@ impl<T: Transport> Connection<T> {
         }
     }
 
+    /// The same, which has come at `came`: before what a proxy has written was read, say.
+    #[must_use]
+    pub fn that_came(mut self, came: Instant) -> Self {
+        self.read = came;
+        self
+    }
+
+    /// When something was last read; when it came, if nothing was yet.
+    #[must_use]
+    pub fn last_read(&self) -> Instant {
+        self.read
+    }
+
     /// Waits for the next thing to happen: a command, progress of what is being written, or the end. Safe to
     /// cancel: nothing is lost.
     pub async fn event(&mut self) -> Event {

@@ -80,9 +80,9 @@ pub(crate) fn serve(accepted: Accepted, id: u64, services: Arc<Services>) -> imp
     let span = tracing::info_span!("conn", id, peer = %transport.peer(), passport = Empty, dialect = Empty);
     let counted = Counted::new(&services.metrics.connections);
     let decoder = Decoder::new(Service::Notification, 0);
-    let mut connection = Connection::new(transport, decoder, Arc::clone(&services.buffers));
+    let mut connection = Connection::new(transport, decoder, Arc::clone(&services.buffers)).that_came(came);
     let conversation = async move {
-        let closing = converse(&mut connection, came, &services).await;
+        let closing = converse(&mut connection, &services).await;
         tracing::debug!(reason = closing.label(), "closed");
         services.metrics.close(closing.label());
         farewell(&mut connection).await;
@@ -91,12 +91,8 @@ pub(crate) fn serve(accepted: Accepted, id: u64, services: Arc<Services>) -> imp
     conversation.instrument(span)
 }
 
-async fn converse<T: Transport>(
-    connection: &mut Connection<T>,
-    came: Instant,
-    services: &Arc<Services>,
-) -> Closing {
-    let proof = match Box::pin(greet(connection, services, came)).await {
+async fn converse<T: Transport>(connection: &mut Connection<T>, services: &Arc<Services>) -> Closing {
+    let proof = match Box::pin(greet(connection, services)).await {
         Ok(proof) => proof,
         Err(closing) => return closing,
     };
@@ -107,11 +103,8 @@ async fn converse<T: Transport>(
 }
 
 /// From `VER` to the proof.
-async fn greet<T: Transport>(
-    connection: &mut Connection<T>,
-    services: &Services,
-    came: Instant,
-) -> Result<Box<Proof>, Closing> {
+async fn greet<T: Transport>(connection: &mut Connection<T>, services: &Services) -> Result<Box<Proof>, Closing> {
+    let came = connection.last_read();
     let deadline = came + Duration::from_secs(services.config.sign_in_secs);
     let identify = came + Duration::from_secs(services.config.identify_secs);
     let mut handshake = Handshake::default();
