@@ -27,8 +27,8 @@ const ASKING: Duration = Duration::from_secs(1);
 /// Of the failing calls in a row so many are forgiven a minute: who asks once a second whether somebody has come may do so for ever.
 const FORGIVEN: u32 = 60;
 
-/// So many calls by one connection are answered at once, and so many a minute after that; the next ones wait, as what is said too fast
-/// does. Far more than `[rates]` let through: it bounds the refusals.
+/// So many calls by one connection, and commands that can't be read, are answered at once, and so many a minute after that; the next
+/// ones wait, as what is said too fast does. Far more than `[rates]` let through: it bounds the refusals.
 const ANSWERED: (u32, u32) = (1000, 600);
 
 /// The calls of one participant.
@@ -40,7 +40,7 @@ pub(super) struct Calls {
     failing: Bucket,
     /// All of them, also those that ring: each is a line to somebody's client.
     bucket: Bucket,
-    /// All of them, whatever is answered: a refusal costs something too.
+    /// All of them and all that can't be read, whatever is answered: a refusal costs something too.
     commands: Bucket,
 }
 
@@ -54,7 +54,7 @@ struct Waiting {
 }
 
 impl Calls {
-    /// How long the next call has to wait before it is taken up; nothing, and it is paid for, if it need not.
+    /// How long the next one has to wait before it is taken up; nothing, and it is paid for, if it need not.
     pub(super) fn wait(&mut self) -> Option<Duration> {
         let (rate, now) = (Rate::new(ANSWERED.0, ANSWERED.1), Instant::now().into_std());
         let wait = self.commands.wait(rate, 1, now);

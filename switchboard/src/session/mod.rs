@@ -234,7 +234,10 @@ impl<T: Transport> Session<T> {
         let request = gate(Service::Switchboard, None, Phase::SignedIn, &command);
         let request = match request.and_then(|_| Request::parse(&command)) {
             Ok(request) => request,
-            Err(error) => return self.send(switchboard::unread(&command, error).ok_or(error)?),
+            Err(error) => {
+                let refusal = switchboard::unread(&command, error).ok_or(error)?;
+                return if self.refusals_wait(&command) { Ok(()) } else { self.send(refusal) };
+            }
         };
         match request {
             Request::Message { trid, ack, payload } => {
@@ -252,9 +255,7 @@ impl<T: Transport> Session<T> {
                 Ok(())
             }
             Request::Call { trid, callee } => {
-                if let Some(wait) = self.calls.wait() {
-                    self.board.metrics.waits_for_rate.inc();
-                    self.pace.hold(command, Wait::Until(Instant::now() + wait));
+                if self.refusals_wait(&command) {
                     return Ok(());
                 }
                 self.call(trid, callee)
@@ -263,6 +264,14 @@ impl<T: Transport> Session<T> {
             // The gate lets neither through; if it did, they would be out of order.
             Request::Open(_) | Request::Answer { .. } => Err(ParseError::OutOfOrder.into()),
         }
+    }
+
+    /// Whether a command that may be refused, or is, has to wait, since too many came before it. Keeps it back then.
+    fn refusals_wait(&mut self, command: &Command) -> bool {
+        let Some(wait) = self.calls.wait() else { return false };
+        self.board.metrics.waits_for_rate.inc();
+        self.pace.hold(command.clone(), Wait::Until(Instant::now() + wait));
+        true
     }
 
     /// Whether a message has to wait until it can be written to everybody within the time in which its sender is told: one of a type
