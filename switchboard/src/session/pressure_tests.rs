@@ -1,10 +1,19 @@
 //! Back pressure: a sender waits for whoever reads more slowly, and nobody waits for long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use common::model::{ChannelId, ParticipationId};
+use common::msnp::switchboard::Speaker;
+use common::net::mailbox;
 use tokio::time::Instant;
 
-use crate::testing::{Asked, Client, World, passport};
+use crate::conversation::{Conversation, Greeting, Participant, Recorded, Rules};
+use crate::participation::Participation;
+use crate::pressure::Pressure;
+use crate::push::MAILBOX;
+use crate::testing::{Asked, Client, World, claim, passport};
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const P2P: &str = "application/x-msnmsgrp2p";
@@ -13,6 +22,7 @@ const PAYLOAD: usize = 1664;
 /// What one message of [`send`] is at its recipient: `MSG alice@example.com Alice 1664` goes before it.
 const HEARD: usize = PAYLOAD + 34;
 const UNREAD: usize = 64 * 1024;
+const RULES: Rules = Rules { participants: 5, ring: Duration::from_secs(120) };
 
 /// Sends so many messages of the longest kind at once.
 fn send(client: &Client, trids: std::ops::Range<u32>, ack: &str, content_type: &str) {
@@ -216,6 +226,49 @@ async fn two_who_only_send_go_on_both_of_them() {
         settles().await;
         assert!(begun.elapsed() < Duration::from_secs(3), "they stand");
     }
+}
+
+/// Whoever waits hears at once that it has become behind itself, and does not stand until the other one's ten seconds are over; by
+/// whatever way it waits, and without its session.
+#[tokio::test(start_paused = true)]
+async fn who_waits_hears_that_it_is_behind_itself() {
+    let world = World::new();
+    let id = world.conversation_id();
+    let conversation = Conversation::new(id, 100_000, ChannelId(world.board.clock.uuid()), RULES);
+    let conversation = Arc::new(conversation);
+    let (mut ids, mut mailboxes) = (Vec::new(), Vec::new());
+    for name in ["alice", "bob"] {
+        let (mailbox, mails) = mailbox(MAILBOX);
+        mailboxes.push(mails);
+        let who = passport(name);
+        let participation = Participation::new(who.clone(), ParticipationId(world.board.clock.uuid()));
+        ids.push(participation.id);
+        let participant = Participant {
+            participation,
+            name: name.into(),
+            claim: claim(&who),
+            capabilities: 0,
+            wants_capabilities: false,
+            edition: None,
+            mailbox,
+            recorded: Recorded::default(),
+            pressure: Pressure::default(),
+        };
+        conversation.join(participant, Greeting::Opened(Bytes::new())).unwrap();
+    }
+    let spoken = Speaker::new(&passport("x"), "x").says(&Bytes::from(vec![b'x'; UNREAD]));
+    conversation.relay(ids[0], &spoken, None);
+    let begun = Instant::now();
+    let waiting = tokio::spawn({
+        let (conversation, alice) = (Arc::clone(&conversation), ids[0]);
+        async move { conversation.may_speak(alice).await }
+    });
+    settles().await;
+    conversation.relay(ids[1], &spoken, None);
+    // He has something to say too.
+    conversation.may_speak(ids[1]).await;
+    waiting.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_millis(2_100), "{:?}", begun.elapsed());
 }
 
 /// To be behind is no excuse: who does not read could throw out all others.

@@ -164,8 +164,8 @@ async fn a_recipient_that_takes_long_to_go() {
     let begun = Instant::now();
     alice.msg(2, "A", TYPING, "\r\n");
     tokio::time::sleep(Duration::from_millis(2_900)).await;
-    world.board.conversations.find(id).unwrap().end(Farewell::Idle);
-    verdicts(&alice, 2..3).await;
+    let _other = world.join("bob", id).await;
+    assert_eq!(verdicts(&alice, 2..3).await, ["NAK"]);
     assert!(begun.elapsed() <= BOUND, "{:?}", begun.elapsed());
 }
 
