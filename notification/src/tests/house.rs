@@ -75,6 +75,16 @@ impl House {
         Self { _files: Some(files), ..Self::start(config, common).await }
     }
 
+    /// A node that none of its seeds answers: as long as the store shows that others live it does not know who is signed in there.
+    pub(super) async fn open_unheard() -> Self {
+        let files = TempDir::new().unwrap();
+        let stored = StoreConfig { path: files.path().join("data"), ..StoreConfig::default() };
+        let store = Arc::new(Moody::new(common::store::open(&stored).await.unwrap()));
+        let key = SealingKey::create(&files.path().join("md5.key")).unwrap();
+        let common = Common { store, key, directory: stored.path, seeds: vec!["127.0.0.1:1".into()] };
+        Self { _files: Some(files), ..Self::begin(Config::default(), common).await }
+    }
+
     /// Another node of the same deployment.
     pub(super) async fn open_beside(&self, config: Config) -> Self {
         let common = Common {
@@ -87,6 +97,12 @@ impl House {
     }
 
     async fn start(config: Config, common: Common) -> Self {
+        let house = Self::begin(config, common).await;
+        assert!(house.services.cluster.serves_within(PATIENCE).await, "it has no neighbours");
+        house
+    }
+
+    async fn begin(config: Config, common: Common) -> Self {
         let Common { store, key, directory, seeds } = common;
         let keys = Keyring::from_secrets([[1; 32]]).unwrap();
         let (hub, shutdown, mut registry) = (Arc::new(Hub::new()), Shutdown::default(), Registry::default());
@@ -103,7 +119,6 @@ impl House {
         let cluster = Cluster::start(&cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown)
             .await
             .unwrap();
-        assert!(cluster.serves_within(PATIENCE).await, "it has no neighbours");
         let services = Arc::new(Services {
             guard: AttemptGuard::new(&config.accounts),
             refusals: RefusalLog::default(),

@@ -1,5 +1,6 @@
 //! Whole sessions against a store that is slow, or fails, at the wrong moment.
 
+mod early;
 mod house;
 mod rates;
 mod repair;
