@@ -4,6 +4,7 @@
 //! Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 could not reach what it needed.
 
 mod account;
+mod again;
 mod broadcast;
 mod failure;
 mod history;
@@ -26,6 +27,7 @@ use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use common::config::{self, Config, Given, Program, Sources};
 use common::store::SharedStore;
 
+use again::Again;
 pub use failure::Failure;
 pub use orders::OrderDesk;
 

@@ -11,7 +11,10 @@ use tokio::net::TcpStream;
 const MAX_ANSWER: u64 = 4 * 1024 * 1024;
 
 /// Status and body of a `GET`.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+///
+/// # Errors
+/// When it does not answer with HTTP within seconds.
+pub async fn get(address: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
     get_over(async { Ok(TcpStream::connect(address).await?) }, address, path).await
 }
 

@@ -3,7 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod accounts;
-mod admin;
+pub mod admin;
 pub mod binaries;
 pub mod chaos;
 pub mod checker;

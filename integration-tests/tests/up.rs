@@ -1,22 +1,19 @@
 //! `monarch up` as a newcomer meets it: the real programs, a first chat without a second try, Ctrl-C, and the data
 //! again at the next start.
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+mod suite;
+
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, ensure};
 use integration_tests::client::{self, Client};
-use integration_tests::program;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use rustix::process::{Pid, Signal, kill_process};
+use suite::{PATIENCE, Up, any_ports, is_alive, log_of, monarch};
+use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How long a start, a stop or a whole conversation may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Those of the demo accounts, which `monarch up` makes at its first start.
 const PASSWORD: &str = "wonderland";
 const ALICE: &str = "alice@example.com";
@@ -52,6 +49,56 @@ async fn a_first_chat_ctrl_c_and_the_same_data_again() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_example_copied_as_it_is_starts_and_what_is_printed_can_be_typed() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    std::fs::copy(
+        concat!(env!("CARGO_MANIFEST_DIR"), "/../monarch.example.toml"),
+        directory.path().join("monarch.toml"),
+    )?;
+    let up = Up::start_in(directory.path(), &any_ports()).await?;
+    ensure!(directory.path().join("data/accounts.db").is_file(), "{}", log_of(directory.path()));
+    typed(directory.path(), &up.greeting, &["history show alice@example.com"]).await?;
+    up.ctrl_c().await?;
+    // The same data, by other words.
+    std::fs::rename(directory.path().join("monarch.toml"), directory.path().join("it's mine.toml"))?;
+    let arguments: Vec<_> = any_ports().into_iter().chain(["--config".into(), "it's mine.toml".into()]).collect();
+    let up = Up::start_in(directory.path(), &arguments).await?;
+    typed(directory.path(), &up.greeting, &["user list", "history show alice@example.com"]).await?;
+    up.ctrl_c().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_printed_names_the_place_as_it_was_given() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    for options in [&["--data", "d ir", "--no-demo"][..], &["--store-path", "elsewhere", "--create", "--no-demo"]] {
+        let arguments: Vec<_> = options.iter().map(|&option| option.to_owned()).chain(any_ports()).collect();
+        let up = Up::start_in(directory.path(), &arguments).await?;
+        ensure!(!up.greeting.contains("alice@"), "{}", up.greeting);
+        ensure!(up.greeting.contains("history list PASSPORT"), "{}", up.greeting);
+        typed(directory.path(), &up.greeting, &["user list"]).await?;
+        up.ctrl_c().await?;
+    }
+    Ok(())
+}
+
+/// Types the commands that a greeting names, each of which must work; `named` are to be among them.
+async fn typed(directory: &Path, greeting: &str, named: &[&str]) -> Result<()> {
+    let program = integration_tests::program("monarch")?.display().to_string();
+    let commands: Vec<_> = greeting.lines().filter_map(|line| Some(&line[line.find(&program)?..])).collect();
+    for part in named {
+        ensure!(commands.iter().any(|command| command.contains(part)), "{part} is missing in {greeting}");
+    }
+    for command in commands.iter().filter(|command| !command.contains("PASSPORT")) {
+        let mut shell = Command::new("sh");
+        suite::plain(shell.arg("-c").arg(command).current_dir(directory));
+        let Output { status, stdout, stderr } = timeout(PATIENCE, shell.output()).await??;
+        let said = [stdout, stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+        ensure!(status.success(), "{command}: {status}\n{said}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_programs_end_when_it_is_killed() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let mut up = Up::start(&directory.path().join("data")).await?;
@@ -77,105 +124,13 @@ async fn sighup_ends_nothing_and_every_program_reads_again() -> Result<()> {
     for tier in ["dispatch", "notification", "switchboard"] {
         let log = data.join(format!("logs/{tier}.log"));
         while !std::fs::read_to_string(&log)?.contains("SIGHUP: read again") {
-            ensure!(Instant::now() < deadline, "{tier} has not read again\n{}", log_of(&data));
+            ensure!(Instant::now() < deadline, "{tier} has not read again\n{}", log_of(directory.path()));
             sleep(Duration::from_millis(50)).await;
         }
     }
     let answer = at_alice.request("CHG", "BSY").await?;
     ensure!(answer.verb() == "CHG", "{:?}", answer.tokens);
     up.ctrl_c().await
-}
-
-fn is_alive(process: i32) -> bool {
-    Pid::from_raw(process).is_some_and(|pid| test_kill_process(pid).is_ok())
-}
-
-/// A `monarch up` at work, in a data directory of its own, on ports that the system chooses.
-struct Up {
-    child: Child,
-    _stdout: Lines<BufReader<ChildStdout>>,
-    greeting: String,
-    dispatch: SocketAddr,
-    children: BTreeSet<i32>,
-}
-
-impl Up {
-    /// Starts it and reads what it says until all is ready. Await it in the test itself: the programs end with the
-    /// thread that started them.
-    async fn start(data: &Path) -> Result<Self> {
-        let mut command = monarch(data)?;
-        command.arg("up").arg("--data").arg(data);
-        for tier in ["dispatch", "notification", "switchboard"] {
-            let keys = ["listen", "node-gossip", "node-peer", "node-admin"];
-            command.args(keys.map(|key| format!("--{tier}-{key}=127.0.0.1:0")));
-        }
-        for key in ["http", "https", "dns"] {
-            command.arg(format!("--dispatch-{key}-listen=127.0.0.1:0"));
-        }
-        command.args(["--accounts-argon2-memory-kib=1024", "--accounts-argon2-passes=1"]);
-        let log = std::fs::File::options().create(true).append(true).open(data.with_extension("log"))?;
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;
-        let mut stdout = BufReader::new(child.stdout.take().context("no standard output")?).lines();
-        let mut greeting = String::new();
-        let greeted = async {
-            while !greeting.contains("Ctrl-C stops it.") {
-                let line = stdout.next_line().await?.with_context(|| format!("it ended early: {greeting}"))?;
-                greeting.push_str(&line);
-                greeting.push('\n');
-            }
-            anyhow::Ok(())
-        };
-        let greeted = timeout(PATIENCE, greeted).await.context("not up in time").flatten();
-        greeted.map_err(|error| anyhow!("{error:#}\n{}", log_of(data)))?;
-        let address = greeting.split("dispatch ").nth(1).and_then(|rest| rest.split(' ').next());
-        let dispatch = address.context("no address of dispatch")?.parse()?;
-        let id = child.id().context("it has ended")?;
-        let children = children_of(id.try_into()?)?;
-        ensure!(children.len() == 3, "three programs, not {children:?}");
-        Ok(Self { child, _stdout: stdout, greeting, dispatch, children })
-    }
-
-    /// Ctrl-C: it and its three programs end, it with exit code 0.
-    async fn ctrl_c(mut self) -> Result<()> {
-        let id = self.child.id().context("it has ended")?;
-        kill_process(Pid::from_raw(id.try_into()?).context("no process id")?, Signal::INT)?;
-        let status = timeout(PATIENCE, self.child.wait()).await.context("it does not stop")??;
-        ensure!(status.code() == Some(0), "{status}");
-        for child in self.children {
-            ensure!(!is_alive(child), "process {child} is still there");
-        }
-        ensure!(Client::connect(self.dispatch).await.is_err(), "{} still answers", self.dispatch);
-        Ok(())
-    }
-}
-
-fn monarch(data: &Path) -> Result<Command> {
-    let mut command = Command::new(program("monarch")?);
-    // Whatever is configured where the test runs is not meant.
-    command.current_dir(data.parent().context("no directory")?).stdin(Stdio::null()).kill_on_drop(true);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("MONARCH_")) {
-        command.env_remove(name);
-    }
-    Ok(command)
-}
-
-fn log_of(data: &Path) -> String {
-    std::fs::read_to_string(data.with_extension("log")).unwrap_or_default()
-}
-
-/// The processes that have this one as their parent.
-fn children_of(parent: i32) -> Result<BTreeSet<i32>> {
-    let mut children = BTreeSet::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // `PID (NAME) STATE PARENT …`; NAME may hold anything. One that has ended meanwhile is nobody's child.
-        let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
-        let fields = stat.rsplit(')').next().unwrap_or_default();
-        if fields.split_whitespace().nth(1).and_then(|ppid| ppid.parse().ok()) == Some(parent) {
-            children.insert(pid);
-        }
-    }
-    Ok(children)
 }
 
 /// As README's walk-through does it, but by way of dispatch; each line must be answered as it should be at once.
@@ -220,7 +175,7 @@ async fn synchronise(client: &mut Client) -> Result<Vec<String>> {
 
 /// What `monarch history show` prints.
 async fn shown(data: &Path) -> Result<String> {
-    let mut command = monarch(data)?;
+    let mut command = monarch(data.parent().context("no directory")?)?;
     command.args(["history", "show", ALICE, BOB, "--set"]).arg(format!("store.path={}", data.display()));
     let Output { status, stdout, stderr } = timeout(PATIENCE, command.output()).await??;
     ensure!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));

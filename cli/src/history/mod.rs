@@ -15,7 +15,7 @@ use uuid::Uuid;
 use self::range::{Moment, Range};
 use self::write::{time, write_json, write_text};
 use crate::Failure;
-use crate::terminal::say;
+use crate::terminal::{harmless_json, say};
 use crate::user::unknown;
 
 /// Messages read from the store at once.
@@ -101,8 +101,8 @@ async fn list(store: &dyn Store, args: &ListArgs, out: &mut impl Write) -> Resul
     found.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
     for (_, listed) in &found {
         if args.json {
-            serde_json::to_writer(&mut *out, listed).map_err(std::io::Error::from)?;
-            writeln!(out)?;
+            let json = serde_json::to_string(listed).map_err(std::io::Error::from)?;
+            writeln!(out, "{}", harmless_json(&json))?;
         } else {
             writeln!(out, "{}  {}  {}", listed.conversation, listed.last, listed.members.join(" "))?;
         }

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use common::cluster::Keyring;
 use common::config::{Config, StoreKind};
@@ -11,12 +12,16 @@ use common::files;
 use common::store::{self, Store};
 use rustix::fs::{FlockOperation, flock};
 
-use super::demo::{self, Demo};
+use super::demo::{self, Demo, People};
 use crate::Failure;
 use crate::terminal::say;
 
 /// Held by the `monarch up` that runs on the directory.
 pub(super) const LOCK: &str = "up.lock";
+
+/// As many times it is tried to take it, so far apart: who holds it for longer runs.
+const LOOKS: u32 = 25;
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A data directory that this process holds. The lock goes with the process, however that ends.
 #[derive(Debug)]
@@ -32,7 +37,14 @@ impl DataDir {
         // Secrets and conversations will be in it.
         files::create_directory(path).map_err(unusable)?;
         let mut lock = files::open_own(&path.join(LOCK)).map_err(unusable)?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        // Commands that ask whether somebody runs here have it for a moment.
+        let mut looks = 1;
+        while flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            if looks < LOOKS {
+                looks += 1;
+                std::thread::sleep(AGAIN);
+                continue;
+            }
             let mut holder = String::new();
             let _ = (&mut lock).take(20).read_to_string(&mut holder);
             return Err(Failure::failed(format!(
@@ -46,8 +58,8 @@ impl DataDir {
     }
 
     /// Makes what a start needs and is not there: secrets, and with a new store the MD5 key and the demo accounts.
-    /// True if the demo accounts were made.
-    pub(super) async fn prepare(&self, config: &Config, demo: Demo) -> Result<bool, Failure> {
+    /// Says who is there then.
+    pub(super) async fn prepare(&self, config: &Config, demo: Demo) -> Result<People, Failure> {
         if !config.cluster.secrets.exists() {
             make_parent(&config.cluster.secrets)?;
             Keyring::create(&config.cluster.secrets).map_err(Failure::failed)?;
@@ -63,7 +75,7 @@ impl DataDir {
             say(format!("monarch: made a new store in {}", config.store.path.display()));
         }
         if !self.is_first_start(&*store).await? {
-            return Ok(false);
+            return demo::people(&*store).await;
         }
         // A store that has accounts keeps the key it had: a new one in the place of one that was lost would look
         // like MD5 sign-in at work, and refuse everybody.
@@ -82,7 +94,7 @@ impl DataDir {
             ),
         }
         fs::remove_file(self.marker())?;
-        Ok(demo == Demo::Made)
+        Ok(if demo == Demo::Made { People::Made } else { People::Others })
     }
 
     /// Whether the store has no accounts, or a first start was cut short. Leaves a mark until it is complete.
@@ -127,5 +139,19 @@ mod tests {
         assert!(second.contains(&format!("(process {})", std::process::id())), "{second}");
         drop(first);
         assert!(DataDir::take(&path).is_ok());
+    }
+
+    #[test]
+    fn who_only_asks_keeps_nobody_from_it() {
+        let root = tempfile::tempdir().unwrap();
+        drop(DataDir::take(root.path()).unwrap());
+        let asks = File::open(root.path().join(LOCK)).unwrap();
+        flock(&asks, FlockOperation::NonBlockingLockShared).unwrap();
+        let asking = std::thread::spawn(move || {
+            std::thread::sleep(AGAIN * 3);
+            drop(asks);
+        });
+        assert!(DataDir::take(root.path()).is_ok());
+        asking.join().unwrap();
     }
 }

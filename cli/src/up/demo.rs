@@ -30,22 +30,42 @@ pub(super) enum Demo {
 impl Demo {
     /// What the flags `--demo` and `--no-demo` and the addresses say.
     pub(super) fn wanted(asked: bool, declined: bool, config: &Config) -> Self {
-        let (dispatch, notification, switchboard) = (&config.dispatch, &config.notification, &config.switchboard);
-        let for_clients = [
-            dispatch.listen,
-            dispatch.http.listen,
-            dispatch.https.listen,
-            notification.listen,
-            switchboard.listen,
-        ];
+        let Config { dispatch, notification, switchboard, .. } = config;
+        let https = dispatch.https.enabled.then_some(dispatch.https.listen);
+        let listened = [dispatch.listen, dispatch.http.listen, notification.listen, switchboard.listen];
+        // What is told to clients says that they come by it, whoever hands them on to where is listened.
+        let told = [dispatch.advertise, notification.advertise, switchboard.advertise];
+        let mut for_clients = listened.into_iter().chain(https).chain(told.into_iter().flatten());
         if declined {
             Self::Unwanted
-        } else if asked || for_clients.iter().all(|addr| addr.ip().is_loopback()) {
+        } else if asked || for_clients.all(|addr| addr.ip().to_canonical().is_loopback()) {
             Self::Made
         } else {
             Self::Exposed
         }
     }
+}
+
+/// Who is there to be told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum People {
+    /// The demo accounts, which were made at this start.
+    Made,
+    /// The demo accounts, from before.
+    There,
+    /// Whoever else.
+    Others,
+}
+
+/// Whether the demo accounts are there from before.
+pub(super) async fn people(store: &dyn Store) -> Result<People, Failure> {
+    for (passport, _) in ACCOUNTS {
+        let who = Passport::parse(passport).map_err(Failure::failed)?;
+        if store.account(&who).await?.is_none() {
+            return Ok(People::Others);
+        }
+    }
+    Ok(People::There)
 }
 
 /// Creates them; those that are there stay as they are. May be repeated after it was cut short.
@@ -96,5 +116,15 @@ mod tests {
         config.dispatch.http.listen = ([192, 0, 2, 1], 8080).into();
         assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed);
         assert_eq!(Demo::wanted(true, false, &config), Demo::Made);
+        // Through a balancer or a router, others come to an address that nobody listens on here.
+        let mut config = Config::default();
+        config.notification.advertise = Some(([192, 0, 2, 1], 1864).into());
+        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed);
+        // Nobody listens there.
+        let mut config = Config::default();
+        config.dispatch.https.listen = ([192, 0, 2, 1], 8443).into();
+        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed);
+        config.dispatch.https.enabled = false;
+        assert_eq!(Demo::wanted(false, false, &config), Demo::Made);
     }
 }

@@ -27,18 +27,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use common::config::{ConfigError, Loaded, Origin, Program, Sources, collisions, load};
+use common::config::{Config, ConfigError, Loaded, Origin, Program, Sources, collisions, load};
 use common::store;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::data::DataDir;
 use self::demo::Demo;
+use self::greeting::Greeting;
 use self::nodes::Nodes;
 pub(crate) use self::running::Running;
 use self::suite::Suite;
 use self::tier::Launch;
-use crate::Failure;
 use crate::terminal::{print, say};
+use crate::{Again, Failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
@@ -46,8 +47,11 @@ pub(crate) struct UpArgs {
     /// any that are free
     #[arg(long, value_name = "D,N,S", default_value = "1,1,1")]
     nodes: Nodes,
-    /// Make a new store where the configured store.path has none; where --data names the directory, or nobody does, one is made
-    /// without
+    /// Start one of a tier, and say so, where --nodes asks for more and an address that others are told is configured for it
+    #[arg(long)]
+    or_fewer: bool,
+    /// Make a new store where the configured store.path has none; at the default path, and where --data names the directory, one is
+    /// made without
     #[arg(long)]
     create: bool,
     /// Create the demo accounts alice, bob and carol at the first start although others than this machine can reach the servers
@@ -102,8 +106,8 @@ async fn bring_up(suite: &mut Suite, args: &UpArgs, loaded: &Loaded, sources: &S
     }
     let data = DataDir::take(&config.store.path)?;
     ports::check(config)?;
-    let nodes = args.nodes.plan(config)?;
-    let demo = data.prepare(config, Demo::wanted(args.demo, args.no_demo, config)).await?;
+    let nodes = if args.or_fewer { args.nodes.possible(config, say) } else { args.nodes }.plan(config)?;
+    let people = data.prepare(config, Demo::wanted(args.demo, args.no_demo, config)).await?;
     suite.hold(data);
     let launch = Launch {
         binaries: args.binaries.clone().map_or_else(beside_this_program, Ok)?,
@@ -111,11 +115,13 @@ async fn bring_up(suite: &mut Suite, args: &UpArgs, loaded: &Loaded, sources: &S
         file: loaded.file.clone(),
         given: sources.given.clone(),
     };
-    let seeds_are_default = *loaded.origin("cluster.seeds") == Origin::Default;
+    let seeds_are_default = config.cluster.seeds == Config::default().cluster.seeds;
     suite.start(&launch, nodes, config, seeds_are_default).await?;
     suite.until_ready(Duration::from_secs(args.ready_timeout)).await?;
-    suite.note()?;
-    print(&greeting::text(config, &suite.addresses(), demo, &launch.logs));
+    suite.note();
+    let (all, monarch) = (suite.addresses(), Again::of_process(sources));
+    let greeting = Greeting { config, all: &all, people, logs: &launch.logs, monarch: &monarch };
+    print(&greeting.text());
     Ok(())
 }
 

@@ -54,24 +54,61 @@ pub(super) struct Plan {
     pub(super) given: Vec<Given>,
 }
 
+/// A tier as it is configured.
+struct Tier<'a> {
+    program: &'static str,
+    count: usize,
+    node: &'a NodeConfig,
+    advertise: Option<SocketAddr>,
+}
+
+impl Tier<'_> {
+    /// Why it can have one node only.
+    fn obstacle(&self) -> Option<String> {
+        let told = [self.advertise, self.node.gossip_advertise, self.node.peer_advertise];
+        let obstacle = format!(
+            "an address that others are told is configured for it ([{}], advertise, gossip_advertise, peer_advertise), and nodes \
+             can't share it",
+            self.program
+        );
+        (self.count > 1 && told.iter().any(Option::is_some)).then_some(obstacle)
+    }
+}
+
 impl Nodes {
+    fn tiers(self, config: &Config) -> [Tier<'_>; 3] {
+        let Config { dispatch, notification, switchboard, .. } = config;
+        let tier = |program, count, node, advertise| Tier { program, count, node, advertise };
+        [
+            tier("dispatch", self.dispatch, &dispatch.node, dispatch.advertise),
+            tier("notification", self.notification, &notification.node, notification.advertise),
+            tier("switchboard", self.switchboard, &switchboard.node, switchboard.advertise),
+        ]
+    }
+
+    /// As many as can be: one of a tier whose nodes can't differ, which is said.
+    pub(super) fn possible(self, config: &Config, say: impl Fn(String)) -> Self {
+        let [dispatch, notification, switchboard] = self.tiers(config).map(|tier| match tier.obstacle() {
+            None => tier.count,
+            Some(obstacle) => {
+                say(format!("monarch: one {}, not {}: {obstacle}", tier.program, tier.count));
+                1
+            }
+        });
+        Self { dispatch, notification, switchboard }
+    }
+
     /// All nodes, the first dispatch first. The first of each tier is as configured; the others have names of their own and, on the
     /// same addresses, any ports that are free.
     pub(super) fn plan(self, config: &Config) -> Result<Vec<Plan>, Failure> {
         let mut all = Vec::new();
-        let tiers = [
-            ("dispatch", self.dispatch, config.dispatch.advertise, &config.dispatch.node),
-            ("notification", self.notification, config.notification.advertise, &config.notification.node),
-            ("switchboard", self.switchboard, config.switchboard.advertise, &config.switchboard.node),
-        ];
-        for (program, count, advertise, node) in tiers {
+        for tier in self.tiers(config) {
+            let Tier { program, count, node, .. } = tier;
             all.push(Plan { program, name: program.to_owned(), given: Vec::new() });
-            let advertised = [advertise, node.gossip_advertise, node.peer_advertise];
-            if count > 1 && advertised.iter().any(Option::is_some) {
+            if let Some(obstacle) = tier.obstacle() {
                 return Err(Failure::Usage(format!(
-                    "--nodes can't start a second {program}: an address that others are told is configured for it \
-                     ([{program}], advertise, gossip_advertise, peer_advertise), and nodes can't share it. Start further \
-                     nodes by themselves, each with its own"
+                    "--nodes can't start a second {program}: {obstacle}. Start further nodes by themselves, each with its own, or add \
+                     --or-fewer"
                 )));
             }
             for number in 2..=count {
@@ -157,5 +194,10 @@ mod tests {
         assert!("1,1,2".parse::<Nodes>().unwrap().plan(&config).is_ok());
         let error = "1,2,1".parse::<Nodes>().unwrap().plan(&config).unwrap_err();
         assert!(error.code() == 2 && error.to_string().contains("[notification]"), "{error}");
+        let said = std::cell::RefCell::new(Vec::new());
+        let possible = "2,2,2".parse::<Nodes>().unwrap().possible(&config, |line| said.borrow_mut().push(line));
+        assert_eq!(possible.to_string(), "2,1,2");
+        assert!(said.borrow()[0].starts_with("monarch: one notification, not 2: "), "{said:?}");
+        assert_eq!(said.borrow().len(), 1);
     }
 }

@@ -170,11 +170,16 @@ impl Suite {
         tier.failure(&format!("has ended ({how})"))
     }
 
-    /// Notes in the data directory where all listen.
-    pub(super) fn note(&self) -> Result<(), Failure> {
-        let Some(data) = &self.data else { return Ok(()) };
-        let noted = Running(self.addresses()).note(data.path());
-        noted.map_err(|error| Failure::failed(format!("can't write to {}: {error}", data.path().display())))
+    /// Notes in the data directory where all listen. Without the note all is up: only other commands don't find it by themselves.
+    pub(super) fn note(&self) {
+        let Some(data) = &self.data else { return };
+        if let Err(error) = Running(self.addresses()).note(data.path()) {
+            say(format!(
+                "monarch: can't note in {} where the servers listen ({error}): `scenario`, `broadcast` and `sign-out` look at the \
+                 configured addresses",
+                data.path().display()
+            ));
+        }
     }
 
     /// Stops all: asks, waits, and uses force on those that take too long, or at another signal.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -130,8 +130,10 @@ pub fn survey(sources: &Sources) -> Survey {
     let file = layers.file(sources);
     layers.environment(sources);
     layers.given(sources);
+    ports::forget_copied(&defaults(), &mut layers.values);
     let mut config = layers.build();
-    config.store.create = !layers.values.contains_key("store.path");
+    // What is asked is where the store is, not whether somebody said so: who copies the example has named the default.
+    config.store.create = is_same_place(&config.store.path, &Config::default().store.path);
     let Layers { values, mut problems } = layers;
     let loaded = Loaded { config, file, values, sources: sources.clone() };
     let in_part = !problems.is_empty();
@@ -139,6 +141,12 @@ pub fn survey(sources: &Sources) -> Survey {
         problems = checks::check(&loaded);
     }
     Survey { loaded, problems, in_part }
+}
+
+/// Whether two paths are written alike but for a `./`.
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    let named = |path: &Path| -> PathBuf { path.components().filter(|part| *part != Component::CurDir).collect() };
+    named(one) == named(other)
 }
 
 #[derive(Default)]
@@ -357,6 +365,23 @@ mod tests {
         let loaded = load(&Sources::default()).unwrap();
         assert_eq!(Table::try_from(&loaded.config).unwrap(), Table::try_from(Config::default()).unwrap());
         assert!(!defaults().is_empty());
+    }
+
+    #[test]
+    fn a_store_is_made_at_the_default_path_whoever_names_it() {
+        let creates = |sources: &Sources| load(sources).unwrap().config.store.create;
+        let by_file = |path: &str| {
+            let (_dir, file) = file(&format!("[store]\npath = '{path}'\n"));
+            creates(&Sources { file: Some(file), ..Sources::default() })
+        };
+        let by_variable = |path: &str| {
+            let environment = variables(&[("MONARCH_STORE_PATH", path)]);
+            creates(&Sources { environment, ..Sources::default() })
+        };
+        assert!(creates(&Sources::default()));
+        for (path, is_default) in [("data", true), ("./data/", true), ("dta", false), ("/data", false), ("..", false)] {
+            assert_eq!((by_file(path), by_variable(path)), (is_default, is_default), "{path}");
+        }
     }
 
     #[test]

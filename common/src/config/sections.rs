@@ -84,8 +84,8 @@ pub struct StoreConfig {
     pub kind: StoreKind,
     /// The directory of `accounts.db` and `history.db`, and of each node's `NODE.generation`.
     pub path: PathBuf,
-    /// Whether files are made where there are none. No key: a configuration that was loaded has it where nobody has set
-    /// `path`, so that a mistyped one does not pass for an empty deployment.
+    /// Whether files are made where there are none. No key: a configuration that was loaded has it where `path` is the default, so
+    /// that a mistyped one does not pass for an empty deployment.
     #[serde(skip)]
     pub create: bool,
     /// `[store.scylla]`
