@@ -76,7 +76,7 @@ async fn serve() -> anyhow::Result<()> {
         routes.flush(&*store).await;
         store.flush().await;
     }
-    Ok(())
+    shutdown.outcome()
 }
 
 /// Opens everything, starts serving, and returns what is to be written at the end, with the store and the heart that beats until then;
@@ -97,6 +97,7 @@ async fn run(
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
     let secrets = readiness.require("secrets", "not compared yet");
+    let clocks_agree = readiness.note("clocks");
     let admin = Admin::of(&own.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, &store_answers, shutdown).await? else {
@@ -135,7 +136,7 @@ async fn run(
     };
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
-    cluster.watch_clock(clock_is_right, shutdown);
+    cluster.watch_clock(clock_is_right, clocks_agree, shutdown);
     let heart = heart::keep(&cluster, Arc::clone(&store), keys.clone(), secrets);
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });

@@ -57,7 +57,8 @@ async fn serve() -> anyhow::Result<()> {
     make_room_for(config.notification.capacity).context("can't raise the limit of open files")?;
     let shutdown = Shutdown::default();
     shutdown.on_signals().context("can't listen for signals")?;
-    run(config, &reload, shutdown).await
+    run(config, &reload, shutdown.clone()).await?;
+    shutdown.outcome()
 }
 
 /// Binds, serves until shutdown, and says goodbye.
@@ -70,6 +71,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
     let secrets = readiness.require("secrets", "not compared yet");
+    let clocks_agree = readiness.note("clocks");
     let open = readiness.require("open", "not yet");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
@@ -103,7 +105,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
     cluster.tell_joined(joined);
-    cluster.watch_clock(clock_is_right, &shutdown);
+    cluster.watch_clock(clock_is_right, clocks_agree, &shutdown);
     let heart = heart::keep(&cluster, Arc::clone(&store), keys.clone(), secrets);
     hub.keep_gate(Gate::of(&cluster, open));
     admin.publish(registry);

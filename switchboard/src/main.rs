@@ -62,5 +62,6 @@ async fn serve() -> anyhow::Result<()> {
     make_room_for(config.switchboard.capacity)?;
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
-    server::run(&config, &reload, &shutdown).await
+    server::run(&config, &reload, &shutdown).await?;
+    shutdown.outcome()
 }

@@ -47,6 +47,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
     let secrets = readiness.require("secrets", "not compared yet");
+    let clocks_agree = readiness.note("clocks");
     // Conversations go on without: on a full disk nothing that is said is kept, and senders are told.
     let notification = readiness.want("notification", "not looked yet");
     let room = readiness.want("disk", "not looked yet");
@@ -79,7 +80,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let cluster =
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
-    cluster.watch_clock(clock_is_right, shutdown);
+    cluster.watch_clock(clock_is_right, clocks_agree, shutdown);
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 

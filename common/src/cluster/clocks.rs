@@ -1,5 +1,6 @@
 //! A node whose clock is off serves nobody: sign-ins, tickets and messages are in the order of clocks.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
@@ -17,60 +18,110 @@ const LOOKS: u32 = 3;
 
 impl Cluster {
     /// Keeps a condition until shutdown: it holds while this node's clock is within a second of those of most others. It is
-    /// the one that is off whose condition does not hold; where it is one against one nobody can say which, and both go on.
-    pub fn watch_clock(&self, condition: Condition, shutdown: &Shutdown) {
+    /// the one that is off whose condition does not hold; where half are against half nobody can say which, and all go on:
+    /// `doubt` says so to the operators.
+    pub fn watch_clock(&self, condition: Condition, doubt: Condition, shutdown: &Shutdown) {
         let (cluster, until) = (self.clone(), shutdown.clone());
         condition.met();
         shutdown.spawn(async move {
-            let (mut looks, mut off) = (interval(LOOK), 0);
+            let (mut looks, mut row, mut last) = (interval(LOOK), 0, Standing::Right);
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     _ = looks.tick() => {}
                     () = until.begun() => return,
                 }
-                match ahead(&cluster.post.clocks()) {
-                    None => {
-                        off = 0;
-                        condition.met();
-                    }
-                    Some(_) if off + 1 < LOOKS => off += 1,
-                    Some(ahead) => condition.missing(format!(
-                        "this node's clock is {}.{} s {} those of most other nodes: set it, best by NTP",
-                        ahead.unsigned_abs() / 1_000_000,
-                        ahead.unsigned_abs() / 100_000 % 10,
-                        if ahead > 0 { "ahead of" } else { "behind" }
-                    )),
+                let standing = Standing::of(&cluster.post.clocks());
+                row = if standing.is_like(last) { row + 1 } else { 1 };
+                last = standing;
+                if row >= LOOKS || standing == Standing::Right {
+                    standing.tell(&condition, &doubt);
                 }
             }
         });
     }
 }
 
-/// By how many µs this node's clock is ahead of the others, if it is too far from more than half of all, itself included. `behind`
-/// says how far those of the others are behind it.
-fn ahead(behind: &[i64]) -> Option<i64> {
-    let mut far: Vec<i64> = behind.iter().copied().filter(|behind| behind.unsigned_abs() > APART).collect();
-    far.sort_unstable();
-    let most = far.len() * 2 > behind.len() + 1;
-    far.get(far.len() / 2).copied().filter(|_| most)
+/// How this node's clock stands to those of all, itself included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is as more than half of them are, or nobody says anything.
+    Right,
+    /// It is so many µs ahead of more than half.
+    Off(i64),
+    /// The same of half of them.
+    Half(i64),
+}
+
+impl Standing {
+    /// `behind` says by how many µs those of the others are behind this node's.
+    fn of(behind: &[i64]) -> Self {
+        let mut far: Vec<i64> = behind.iter().copied().filter(|behind| behind.unsigned_abs() > APART).collect();
+        far.sort_unstable();
+        let Some(&ahead) = far.get(far.len() / 2) else { return Self::Right };
+        match (far.len() * 2).cmp(&(behind.len() + 1)) {
+            Ordering::Greater => Self::Off(ahead),
+            Ordering::Equal => Self::Half(ahead),
+            Ordering::Less => Self::Right,
+        }
+    }
+
+    fn is_like(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    fn tell(self, condition: &Condition, doubt: &Condition) {
+        let apart = |ahead: i64| {
+            let (secs, tenths) = (ahead.unsigned_abs() / 1_000_000, ahead.unsigned_abs() / 100_000 % 10);
+            format!("{secs}.{tenths} s {}", if ahead > 0 { "ahead of" } else { "behind" })
+        };
+        match self {
+            Self::Off(ahead) => {
+                let apart = apart(ahead);
+                condition.missing(format!("this node's clock is {apart} those of most other nodes: set it, best by NTP"));
+            }
+            Self::Right | Self::Half(_) => condition.met(),
+        }
+        match self {
+            Self::Half(ahead) => {
+                let apart = apart(ahead);
+                doubt.missing(format!("this node's clock is {apart} those of half of the nodes: one half is off, set it"));
+            }
+            Self::Right | Self::Off(_) => doubt.met(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Readiness;
 
     #[test]
     fn the_one_that_is_off_knows_it_and_the_others_go_on() {
         const SECOND: i64 = 1_000_000;
-        assert_eq!(ahead(&[]), None);
-        assert_eq!(ahead(&[SECOND, -SECOND, 0]), None, "as far as it may be");
-        assert_eq!(ahead(&[2 * SECOND; 4]), Some(2 * SECOND));
-        assert_eq!(ahead(&[-3 * SECOND; 2]), Some(-3 * SECOND));
+        let right = |behind: &[i64]| assert_eq!(Standing::of(behind), Standing::Right, "{behind:?}");
+        right(&[]);
+        right(&[SECOND, -SECOND, 0]);
+        assert_eq!(Standing::of(&[2 * SECOND; 4]), Standing::Off(2 * SECOND));
+        assert_eq!(Standing::of(&[-3 * SECOND; 2]), Standing::Off(-3 * SECOND));
         // As its peers see it.
-        assert_eq!(ahead(&[0, 0, 0, -2 * SECOND]), None);
-        // Two hosts with as many nodes each, and two nodes: nobody can say.
-        assert_eq!(ahead(&[0, 0, 2 * SECOND, 2 * SECOND, 2 * SECOND]), None);
-        assert_eq!(ahead(&[2 * SECOND]), None);
+        right(&[0, 0, 0, -2 * SECOND]);
+        // Two hosts with as many nodes each, and two nodes: nobody can say which, and both say that.
+        assert_eq!(Standing::of(&[0, 0, 2 * SECOND, 2 * SECOND, 2 * SECOND]), Standing::Half(2 * SECOND));
+        assert_eq!(Standing::of(&[-60 * SECOND]), Standing::Half(-60 * SECOND));
+    }
+
+    #[test]
+    fn half_against_half_is_a_line_for_operators_and_stops_nobody() {
+        let readiness = Readiness::default();
+        let (condition, doubt) = (readiness.require("clock", "not yet"), readiness.note("clocks"));
+        Standing::Half(60_400_000).tell(&condition, &doubt);
+        let said = "clock: ok\nclocks: warning: this node's clock is 60.4 s ahead of those of half of the nodes: ";
+        assert!(readiness.report().starts_with(said) && readiness.is_ready(), "{}", readiness.report());
+        Standing::Off(-60_400_000).tell(&condition, &doubt);
+        assert!(readiness.report().contains("clocks: ok") && !readiness.is_ready(), "{}", readiness.report());
+        Standing::Right.tell(&condition, &doubt);
+        assert!(readiness.is_ready());
     }
 }

@@ -127,6 +127,49 @@ pub(super) fn open<'a>(keys: &Keyring, datagram: &'a [u8]) -> Option<(Head, &'a 
 #[derive(Debug, Default)]
 pub(super) struct Doorkeeper {
     heard: HashMap<SocketAddr, Heard>,
+    untimely: HashMap<SocketAddr, Untimely>,
+}
+
+/// A sender whose datagrams are genuine and untimely. It is not listened to, but it says something about clocks, unless it is a
+/// recording: the times in a recording that is played at once, or again and again, do not rise as time does.
+#[derive(Debug)]
+struct Untimely {
+    /// Time and arrival of the first of a row that rises as time does, and of its last.
+    first: (u64, Instant),
+    last: (u64, Instant),
+    /// How far the last was behind the own clock, in µs.
+    behind: i64,
+}
+
+impl Untimely {
+    /// A row that has lasted for so long is none that was recorded.
+    const BELIEVED: Duration = Duration::from_secs(2);
+    /// What delays may take away from it, or add.
+    const JITTER: Duration = Duration::from_secs(1);
+
+    fn new(sent: u64, behind: i64, now: Instant) -> Self {
+        Self { first: (sent, now), last: (sent, now), behind }
+    }
+
+    /// Notes a further one; it begins a new row if it does not go on with this.
+    fn note(&mut self, sent: u64, behind: i64, now: Instant) {
+        if sent <= self.last.0 {
+            return;
+        }
+        let rise = Duration::from_micros(sent.abs_diff(self.first.0));
+        let goes_on = rise.abs_diff(now.duration_since(self.first.1)) < Self::JITTER
+            && now.duration_since(self.last.1) < RECENT;
+        if goes_on {
+            (self.last, self.behind) = ((sent, now), behind);
+        } else {
+            *self = Self::new(sent, behind, now);
+        }
+    }
+
+    fn behind(&self, now: Instant) -> Option<i64> {
+        let is_row = self.last.1.duration_since(self.first.1) >= Self::BELIEVED;
+        (is_row && now.duration_since(self.last.1) < RECENT).then_some(self.behind)
+    }
 }
 
 #[derive(Debug)]
@@ -161,8 +204,10 @@ impl Doorkeeper {
         }
         let behind = wall.cast_signed().saturating_sub(head.sent.cast_signed());
         if u128::from(behind.unsigned_abs()) > WINDOW.as_micros() {
+            self.note_untimely(head, behind, now);
             return Err(Dropped::Untimely(behind));
         }
+        self.untimely.remove(&head.from);
         if self.heard.len() >= Self::MOST && !self.heard.contains_key(&head.from) {
             // What these have sent is untimely by now.
             self.heard.retain(|_, heard| now.duration_since(heard.at) < WINDOW * 2);
@@ -188,10 +233,31 @@ impl Doorkeeper {
         Ok(())
     }
 
-    /// How far the clocks of those heard lately are behind the own one, in µs.
+    /// Notes by how much somebody is too late or too early, whose clock or the own one has been set.
+    fn note_untimely(&mut self, head: &Head, behind: i64, now: Instant) {
+        // What it has sent before it was heard last is old, whoever plays it: of a sender that lives the times go on.
+        let is_old = |heard: &Heard| head.sent <= heard.sent && now.duration_since(heard.at) < WINDOW * 2;
+        if self.heard.get(&head.from).is_some_and(is_old) {
+            return;
+        }
+        if let Some(row) = self.untimely.get_mut(&head.from) {
+            return row.note(head.sent, behind, now);
+        }
+        if self.untimely.len() >= Self::MOST {
+            self.untimely.retain(|_, row| now.duration_since(row.last.1) < RECENT);
+        }
+        if self.untimely.len() < Self::MOST {
+            self.untimely.insert(head.from, Untimely::new(head.sent, behind, now));
+        }
+    }
+
+    /// How far the clocks of those that have sent something lately are behind the own one, in µs.
     pub(super) fn clocks(&self, now: Instant) -> Vec<i64> {
-        let recent = self.heard.values().filter(|heard| now.duration_since(heard.at) < RECENT);
-        recent.filter_map(|heard| heard.behind.iter().copied().min()).collect()
+        let recent = self.heard.iter().filter(|(_, heard)| now.duration_since(heard.at) < RECENT);
+        let is_heard = |from| self.heard.get(from).is_some_and(|heard| now.duration_since(heard.at) < RECENT);
+        let untimely = self.untimely.iter().filter(|(from, _)| !is_heard(from));
+        let timely = recent.filter_map(|(_, heard)| heard.behind.iter().copied().min());
+        timely.chain(untimely.filter_map(|(_, row)| row.behind(now))).collect()
     }
 }
 
@@ -262,5 +328,63 @@ mod tests {
         }
         assert_eq!(keeper.clocks(now), [2_000_000]);
         assert!(keeper.clocks(now + RECENT).is_empty());
+    }
+
+    /// Sends one each half a second, from `wall + ahead`, as the keeper's clock sees it with its own being off by `off`.
+    fn play(keeper: &mut Doorkeeper, start: Instant, wall: u64, secs: std::ops::Range<u64>, off: i64) {
+        for half in secs.start * 2..secs.end * 2 {
+            let sent = wall + half * 500_000;
+            let arrived = start + Duration::from_millis(half * 500);
+            let own = sent.saturating_add_signed(off) + 700;
+            let taken = keeper.admit(&head(sent), head(0).from, own, arrived);
+            assert_eq!(taken.is_ok(), off.unsigned_abs() < 10_000_000, "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_by_a_minute_is_seen_as_off() {
+        let (start, wall) = (Instant::now(), 1_000_000_000_000);
+        let after = |secs| start + Duration::from_secs(secs);
+        for minute in [60_000_000, -60_000_000] {
+            let mut keeper = Doorkeeper::default();
+            play(&mut keeper, start, wall, 0..10, 0);
+            assert_eq!(keeper.clocks(after(10)), [700]);
+            play(&mut keeper, start, wall, 10..20, minute);
+            assert_eq!(keeper.clocks(after(20)), [minute + 700], "the last said otherwise");
+            assert!(keeper.clocks(after(30)).is_empty());
+            // It is set right, and the others say so.
+            play(&mut keeper, start, wall, 20..23, 0);
+            assert_eq!(keeper.clocks(after(23)), [700]);
+            // From the start on.
+            let mut keeper = Doorkeeper::default();
+            play(&mut keeper, start, wall, 0..5, minute);
+            assert_eq!(keeper.clocks(after(5)), [minute + 700]);
+        }
+    }
+
+    #[test]
+    fn a_recording_says_nothing_about_clocks() {
+        let (start, wall) = (Instant::now(), 1_000_000_000_000);
+        let minute = 60_000_000;
+        let after = |millis| start + Duration::from_millis(millis);
+        let at_keeper = |keeper: &mut Doorkeeper, sent: u64, millis| {
+            let own = wall + minute + millis * 1000;
+            assert!(keeper.admit(&head(sent), head(0).from, own, after(millis)).is_err());
+        };
+        // Played at once, as a process that was paused finds it; and one datagram again and again.
+        let (mut at_once, mut again) = (Doorkeeper::default(), Doorkeeper::default());
+        for number in 0..40 {
+            at_keeper(&mut at_once, wall + number * 500_000, number);
+            at_keeper(&mut again, wall, number * 500);
+        }
+        assert!(at_once.clocks(after(40)).is_empty() && again.clocks(after(20_000)).is_empty());
+        // As fast as it was recorded, while its sender lives.
+        let mut keeper = Doorkeeper::default();
+        for number in 0..40 {
+            let now = wall + minute + number * 500_000;
+            assert_eq!(keeper.admit(&head(now), head(0).from, now, after(number * 500)), Ok(()));
+            at_keeper(&mut keeper, wall + number * 500_000, number * 500);
+        }
+        assert_eq!(keeper.clocks(after(20_000)), [0]);
     }
 }

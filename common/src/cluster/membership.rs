@@ -227,7 +227,7 @@ impl Driver {
                 () = self.stop.cancelled() => break,
                 ended = gossip.termination_watcher() => {
                     tracing::error!(?ended, "gossip has ended, and this node can't go on without it: shutting down");
-                    self.shutdown.begin();
+                    self.shutdown.fail("gossip has ended");
                     return;
                 }
                 changed = lives.changed() => if changed.is_err() { break },
@@ -250,9 +250,10 @@ impl Driver {
             // An earlier life of this very node, at another address, does not.
             let Some(namesake) = post.answers_as(rival, &own.id).await else { return };
             let what = inquiry::in_use(&namesake, own.role);
-            if namesake.generation < own.generation {
+            // Both decide alike, also in the rare case that both have begun at once.
+            if (namesake.generation, namesake.gossip) < (own.generation, own.gossip_addr) {
                 tracing::error!("{what}. This one came later: it stops");
-                shutdown.begin();
+                shutdown.fail(what);
             } else {
                 tracing::error!("{what}. This one was there before: it goes on, and the other one is to stop");
             }
@@ -333,7 +334,13 @@ impl Known {
         let mut shown = BTreeMap::new();
         for (id, state) in lives {
             if let Some(node) = self.admit(id, state, lives, witness) {
-                shown.insert(node.id.clone(), (node, None));
+                // Of two that have begun at once the one stays that goes on, see `Driver::confront`.
+                let stays = |there: &(Node, _)| {
+                    there.0.generation == node.generation && there.0.gossip_addr < node.gossip_addr
+                };
+                if !shown.get(&node.id).is_some_and(stays) {
+                    shown.insert(node.id.clone(), (node, None));
+                }
             }
         }
         for (id, (node, lost)) in std::mem::take(&mut self.shown) {

@@ -1,6 +1,7 @@
 //! The way out: stop accepting, tell every task, wait for them, and not for ever.
 
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -11,6 +12,7 @@ use tokio_util::task::TaskTracker;
 pub struct Shutdown {
     token: CancellationToken,
     tasks: TaskTracker,
+    failure: Arc<OnceLock<String>>,
 }
 
 impl Shutdown {
@@ -26,6 +28,24 @@ impl Shutdown {
     /// Begins the shutdown.
     pub fn begin(&self) {
         self.token.cancel();
+    }
+
+    /// Begins it since the process can't go on: [`Shutdown::outcome`] says so, and whoever watches the process sees that it was not
+    /// asked to stop.
+    pub fn fail(&self, why: impl Into<String>) {
+        if !self.has_begun() {
+            // Of two reasons the first counts.
+            let _ = self.failure.set(why.into());
+        }
+        self.begin();
+    }
+
+    /// How the process ends: well, unless it has [failed](Self::fail).
+    ///
+    /// # Errors
+    /// Why it could not go on.
+    pub fn outcome(&self) -> anyhow::Result<()> {
+        self.failure.get().map_or(Ok(()), |why| Err(anyhow::anyhow!("{why}")))
     }
 
     /// Whether it has begun.
@@ -64,5 +84,21 @@ impl Shutdown {
             tracing::info!("shutting down");
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_asked_to_stop_has_not_failed() {
+        let [asked, failed] = [Shutdown::default(), Shutdown::default()];
+        asked.begin();
+        asked.fail("too late to fail");
+        failed.clone().fail("its name is another's");
+        failed.fail("and more");
+        assert!(asked.outcome().is_ok() && failed.has_begun());
+        assert_eq!(failed.outcome().unwrap_err().to_string(), "its name is another's");
     }
 }

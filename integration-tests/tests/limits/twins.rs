@@ -6,6 +6,7 @@ use anyhow::{Context, Result, ensure};
 use integration_tests::accounts::PASSWORD;
 use integration_tests::client::Client;
 use integration_tests::{World, program};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::{one_of_each, people, play, soon};
@@ -43,13 +44,40 @@ async fn a_second_node_of_a_name_does_not_start_and_the_first_goes_on() -> Resul
     .await
 }
 
-/// Starts a tier's first node once more, on other ports, and waits until it has ended; what it said.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_hears_later_of_an_older_namesake_ends_as_failed() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        // It knows of nobody, until a third one knows of both.
+        let mut twin = node(world, "notification", "notification-1", "")?.spawn()?;
+        let mut lines = BufReader::new(twin.stdout.take().context("no standard output")?).lines();
+        let announced = soon(async { Ok(lines.next_line().await?.context("it has ended")?) }).await?;
+        let at = announced.split("gossip=").nth(1).and_then(|rest| rest.split(' ').next());
+        let older = world.process("notification-1")?.address("gossip")?;
+        let seeds = format!("{older},{}", at.context("no gossip address")?);
+        let _bridge = node(world, "notification", "notification-7", &seeds)?.spawn()?;
+        let ended = soon(async { Ok(twin.wait_with_output().await?) }).await.context("it goes on")?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.code() == Some(1), "{}: {said}", ended.status);
+        ensure!(said.contains("This one came later: it stops"), "{said}");
+        ensure!(world.process("notification-1")?.get("/healthz").await?.0 == 200, "the older one has gone as well");
+        Ok(())
+    })
+    .await
+}
+
+/// A further process on the data of a world, on other ports.
+fn node(world: &World, tier: &str, name: &str, seeds: &str) -> Result<Command> {
+    let mut node = Command::new(program(tier)?);
+    node.arg("--config").arg(world.directory().join("monarch.toml"));
+    node.args(["--set", &format!("cluster.seeds={seeds}"), "--set", &format!("{tier}.node.id={name}")]);
+    node.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    Ok(node)
+}
+
+/// Starts a tier's first node once more, and waits until it has ended; what it said.
 async fn start_twin(world: &World, tier: &str) -> Result<(Option<i32>, String)> {
     let seed = world.process("switchboard-1")?.address("gossip")?;
-    let mut twin = Command::new(program(tier)?);
-    twin.arg("--config").arg(world.directory().join("monarch.toml"));
-    twin.args(["--set", &format!("cluster.seeds={seed}"), "--set", &format!("{tier}.node.id={tier}-1")]);
-    let twin = twin.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut twin = node(world, tier, &format!("{tier}-1"), &seed.to_string())?;
     let ended = soon(async { Ok(twin.output().await?) }).await.context("it goes on")?;
     Ok((ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned()))
 }

@@ -65,6 +65,8 @@ async fn one_that_hears_later_of_an_older_namesake_stops_and_the_others_keep_the
     soon("the newer one stops", || async { twin.shutdown.has_begun() }).await;
     let (one, two) = (world.node("ns-1"), world.node("ns-2"));
     assert!(!two.shutdown.has_begun());
+    let why = twin.shutdown.outcome().unwrap_err().to_string();
+    assert!(why.contains("has the name ns-2 already"), "{why}");
     assert!(one.cluster.view().has(two.cluster.id(), older));
     // The bridge has met both at once; once one of them has gone it has the other.
     soon("all have the older", || async {
