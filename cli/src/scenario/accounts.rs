@@ -1,11 +1,13 @@
 //! The accounts of a run, created through the store that the deployment uses.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use common::config::Config;
 use common::credentials::{PasswordHasher, SealingKey};
 use common::model::{ClaimId, Group, GroupId, List, Passport, Properties, Property};
-use common::store::{Claimed, Credentials, Edit, NewAccount, SharedStore};
+use common::net::network_of;
+use common::store::{Claimed, Credentials, Edit, KnownNetwork, KnownNetworks, NewAccount, SharedStore};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -24,8 +26,10 @@ pub struct AccountSource {
     key: Option<SealingKey>,
     /// A hash costs tens of milliseconds, and nearly all accounts have the same password.
     hashes: Mutex<BTreeMap<String, String>>,
-    /// Those that it has made.
-    made: Mutex<Vec<(Passport, ClaimId)>>,
+    /// Those that it has made. Nothing: no more are made.
+    made: Mutex<Option<Vec<(Passport, ClaimId)>>>,
+    /// The network that scenarios come from.
+    home: Option<IpAddr>,
 }
 
 /// Accounts removed at once.
@@ -35,7 +39,19 @@ impl AccountSource {
     /// With a store that is open already.
     #[must_use]
     pub fn new(store: SharedStore, hasher: PasswordHasher, key: Option<SealingKey>) -> Self {
-        Self { store, hasher, key, hashes: Mutex::default(), made: Mutex::default() }
+        Self { store, hasher, key, hashes: Mutex::default(), made: Mutex::new(Some(Vec::new())), home: None }
+    }
+
+    /// Gives each account the network as known from which connections to a server come: scenarios type wrong passwords, and some runs
+    /// within minutes would close that network to accounts that nobody has signed in to from there.
+    pub(super) fn at_home_towards(&mut self, server: SocketAddr) {
+        let unspecified = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        // Nothing is sent: the system says from where it would be.
+        let source = UdpSocket::bind(unspecified).and_then(|socket| {
+            socket.connect(server)?;
+            socket.local_addr()
+        });
+        self.home = source.ok().map(|source| network_of(source.ip()));
     }
 
     /// With the store and the key that the configuration names.
@@ -77,21 +93,37 @@ impl AccountSource {
             friendly_name: account.name.clone(),
             created: common::clock::wall_ms(),
         };
-        self.made.lock().await.push((account.passport.clone(), claim));
+        match &mut *self.made.lock().await {
+            Some(made) => made.push((account.passport.clone(), claim)),
+            None => anyhow::bail!("the run has ended"),
+        }
         match self.store.create_account(new).await? {
-            Claimed::Won => Ok(()),
+            Claimed::Won => self.know_home(account).await,
             Claimed::Taken => {
                 anyhow::bail!("{} is there already: take it over with `accounts same`", account.passport)
             }
         }
     }
 
-    /// Removes all accounts that it has made, so that none with a known password is left behind. Returns how many there were.
+    async fn know_home(&self, account: &RunAccount) -> anyhow::Result<()> {
+        let Some(network) = self.home else { return Ok(()) };
+        let known = KnownNetwork { network, seen: common::clock::wall_ms() };
+        let known = KnownNetworks { claim: account.claim, networks: vec![known] };
+        Ok(self.store.set_known_networks(vec![(account.passport.clone(), known)]).await?)
+    }
+
+    /// Whether it has made any.
+    pub(super) async fn has_made_some(&self) -> bool {
+        self.made.lock().await.as_ref().is_some_and(|made| !made.is_empty())
+    }
+
+    /// Removes all accounts that it has made, so that none with a known password is left behind, and makes no more. Returns how many
+    /// there were.
     ///
     /// # Errors
     /// The first error of the store. The others are removed all the same.
     pub(super) async fn remove_all(&self) -> anyhow::Result<usize> {
-        let made = std::mem::take(&mut *self.made.lock().await);
+        let made = self.made.lock().await.take().unwrap_or_default();
         let mut removals = stream::iter(&made)
             .map(|(who, claim)| self.store.remove_account(who, *claim))
             .buffer_unordered(REMOVED_AT_ONCE);

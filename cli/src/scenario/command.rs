@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::config::Config;
+use common::config::{Config, StoreKind};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::accounts::AccountSource;
 use super::deployment::Deployment;
@@ -22,6 +23,8 @@ use crate::terminal::{print, say};
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 3;
+/// Seconds after the end of a session in which what it has left to be written is.
+const WRITTEN_BEHIND: u64 = 5;
 
 /// `monarch scenario …`
 #[derive(Debug, clap::Subcommand)]
@@ -103,9 +106,20 @@ pub async fn command(command: ScenarioCommand, config: &Config) -> ExitCode {
 }
 
 async fn run(args: RunArgs, chains: Vec<Chain>, config: &Config) -> ExitCode {
+    // Before an account is made: however the run ends, none is left with a password that everybody knows.
+    let mut signals = match Signals::new() {
+        Ok(signals) => signals,
+        Err(error) => {
+            say(format!("can't listen for signals: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
     let mut deployment = deployment(&args, config);
     match AccountSource::open(config).await {
-        Ok(accounts) => deployment.accounts = Some(accounts),
+        Ok(mut accounts) => {
+            accounts.at_home_towards(deployment.dispatch);
+            deployment.accounts = Some(accounts);
+        }
         Err(error) => {
             say(format!("the store of the deployment can't be opened: {error:#}"));
             return ExitCode::from(UNREACHABLE);
@@ -115,24 +129,27 @@ async fn run(args: RunArgs, chains: Vec<Chain>, config: &Config) -> ExitCode {
     let chains = playable(chains, &deployment, &mut summary, &mut report);
     let deployment = Arc::new(deployment);
     let keeps = args.keep || args.run_id.is_some();
-    let worst = play_all(chains, Arc::clone(&deployment), args.jobs, args.run_id, |outcome| {
+    let playing = play_all(chains, Arc::clone(&deployment), args.jobs, args.run_id, |outcome| {
         summary.add(outcome);
         report.add(outcome);
         print(&format!("{outcome}\n"));
     });
-    let mut code = match worst.await {
-        Ok(worst) => exit_code(worst),
-        Err(error) => {
-            say(format!("{error:#}"));
+    let mut code = tokio::select! {
+        played = playing => match played {
+            Ok(worst) => exit_code(worst),
+            Err(error) => {
+                say(format!("{error:#}"));
+                FAILED
+            }
+        },
+        () = signals.next() => {
+            say("monarch: the run is broken off");
             FAILED
         }
     };
     print(&format!("{summary}\n"));
-    if let (Some(accounts), false) = (&deployment.accounts, keeps)
-        && let Err(error) = accounts.remove_all().await
-    {
-        say(format!("accounts of this run are left in the store: {error:#}"));
-        code = code.max(FAILED);
+    if let (Some(accounts), false) = (&deployment.accounts, keeps) {
+        code = code.max(tidy(accounts, config, &mut signals).await);
     }
     if let Some(file) = &args.junit
         && let Err(error) = write_report(file, &report)
@@ -141,6 +158,48 @@ async fn run(args: RunArgs, chains: Vec<Chain>, config: &Config) -> ExitCode {
         code = code.max(FAILED);
     }
     ExitCode::from(code)
+}
+
+/// Removes the accounts of a run; a signal meanwhile shortens the wait, and no more.
+async fn tidy(accounts: &AccountSource, config: &Config, signals: &mut Signals) -> u8 {
+    if config.store.kind == StoreKind::Scylla && accounts.has_made_some().await {
+        // CQL servers take what sessions write behind the removal of their account, and it would stay.
+        let Config { notification, .. } = config;
+        let secs = notification.grace_secs.max(notification.close_grace_secs) + WRITTEN_BEHIND;
+        say(format!("monarch: in {secs} s the sessions of this run have ended, and its accounts are removed"));
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(secs)) => {}
+            () = signals.next() => {}
+        }
+    }
+    match accounts.remove_all().await {
+        Ok(_) => 0,
+        Err(error) => {
+            say(format!("accounts of this run are left in the store: {error:#}"));
+            FAILED
+        }
+    }
+}
+
+/// Ctrl-C, SIGTERM, and the end of the terminal.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self([interrupt?, terminate?, hangup?]))
+    }
+
+    /// Waits for the next one.
+    async fn next(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
 }
 
 /// The chains for which the deployment has enough servers. Of the others it is said what is missing.
@@ -158,7 +217,7 @@ fn playable(
         };
         for path in chain.paths() {
             print(&format!("left out  {}  {lack}\n", path.display()));
-            summary.leave_out();
+            summary.leave_out(chain.needs());
             report.leave_out(path.to_owned(), lack.to_string());
         }
     }
@@ -166,7 +225,9 @@ fn playable(
 }
 
 fn write_report(file: &Path, report: &Report) -> std::io::Result<()> {
-    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    let file = common::files::open_own(file)?;
+    file.set_len(0)?;
+    let mut out = std::io::BufWriter::new(file);
     report.write(&mut out)?;
     out.flush()
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use quick_xml::Writer;
 use quick_xml::events::{BytesEnd, BytesStart, BytesText, Event};
 
-use super::outcome::Outcome;
+use super::outcome::{Outcome, WITHOUT_ITS_START};
 
 /// What is written of one playing, or of a file that was left out.
 #[derive(Debug)]
@@ -35,7 +35,12 @@ impl Report {
             Ok(()) => End::Passed,
             Err(failure) => End::Failed { cause: failure.cause().to_owned(), text: failure.to_string() },
         };
-        self.0.push(Case { file: outcome.path.clone(), name, secs: outcome.took.as_secs_f64(), end });
+        let secs = outcome.took.as_secs_f64();
+        self.0.push(Case { file: outcome.path.clone(), name: name.clone(), secs, end });
+        for file in &outcome.left_out {
+            let (file, name, end) = (file.clone(), name.clone(), End::LeftOut(WITHOUT_ITS_START.to_owned()));
+            self.0.push(Case { file, name, secs: 0.0, end });
+        }
     }
 
     pub(super) fn leave_out(&mut self, file: PathBuf, why: String) {

@@ -13,6 +13,11 @@ pub(super) struct Needs {
 }
 
 impl Needs {
+    #[cfg(test)]
+    pub(super) fn of_test(notification: usize, switchboard: usize) -> Self {
+        Self { notification, switchboard }
+    }
+
     /// What a script names in its own lines. The macros of the prelude are given their numbers there.
     pub(super) fn of(script: &Script) -> Self {
         let mut needs = Self::default();
@@ -53,6 +58,11 @@ impl Needs {
             notification: self.notification.max(other.notification),
             switchboard: self.switchboard.max(other.switchboard),
         }
+    }
+
+    /// The `--nodes` of a `monarch up` that has so many.
+    pub(super) fn nodes(self) -> String {
+        format!("1,{},{}", self.notification.max(1), self.switchboard.max(1))
     }
 
     /// What of it a deployment lacks; `None` if nothing.

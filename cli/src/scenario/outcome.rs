@@ -23,7 +23,12 @@ pub struct Outcome {
     pub shown: BTreeSet<Shown>,
     /// What went wrong.
     pub result: Result<(), Box<Failure>>,
+    /// The files that go on from this one, which has failed: they are not played.
+    pub left_out: Vec<PathBuf>,
 }
+
+/// Why they are not.
+pub(super) const WITHOUT_ITS_START: &str = "goes on from a file that failed";
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,6 +41,10 @@ impl fmt::Display for Outcome {
         match &self.result {
             Ok(()) => Ok(()),
             Err(failure) => write!(f, "  (run id {})\n{failure}", self.run),
-        }
+        }?;
+        let dialect = self.dialect.as_ref().map(|dialect| format!(" [{dialect}]")).unwrap_or_default();
+        self.left_out
+            .iter()
+            .try_for_each(|path| write!(f, "\nleft out  {}{dialect}  {WITHOUT_ITS_START}", path.display()))
     }
 }

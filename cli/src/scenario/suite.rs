@@ -123,7 +123,12 @@ impl Chain {
 
     /// The servers that it needs and a deployment does not have; `None` if it can be played there.
     pub(super) fn lacking(&self, deployment: &Deployment) -> Option<Lack> {
-        self.scripts.iter().map(|script| script.needs).fold(Needs::default(), Needs::and).lacking(deployment)
+        self.needs().lacking(deployment)
+    }
+
+    /// All servers that it needs.
+    pub(super) fn needs(&self) -> Needs {
+        self.scripts.iter().map(|script| script.needs).fold(Needs::default(), Needs::and)
     }
 
     /// The dialects in which it is played, those that its first file names; once without one if there is none.
@@ -138,9 +143,12 @@ impl Chain {
     pub(super) async fn play(&self, deployment: &Deployment, run: &RunId, dialect: Option<&str>) -> Vec<Outcome> {
         let run = run.for_dialect(dialect);
         let mut outcomes = Vec::new();
-        for script in &self.scripts {
-            let outcome = play(script, deployment, &run, dialect).await;
+        for (at, script) in self.scripts.iter().enumerate() {
+            let mut outcome = play(script, deployment, &run, dialect).await;
             let goes_on = outcome.result.is_ok();
+            if !goes_on {
+                outcome.left_out = self.paths().skip(at + 1).map(Path::to_owned).collect();
+            }
             outcomes.push(outcome);
             if !goes_on {
                 break;
@@ -161,6 +169,7 @@ async fn play(script: &Script, deployment: &Deployment, run: &str, dialect: Opti
         took: start.elapsed(),
         shown: player.shown(),
         result: result.map_err(Box::new),
+        left_out: Vec::new(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::needs::Needs;
 use super::outcome::Outcome;
 
 /// Causes listed; what is beyond is counted.
@@ -14,6 +15,8 @@ pub(super) struct Summary {
     played: usize,
     failed: usize,
     left_out: usize,
+    /// What the files that were left out for want of servers need.
+    needed: Option<Needs>,
     /// How many failed for each cause, and where the first did.
     causes: BTreeMap<String, (usize, String)>,
 }
@@ -23,15 +26,17 @@ impl Summary {
         self.played += 1;
         let Err(failure) = &outcome.result else { return };
         self.failed += 1;
+        self.left_out += outcome.left_out.len();
         // Names of accounts differ from playing to playing.
         let cause = failure.cause().replace(&outcome.run, "…");
         let first = format!("{}:{}", outcome.path.display(), failure.line());
         self.causes.entry(cause).or_insert((0, first)).0 += 1;
     }
 
-    /// A file that is not played.
-    pub(super) fn leave_out(&mut self) {
+    /// A file that is not played, since there are not as many servers as it needs.
+    pub(super) fn leave_out(&mut self, needs: Needs) {
         self.left_out += 1;
+        self.needed = Some(self.needed.unwrap_or_default().and(needs));
     }
 }
 
@@ -39,8 +44,10 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} played, {} failed", self.played, self.failed)?;
         if self.left_out > 0 {
-            let (count, hint) = (self.left_out, "`monarch up --nodes 1,2,1` starts more servers");
-            write!(f, "; files left out: {count} ({hint})")?;
+            write!(f, "; files left out: {}", self.left_out)?;
+            if let Some(needed) = self.needed {
+                write!(f, " (`monarch up --nodes {}` starts enough servers)", needed.nodes())?;
+            }
         }
         let mut causes: Vec<_> = self.causes.iter().collect();
         causes.sort_by_key(|(_, (count, _))| std::cmp::Reverse(*count));
@@ -79,6 +86,7 @@ mod tests {
             took: Duration::ZERO,
             shown: Default::default(),
             result: text.map_or(Ok(()), |text| Err(Box::new(failure(text)))),
+            left_out: Vec::new(),
         }
     }
 
@@ -87,15 +95,19 @@ mod tests {
         let mut summary = Summary::default();
         summary.add(&outcome("r1", None));
         assert_eq!(summary.to_string(), "1 played, 0 failed");
-        summary.leave_out();
-        summary.leave_out();
+        summary.leave_out(Needs::of_test(2, 0));
+        summary.leave_out(Needs::of_test(0, 3));
         for (run, text) in
             [("r1", "expected  FLN bob-r1\n got x"), ("r2", "expected  FLN bob-r2"), ("r3", "closed")]
         {
             summary.add(&outcome(run, Some(text)));
         }
-        let expected = "4 played, 3 failed; files left out: 2 (`monarch up --nodes 1,2,1` starts more servers)\nCauses:\n     \
+        let expected = "4 played, 3 failed; files left out: 2 (`monarch up --nodes 1,2,3` starts enough servers)\nCauses:\n     \
                         2 × expected  FLN bob-…  (first at a.txt:7)\n     1 × closed  (first at a.txt:7)";
         assert_eq!(summary.to_string(), expected);
+        let mut summary = Summary::default();
+        let last = outcome("r1", Some("closed"));
+        summary.add(&Outcome { left_out: vec!["b.txt".into(), "c.txt".into()], ..last });
+        assert_eq!(summary.to_string(), "1 played, 1 failed; files left out: 2");
     }
 }

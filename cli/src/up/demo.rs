@@ -1,9 +1,11 @@
 //! Three accounts to try the suite with, each the others' contact.
 
+use std::net::Ipv4Addr;
+
 use common::config::Config;
 use common::credentials::SealingKey;
 use common::model::{List, Passport};
-use common::store::{Edit, Store};
+use common::store::{Edit, KnownNetwork, KnownNetworks, Store};
 
 use crate::Failure;
 use crate::account::Passwords;
@@ -76,6 +78,7 @@ pub(super) async fn create(store: &dyn Store, config: &Config) -> Result<(), Fai
     for (passport, name) in ACCOUNTS {
         let who = Passport::parse(passport).map_err(Failure::failed)?;
         passwords.create(store, &who, name, PASSWORD, key.as_ref()).await?;
+        know_this_machine(store, &who).await?;
         all.push((who, name));
     }
     for (owner, _) in &all {
@@ -90,6 +93,15 @@ pub(super) async fn create(store: &dyn Store, config: &Config) -> Result<(), Fai
     }
     say("monarch: created the demo accounts");
     Ok(())
+}
+
+/// Whoever tries things out here may type wrong passwords, or have scenarios do so: that closes this machine to accounts that nobody has
+/// signed in to from it, and these are not among them.
+async fn know_this_machine(store: &dyn Store, who: &Passport) -> Result<(), Failure> {
+    let Some(account) = store.account(who).await? else { return Ok(()) };
+    let here = KnownNetwork { network: Ipv4Addr::LOCALHOST.into(), seen: common::clock::wall_ms() };
+    let known = KnownNetworks { claim: account.claim, networks: vec![here] };
+    Ok(store.set_known_networks(vec![(who.clone(), known)]).await?)
 }
 
 fn befriend(contact: &Passport, name: &str) -> [Edit; 3] {

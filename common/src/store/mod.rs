@@ -93,9 +93,9 @@ pub trait Store: Send + Sync + 'static {
         credentials: Credentials,
     ) -> Result<bool>;
 
-    /// Removes the account that `claim` won, with its settings, lists and groups, and what others have written there. What others
-    /// have of it on their own lists stays, and so does history. To be called when nobody is signed in to it. False if
-    /// there is none such.
+    /// Removes the account that `claim` won, with its settings, lists and groups, what others have written there, and what was kept
+    /// for it. What others have of it on their own lists stays, and so does history. To be called when nobody is signed in to it:
+    /// SQLite takes nothing that a session writes later, but on CQL servers that leaves rows. False if there is none such.
     async fn remove_account(&self, who: &Passport, claim: ClaimId) -> Result<bool>;
 
     /// Up to `limit` accounts in the order of their passports, from the one behind `after`.

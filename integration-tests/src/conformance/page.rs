@@ -300,6 +300,7 @@ mod tests {
             took: Duration::ZERO,
             shown: cells.iter().cloned().collect(),
             result: Ok(()),
+            left_out: Vec::new(),
         });
         coverage
     }

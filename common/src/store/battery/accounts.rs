@@ -1,11 +1,12 @@
+use bytes::Bytes;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::Source;
 use super::world::{account, credentials, list, lists, new_account, passport, roster, two};
-use crate::clock;
-use crate::model::{AddPrompt, ClaimId, Group, GroupId, List, Passport, Properties, Settings, StrangerPolicy};
-use crate::store::{AccountSummary, Claimed, Credentials, Edit, NewAccount};
+use crate::clock::{self, MessageClock};
+use crate::model::{AddPrompt, ClaimId, Group, GroupId, InboxId, List, Passport, Properties, Settings, StrangerPolicy};
+use crate::store::{AccountSummary, Claimed, Credentials, Edit, InboxMessage, NewAccount};
 
 /// Of many claims at once exactly one wins, and it keeps winning when it is repeated.
 pub async fn claims_have_one_winner(source: &dyn Source) {
@@ -130,6 +131,14 @@ pub async fn an_account_that_is_removed_leaves_nothing_to_the_next(source: &dyn 
     one.edit(&who, edits.into()).await.unwrap();
     one.edit(&friend, vec![list(&who, List::Forward, true)]).await.unwrap();
     one.touch(vec![(who.clone(), clock::wall_ms())]).await.unwrap();
+    let ids = MessageClock::new().unwrap();
+    let kept = InboxMessage {
+        id: InboxId(ids.uuid()),
+        message: ids.tick(),
+        sender: friend.clone(),
+        payload: Bytes::from_static(b"for the one before"),
+    };
+    one.put_in_inbox(&who, kept).await.unwrap();
 
     assert!(!other.remove_account(&who, ClaimId(Uuid::new_v4())).await.unwrap());
     assert!(one.account(&who).await.unwrap().is_some());
@@ -144,6 +153,7 @@ pub async fn an_account_that_is_removed_leaves_nothing_to_the_next(source: &dyn 
     let roster = roster(&one, &who).await;
     assert!(roster.contacts.is_empty() && roster.groups.is_empty(), "{roster:?}");
     assert_eq!(roster.settings.friendly_name, "Somebody");
+    assert!(one.inbox(&who, None, 10).await.unwrap().messages.is_empty(), "what was kept was for somebody else");
 }
 
 /// A sign-in that is noted late does not hide a later one.

@@ -210,6 +210,15 @@ impl Store for CqlStore {
     }
 
     async fn remove_account(&self, who: &Passport, claim: ClaimId) -> Result<bool> {
+        if self.account(who).await?.is_none_or(|found| found.claim != claim) {
+            return Ok(false);
+        }
+        // First: what is cut short leaves an account that can be removed again.
+        for participation in self.participations(who).await? {
+            self.remove_participation(who, participation.id).await?;
+        }
+        let now = clock::MessageClock::new().map_err(|error| unavailable(&error))?.uuid();
+        self.set_inbox_watermark(who, InboxId(now)).await?;
         let (db, mut turn, stamp, who) =
             (Arc::clone(&self.db), self.turns.take(who), self.db.stamps.next(), who.clone());
         let work = async move { accounts::remove(&db, &who, claim, &mut turn, stamp).await };

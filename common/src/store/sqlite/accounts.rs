@@ -110,6 +110,11 @@ pub(super) fn set_credentials(
     Ok(changed > 0)
 }
 
+/// Whether there is such an account. What is written late, behind its removal, must not wait for the next one of that name.
+pub(super) fn is_there(connection: &Connection, who: &Passport) -> Result<bool> {
+    Ok(connection.prepare_cached("SELECT 1 FROM accounts WHERE passport = ?")?.exists([who.as_str()])?)
+}
+
 /// See [`Store::remove_account`](crate::store::Store::remove_account).
 pub(super) fn remove(connection: &Connection, who: &Passport, claim: ClaimId) -> Result<bool> {
     let removed = connection
@@ -161,7 +166,7 @@ pub(super) fn list(
 /// See [`Store::touch`](crate::store::Store::touch).
 pub(super) fn touch(connection: &Connection, seen: &[(Passport, u64)]) -> Result<()> {
     let mut statement = connection.prepare_cached(
-        "INSERT INTO last_active (passport, at) VALUES (?, ?)
+        "INSERT INTO last_active (passport, at) SELECT passport, ?2 FROM accounts WHERE passport = ?1
          ON CONFLICT DO UPDATE SET at = excluded.at WHERE excluded.at > at",
     )?;
     for (who, at) in seen {

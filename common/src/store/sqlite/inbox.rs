@@ -31,6 +31,14 @@ pub(super) fn put(connection: &Connection, who: &Passport, message: &InboxMessag
     Ok(())
 }
 
+/// Removes all that is there for somebody.
+pub(super) fn remove(connection: &Connection, who: &Passport) -> Result<()> {
+    for sql in ["DELETE FROM inbox WHERE passport = ?", "DELETE FROM inbox_watermarks WHERE passport = ?"] {
+        connection.prepare_cached(sql)?.execute([who.as_str()])?;
+    }
+    Ok(())
+}
+
 /// See [`Store::inbox`](crate::store::Store::inbox).
 pub(super) fn read(
     connection: &Connection,

@@ -140,7 +140,15 @@ impl Store for SqliteStore {
     }
 
     async fn remove_account(&self, who: &Passport, claim: ClaimId) -> Result<bool> {
-        let who = who.clone();
+        if self.account(who).await?.is_none_or(|found| found.claim != claim) {
+            return Ok(false);
+        }
+        let (kept_for, who) = (who.clone(), who.clone());
+        // First: what is cut short leaves an account that can be removed again.
+        let kept = move |c: &Connection| {
+            inbox::remove(c, &kept_for).and_then(|()| participations::remove_all(c, &kept_for))
+        };
+        self.history.write(SMALL, kept).await?;
         self.accounts.write(SMALL, move |c| accounts::remove(c, &who, claim)).await
     }
 

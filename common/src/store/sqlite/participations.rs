@@ -121,3 +121,13 @@ pub(super) fn remove(connection: &Connection, who: &Passport, participation: Par
     }
     Ok(())
 }
+
+/// Removes all of somebody.
+pub(super) fn remove_all(connection: &Connection, who: &Passport) -> Result<()> {
+    for sql in
+        ["DELETE FROM participations WHERE passport = ?", "DELETE FROM participation_channels WHERE passport = ?"]
+    {
+        connection.prepare_cached(sql)?.execute([who.as_str()])?;
+    }
+    Ok(())
+}

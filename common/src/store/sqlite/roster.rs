@@ -82,6 +82,9 @@ const SET_OWN_NAME: &str = "INSERT INTO roster (owner, contact, own_name) VALUES
 
 /// See [`Store::edit`](crate::store::Store::edit). The caller undoes everything if one fails.
 pub(super) fn edit(connection: &Connection, owner: &Passport, edits: &[Edit]) -> Result<()> {
+    if !accounts::is_there(connection, owner)? {
+        return Ok(());
+    }
     edits.iter().try_for_each(|edit| apply(connection, owner, edit))
 }
 
@@ -100,6 +103,11 @@ fn apply(connection: &Connection, owner: &Passport, edit: &Edit) -> Result<()> {
             params![me, contact.as_str(), name],
         ),
         Edit::ContactName { contact, name } => run(SET_OWN_NAME, params![me, contact.as_str(), name]),
+        Edit::NameAtContact { contact, .. } | Edit::PropertyAtContact { contact, .. }
+            if !accounts::is_there(connection, contact)? =>
+        {
+            Ok(())
+        }
         Edit::NameAtContact { contact, name } => run(SET_OWN_NAME, params![contact.as_str(), me, name]),
         Edit::ContactProperty { contact, property, value } => {
             contact_property(connection, owner, contact, *property, value.as_deref())

@@ -8,9 +8,9 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::SqliteStore;
-use crate::model::{ClaimId, Passport};
+use crate::model::{ClaimId, List, Passport, Property};
 use crate::store::battery::Source;
-use crate::store::{Credentials, NewAccount, SharedStore, Store, StoreError};
+use crate::store::{Credentials, Edit, NewAccount, SharedStore, Store, StoreError};
 
 /// A directory that goes when it is dropped.
 pub(super) struct Files(TempDir);
@@ -32,6 +32,31 @@ impl Files {
     pub(super) fn sql(&self, file: &str, sql: &str) {
         let connection = Connection::open(self.path().join(file)).unwrap();
         connection.execute_batch(sql).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_behind_the_removal_of_an_account_leaves_nothing() {
+    let files = Files::new();
+    let store = files.open();
+    let (gone, friend) = (account(&store, "gone").await, account(&store, "friend").await);
+    let befriend = |contact: &Passport| Edit::List { contact: contact.clone(), list: List::Forward, on: true };
+    store.edit(&gone, vec![befriend(&friend)]).await.unwrap();
+    let claim = store.account(&gone).await.unwrap().unwrap().claim;
+    assert!(store.remove_account(&gone, claim).await.unwrap());
+    // Its session lives on for a while, and so do those of its contacts.
+    store.touch(vec![(gone.clone(), 7)]).await.unwrap();
+    store.edit(&gone, vec![befriend(&friend)]).await.unwrap();
+    let late = [
+        Edit::NameAtContact { contact: gone.clone(), name: "New".into() },
+        Edit::PropertyAtContact { contact: gone.clone(), property: Property::HomePhone, value: Some("1".into()) },
+    ];
+    store.edit(&friend, late.into()).await.unwrap();
+    drop(store);
+    let connection = Connection::open(files.path().join("accounts.db")).unwrap();
+    for (table, column) in [("last_active", "passport"), ("roster", "owner"), ("contact_properties", "owner")] {
+        let sql = format!("SELECT count(*) FROM {table} WHERE {column} = 'gone@example.com'");
+        assert_eq!(connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap(), 0, "{table}");
     }
 }
 
