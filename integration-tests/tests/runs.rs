@@ -86,8 +86,7 @@ async fn ended(run: tokio::process::Child) -> Result<(Option<i32>, String)> {
 /// The lines of `monarch user list`.
 async fn accounts(directory: &Path) -> Result<Vec<String>> {
     let mut command: Command = monarch(directory)?;
-    let Output { status, stdout, stderr } =
-        timeout(PATIENCE, command.args(["user", "list"]).output()).await??;
+    let Output { status, stdout, stderr } = timeout(PATIENCE, command.args(["user", "list"]).output()).await??;
     ensure!(status.success(), "{}", String::from_utf8_lossy(&stderr));
     let stdout = String::from_utf8(stdout)?;
     Ok(stdout.lines().filter(|line| line.contains('@')).map(str::to_owned).collect())

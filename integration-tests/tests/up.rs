@@ -70,7 +70,8 @@ async fn the_example_copied_as_it_is_starts_and_what_is_printed_can_be_typed() -
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_printed_names_the_place_as_it_was_given() -> Result<()> {
     let directory = tempfile::tempdir()?;
-    for options in [&["--data", "d ir", "--no-demo"][..], &["--store-path", "elsewhere", "--create", "--no-demo"]] {
+    for options in [&["--data", "d ir", "--no-demo"][..], &["--store-path", "elsewhere", "--create", "--no-demo"]]
+    {
         let arguments: Vec<_> = options.iter().map(|&option| option.to_owned()).chain(any_ports()).collect();
         let up = Up::start_in(directory.path(), &arguments).await?;
         ensure!(!up.greeting.contains("alice@"), "{}", up.greeting);

@@ -78,14 +78,18 @@ impl Standing {
         match self {
             Self::Off(ahead) => {
                 let apart = apart(ahead);
-                condition.missing(format!("this node's clock is {apart} those of most other nodes: set it, best by NTP"));
+                condition.missing(format!(
+                    "this node's clock is {apart} those of most other nodes: set it, best by NTP"
+                ));
             }
             Self::Right | Self::Half(_) => condition.met(),
         }
         match self {
             Self::Half(ahead) => {
                 let apart = apart(ahead);
-                doubt.missing(format!("this node's clock is {apart} those of half of the nodes: one half is off, set it"));
+                doubt.missing(format!(
+                    "this node's clock is {apart} those of half of the nodes: one half is off, set it"
+                ));
             }
             Self::Right | Self::Off(_) => doubt.met(),
         }

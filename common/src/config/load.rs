@@ -379,7 +379,9 @@ mod tests {
             creates(&Sources { environment, ..Sources::default() })
         };
         assert!(creates(&Sources::default()));
-        for (path, is_default) in [("data", true), ("./data/", true), ("dta", false), ("/data", false), ("..", false)] {
+        for (path, is_default) in
+            [("data", true), ("./data/", true), ("dta", false), ("/data", false), ("..", false)]
+        {
             assert_eq!((by_file(path), by_variable(path)), (is_default, is_default), "{path}");
         }
     }

@@ -148,7 +148,8 @@ mod tests {
         };
         let given = vec![id("dispatch"), id("switchboard")];
         let loaded = load(&Sources { file: Some(example.into()), given, ..Sources::default() }).unwrap();
-        let ports = |program| loaded.config.listeners(program).iter().map(|one| one.addr.port()).collect::<Vec<_>>();
+        let ports =
+            |program| loaded.config.listeners(program).iter().map(|one| one.addr.port()).collect::<Vec<_>>();
         assert_eq!(ports(Program::Dispatch), [1963, 1973, 1983, 1993, 8180, 8543, 5400]);
         assert_eq!(ports(Program::Switchboard), [1965, 1975, 1985, 1995]);
         assert_eq!(ports(Program::Notification), [1864, 1874, 1884, 1894]);

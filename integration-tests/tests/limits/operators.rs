@@ -63,8 +63,12 @@ async fn answers(process: &Process) -> Result<()> {
     ensure!(core.split_whitespace().filter(|word| *word == "0").count() == 2, "{core}");
     ensure!(process.get("/healthz").await? == (200, "ok\n".to_owned()));
     let conditions = match process.tier() {
-        "notification" => "clock: ok\nclocks: ok\ncluster: ok\nopen: ok\nsecrets: ok\nstore: ok\nswitchboard: ok\n",
-        "dispatch" => "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nsecrets: ok\nstore: ok\n",
+        "notification" => {
+            "clock: ok\nclocks: ok\ncluster: ok\nopen: ok\nsecrets: ok\nstore: ok\nswitchboard: ok\n"
+        }
+        "dispatch" => {
+            "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nsecrets: ok\nstore: ok\n"
+        }
         _ => "clock: ok\nclocks: ok\ncluster: ok\ndisk: ok\nnotification: ok\nsecrets: ok\nstore: ok\n",
     };
     ensure!(process.get("/readyz").await? == (200, conditions.to_owned()));

@@ -59,7 +59,10 @@ async fn one_that_hears_later_of_an_older_namesake_ends_as_failed() -> Result<()
         let said = String::from_utf8_lossy(&ended.stderr);
         ensure!(ended.status.code() == Some(1), "{}: {said}", ended.status);
         ensure!(said.contains("This one came later: it stops"), "{said}");
-        ensure!(world.process("notification-1")?.get("/healthz").await?.0 == 200, "the older one has gone as well");
+        ensure!(
+            world.process("notification-1")?.get("/healthz").await?.0 == 200,
+            "the older one has gone as well"
+        );
         Ok(())
     })
     .await

@@ -42,7 +42,9 @@ async fn a_node_whose_seeds_are_silent_waits_while_others_live() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_clock_is_off_is_not_ready() {
-    for (off, words) in [(3_000_000, " s behind those of most"), (60_000_000, " s behind"), (-60_000_000, "s ahead of")] {
+    for (off, words) in
+        [(3_000_000, " s behind those of most"), (60_000_000, " s behind"), (-60_000_000, "s ahead of")]
+    {
         let mut world = World::default();
         world.start("ns-1", Role::Notification).await;
         let (node, readiness) = (world.node("ns-1"), Readiness::default());

@@ -5,7 +5,9 @@ use uuid::Uuid;
 use super::Source;
 use super::world::{account, credentials, list, lists, new_account, passport, roster, two};
 use crate::clock::{self, MessageClock};
-use crate::model::{AddPrompt, ClaimId, Group, GroupId, InboxId, List, Passport, Properties, Settings, StrangerPolicy};
+use crate::model::{
+    AddPrompt, ClaimId, Group, GroupId, InboxId, List, Passport, Properties, Settings, StrangerPolicy,
+};
 use crate::store::{AccountSummary, Claimed, Credentials, Edit, InboxMessage, NewAccount};
 
 /// Of many claims at once exactly one wins, and it keeps winning when it is repeated.
