@@ -32,6 +32,10 @@ pub(super) struct DataDir {
 
 impl DataDir {
     /// Creates the directory where there is none, and locks it against a second `monarch up`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "half a second at most, before anything runs that could be kept waiting"
+    )]
     pub(super) fn take(path: &Path) -> Result<Self, Failure> {
         let unusable = |error| Failure::failed(format!("the data directory {}: {error}", path.display()));
         // Secrets and conversations will be in it.
@@ -142,6 +146,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "no runtime")]
     fn who_only_asks_keeps_nobody_from_it() {
         let root = tempfile::tempdir().unwrap();
         drop(DataDir::take(root.path()).unwrap());

@@ -50,7 +50,7 @@ async fn one_that_hears_later_of_an_older_namesake_ends_as_failed() -> Result<()
         // It knows of nobody, until a third one knows of both.
         let mut twin = node(world, "notification", "notification-1", "")?.spawn()?;
         let mut lines = BufReader::new(twin.stdout.take().context("no standard output")?).lines();
-        let announced = soon(async { Ok(lines.next_line().await?.context("it has ended")?) }).await?;
+        let announced = soon(async { lines.next_line().await?.context("it has ended") }).await?;
         let at = announced.split("gossip=").nth(1).and_then(|rest| rest.split(' ').next());
         let older = world.process("notification-1")?.address("gossip")?;
         let seeds = format!("{older},{}", at.context("no gossip address")?);

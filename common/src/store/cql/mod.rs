@@ -217,7 +217,7 @@ impl Store for CqlStore {
         for participation in self.participations(who).await? {
             self.remove_participation(who, participation.id).await?;
         }
-        let now = clock::MessageClock::new().map_err(|error| unavailable(&error))?.uuid();
+        let now = clock::MessageClock::new().map_err(unavailable)?.uuid();
         self.set_inbox_watermark(who, InboxId(now)).await?;
         let (db, mut turn, stamp, who) =
             (Arc::clone(&self.db), self.turns.take(who), self.db.stamps.next(), who.clone());
