@@ -15,6 +15,8 @@ use crate::{people, play, soon};
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long the end of a peer link may take to be noticed.
 const NOTICED: Duration = Duration::from_millis(100);
+/// A node that says that it is ready is named within so long: three rounds of gossip, and what a busy machine adds.
+const IGNORED: Duration = Duration::from_secs(3);
 /// How often a node is killed and started again.
 const ROUNDS: usize = 2;
 
@@ -105,10 +107,18 @@ async fn both(here: SocketAddr, there: SocketAddr, passport: &str) -> Result<()>
     third.raw(b"OUT\r\n").await
 }
 
-/// Follows dispatch until it names the node that was started again: whoever is sent there must be signed in at once.
+/// Follows dispatch until it names the node that was started again: whoever is sent there must be signed in at once. That is soon after
+/// the node is ready: nobody else is on it, so that it has the least to do.
 async fn wander(world: &World, killed: SocketAddr, passport: &str) -> Result<()> {
+    let mut ready: Option<Instant> = None;
     soon(async {
         loop {
+            if ready.is_none() && is_ready(world).await {
+                ready = Some(Instant::now());
+            }
+            if let Some(ready) = ready {
+                ensure!(ready.elapsed() < IGNORED, "ready for {:?}, and not named", ready.elapsed());
+            }
             let named = ask_dispatch(world, passport).await?.context("two nodes have lived all the time")?;
             let mut client = Client::connect(named).await?;
             let answer = client.authenticate(passport, PASSWORD).await?;
@@ -120,6 +130,12 @@ async fn wander(world: &World, killed: SocketAddr, passport: &str) -> Result<()>
         }
     })
     .await
+}
+
+/// Whether the node that was started again says that clients may come.
+async fn is_ready(world: &World) -> bool {
+    let Ok(node) = world.process("notification-2") else { return false };
+    node.get("/readyz").await.is_ok_and(|(status, _)| status == 200)
 }
 
 /// Waits until a client is shown somebody as online.
