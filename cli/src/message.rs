@@ -24,7 +24,8 @@ pub(crate) enum MessageCommand {
     /// Leave a text in somebody's inbox: it is delivered at the next sign-in, as soon as the client shows itself
     ///
     /// To somebody who is online now it may come before that, with other messages that were kept; nothing rings for it alone.
-    /// The clock of this machine must be right: the text has its place in the inbox by it.
+    /// The clock of this machine must be right: the text has its place in the inbox by it. What operators send counts towards no quota of
+    /// the sender's, and is written below limits.free_disk_mib too.
     Send(SendArgs),
 }
 

@@ -25,9 +25,9 @@ async fn nobody_is_shown_wrongly_for_long() -> Result<()> {
 }
 
 /// `MONARCH_CHAOS_KIND` names one kind, otherwise all are played; `MONARCH_CHAOS_ROUNDS` says how many rounds of each (20),
-/// `MONARCH_CHAOS_SEED` the seed of the first (1), `MONARCH_CHAOS_JOBS` how many are played at once (2).
+/// `MONARCH_CHAOS_SEED` the seed of the first (1), `MONARCH_CHAOS_JOBS` how many are played at once (4).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes an hour: scripts/chaos"]
+#[ignore = "takes half an hour: scripts/chaos"]
 async fn many_rounds() -> Result<()> {
     let missing = Hosts::missing();
     ensure!(missing.is_none(), "it needs network namespaces: {}", missing.unwrap_or_default());
@@ -41,7 +41,7 @@ async fn many_rounds() -> Result<()> {
     let (count, first) = (number("MONARCH_CHAOS_ROUNDS", 20)?, number("MONARCH_CHAOS_SEED", 1)?);
     let seeds = first..first + count;
     let rounds: Vec<_> = seeds.flat_map(|seed| kinds.iter().map(move |kind| (*kind, seed))).collect();
-    let jobs = usize::try_from(number("MONARCH_CHAOS_JOBS", 2)?)?;
+    let jobs = usize::try_from(number("MONARCH_CHAOS_JOBS", 4)?)?;
     judge(&play(&rounds, jobs).await?, Report::is_good)
 }
 
