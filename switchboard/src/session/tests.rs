@@ -224,8 +224,17 @@ async fn nothing_empty_is_relayed() {
 async fn clients_28_empty_arguments_are_answered() {
     let world = World::new();
     let clients = world.chat(&["alice", "bob"]).await;
-    clients[0].say("MSG 2  5\nhelloMSG 3 N \nMSG 4  N 5\nhelloCAL 5 \nCAL 6  x\n");
-    clients[0].hears("NAK 2\nNAK 3\nNAK 4\n208 5\n201 6\n").await;
+    // One after the other: what is relayed is answered when that is done, and the others at once.
+    for (command, answer) in [
+        ("MSG 2  5\nhello", "NAK 2\n"),
+        ("MSG 3 N \n", "NAK 3\n"),
+        ("MSG 4  N 5\nhello", "NAK 4\n"),
+        ("CAL 5 \n", "208 5\n"),
+        ("CAL 6  x\n", "201 6\n"),
+    ] {
+        clients[0].say(command);
+        clients[0].hears(answer).await;
+    }
     let said = clients[0].msg(7, "U", TYPING, "");
     clients[1].hears_msg("alice", "Alice", &said).await;
     let carol = world.connect();
