@@ -40,6 +40,12 @@ impl Cluster {
             }
         });
     }
+
+    /// Whether this node's clock is more than a second off those of most others, as far as they have been heard of late.
+    #[must_use]
+    pub fn clock_is_off(&self) -> bool {
+        matches!(Standing::of(&self.post.clocks()), Standing::Off(_))
+    }
 }
 
 /// How this node's clock stands to those of all, itself included.

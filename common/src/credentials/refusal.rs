@@ -22,8 +22,10 @@ pub enum Refusal {
     Md5KeyOther,
     /// A ticket that is none of this deployment's, or another's.
     TicketNotGenuine,
-    /// A ticket that has expired, or the clock of this node or of `dispatch` is off.
-    TicketExpiredOrClock,
+    /// A ticket that has expired.
+    TicketExpired,
+    /// A ticket that has expired by the clock of this node, which is off.
+    Clock,
     /// A ticket from before the password was changed.
     TicketOutdated,
 }
@@ -40,7 +42,8 @@ impl Refusal {
             Self::Md5KeyMissing => "md5_key_missing",
             Self::Md5KeyOther => "md5_key_other",
             Self::TicketNotGenuine => "ticket_not_genuine",
-            Self::TicketExpiredOrClock => "ticket_expired_or_clock",
+            Self::TicketExpired => "ticket_expired",
+            Self::Clock => "clock",
             Self::TicketOutdated => "ticket_outdated",
         }
     }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result, ensure};
+use integration_tests::Process;
 use integration_tests::accounts::PASSWORD;
 use integration_tests::client::Client;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -27,9 +28,34 @@ async fn whoever_guesses_is_shut_out_and_the_owner_is_not() -> Result<()> {
         ] {
             guess(door, &owners).await.with_context(|| format!("{door:?}"))?;
         }
+        for (process, by) in [("notification-1", "md5"), ("dispatch-1", "http")] {
+            operators_see(world.process(process)?, by, &owners).await.with_context(|| process.to_owned())?;
+        }
         Ok(())
     })
     .await
+}
+
+/// Each refusal is counted by its reason, and said with the passport and the address; no password is, right or wrong.
+async fn operators_see(process: &Process, by: &str, [alice, _]: &[String; 2]) -> Result<()> {
+    let (_, metrics) = process.get("/metrics").await?;
+    for (reason, count) in [("wrong_password", 4), ("no_account", 3), ("too_many_wrong", 4)] {
+        let name = format!("monarch_{}_refused_sign_ins_total{{by=\"{by}\",reason=\"{reason}\"}}", process.tier());
+        ensure!(metrics.contains(&format!("\n{name} {count}\n")), "not {count} of {name}: {metrics}");
+    }
+    let log = process.log();
+    for (reason, who, from) in [
+        ("wrong_password", alice.as_str(), "127.0.0.2"),
+        ("too_many_wrong", alice.as_str(), "127.0.0.4"),
+        ("no_account", "nobody@example.com", "127.0.0.2"),
+    ] {
+        let said = format!("who={who} from={from} by=\"{by}\" reason=\"{reason}\"");
+        ensure!(log.lines().any(|line| line.contains("sign-in refused") && line.contains(&said)), "{said}: {log}");
+    }
+    for password in [PASSWORD, "letmein", "mistyped"] {
+        ensure!(!log.contains(password), "the log has a password");
+    }
+    Ok(())
 }
 
 async fn guess(door: Door, [alice, bob]: &[String; 2]) -> Result<()> {

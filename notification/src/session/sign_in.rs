@@ -261,7 +261,8 @@ async fn by_ticket(services: &Services, who: &Passport, ticket: &[u8]) -> Result
     let not_genuine = Denied::Wrong(Refusal::TicketNotGenuine);
     let text = std::str::from_utf8(ticket).map_err(|_| not_genuine)?;
     let ticket = services.keys.open_ticket(text, clock::wall_ms()).map_err(|error| match error {
-        TicketError::Expired => Denied::Wrong(Refusal::TicketExpiredOrClock),
+        TicketError::Expired if services.cluster.clock_is_off() => Denied::Wrong(Refusal::Clock),
+        TicketError::Expired => Denied::Wrong(Refusal::TicketExpired),
         TicketError::NotGenuine | TicketError::Used => not_genuine,
     })?;
     if ticket.passport != *who {
