@@ -32,6 +32,8 @@ struct AtTerminal {
     /// Where a person types and reads.
     person: File,
     terminal: OwnedFd,
+    /// How the terminal was before the program began.
+    before: LocalModes,
     child: Child,
 }
 
@@ -42,6 +44,7 @@ impl AtTerminal {
         unlockpt(&person).unwrap();
         let name = ptsname(&person, Vec::new()).unwrap();
         let terminal = File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+        let before = tcgetattr(&terminal).unwrap().local_modes;
         let end = || Stdio::from(terminal.try_clone().unwrap());
         command.stdin(end()).stdout(end()).stderr(end());
         let own = || {
@@ -53,7 +56,7 @@ impl AtTerminal {
         unsafe {
             command.pre_exec(own);
         }
-        Self { person: person.into(), terminal: terminal.into(), child: command.spawn().unwrap() }
+        Self { person: person.into(), terminal: terminal.into(), before, child: command.spawn().unwrap() }
     }
 
     /// Reads until that stands on the screen.
@@ -84,7 +87,7 @@ fn a_signal_at_the_prompt_leaves_the_terminal_as_it_was() {
     ] {
         for prompts in [&["Password for"][..], &["Password for", "Once more"]] {
             let mut at = AtTerminal::start(monarch(directory.path(), "user add dora@example.com"));
-            let before = at.local_modes();
+            let before = at.before;
             assert!(before.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG));
             for (index, prompt) in prompts.iter().enumerate() {
                 at.until(prompt);

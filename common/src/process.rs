@@ -4,6 +4,7 @@ use std::future::Future;
 use std::process::ExitCode;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::telemetry::{LastLines, last_word};
 
@@ -17,7 +18,11 @@ pub fn run(program: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error.into()),
     };
-    let ended = runtime.block_on(program);
+    let ended = runtime.block_on(async {
+        // From here on it ends nothing, though nobody reads anything again yet: that is still to be read for the first time.
+        let _early = signal(SignalKind::hangup())?;
+        program.await
+    });
     drop(runtime);
     ended.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
 }
