@@ -166,6 +166,9 @@ async fn what_others_change_and_does_not_fit_is_read_from_the_store() {
     client.says("CHG 5 NLN 0").await;
     client.hears_of("CHG 5").await;
     let other = |number: usize| who(&number.to_string());
+    for number in 0..OTHERS {
+        house.account(&number.to_string()).await;
+    }
     for (on, line, word) in [(true, "ADD 0 RL ", 4), (false, "REM 0 RL ", 4)] {
         for number in 0..OTHERS {
             let edit = Edit::List { contact: alice.clone(), list: List::Forward, on };
@@ -239,8 +242,8 @@ async fn a_burst_comes_through_whole() {
     let here = Notice::Presence { from, stamp, presence, properties: no_properties() };
     house.services.hub.deliver(&alice, None, here).await;
     for number in 0..COUNT {
-        let edit = Edit::List { contact: alice.clone(), list: List::Forward, on: true };
-        house.services.store.edit(&who(&number.to_string()), vec![edit]).await.unwrap();
+        let other = house.account(&number.to_string()).await;
+        house.list(&other, &[List::Forward], &alice).await;
     }
     let stamp = newest_stamp();
     let phone = |number: usize| {
