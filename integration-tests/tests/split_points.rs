@@ -27,7 +27,8 @@ const PEOPLE: usize = DIALECTS.len();
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_split_point_of_every_tier() {
     // Nobody changes so often by hand.
-    let settings = ["rates.status_burst=10000".to_owned(), "rates.chat_burst=10000".to_owned()].into();
+    let often = ["status", "chat", "sign_in"].map(|what| format!("rates.{what}_burst=10000"));
+    let settings = often.into();
     let plan = Plan { notification: 1, settings, ..Plan::default() };
     let world = World::start(plan).await.unwrap();
     let stories = async {
