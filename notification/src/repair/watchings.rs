@@ -54,7 +54,15 @@ struct Bucket {
 #[derive(Debug)]
 struct Watched {
     key: PassportKey,
+    /// In the order of their numbers: whatever all of them are told at once must not take the square of how many they are.
     by: Vec<Watching>,
+}
+
+impl Watched {
+    /// Where the watching of that session is, or belongs.
+    fn place_of(&self, watcher: WatcherId) -> Result<usize, usize> {
+        self.by.binary_search_by_key(&watcher, |watching| watching.watcher)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,12 +121,15 @@ impl Watchings {
         bucket.touched += 1;
         let watched = bucket.watched.entry(contact.clone()).or_insert_with(|| Watched { key, by: Vec::new() });
         let new = Watching { mark: None, watcher, life: Self::ELSEWHERE, online: false };
-        match watched.by.iter_mut().find(|watching| watching.watcher == watcher) {
-            Some(known) => *known = new,
-            None => {
-                // Most are watched by few, and nobody by many more than watch already.
-                watched.by.reserve_exact(watched.by.len() / 4 + 1);
-                watched.by.push(new);
+        match watched.place_of(watcher) {
+            Ok(known) => watched.by[known] = new,
+            Err(place) => {
+                if watched.by.len() == watched.by.capacity() {
+                    // Most are watched by few, and nobody by many more than watch already.
+                    watched.by.reserve_exact(watched.by.len() / 4 + 1);
+                }
+                // The last to come has the greatest number, mostly.
+                watched.by.insert(place, new);
             }
         }
     }
@@ -127,7 +138,8 @@ impl Watchings {
     pub(crate) fn unwatch(&self, watcher: WatcherId, contact: &Passport) {
         let (_, mut bucket) = self.bucket_of(contact);
         let Some(watched) = bucket.watched.get_mut(contact) else { return };
-        watched.by.retain(|watching| watching.watcher != watcher);
+        let Ok(known) = watched.place_of(watcher) else { return };
+        watched.by.remove(known);
         if watched.by.is_empty() {
             bucket.watched.remove(contact);
         }
@@ -137,9 +149,9 @@ impl Watchings {
     pub(crate) fn shown(&self, watcher: WatcherId, contact: &Passport, shown: &Shown) {
         let life = shown.online_at.as_ref().map_or(Self::ELSEWHERE, |node| self.life_of(node));
         let (_, mut bucket) = self.bucket_of(contact);
-        let watched = bucket.watched.get_mut(contact).into_iter().flat_map(|watched| &mut watched.by);
-        let Some(known) = watched.into_iter().find(|watching| watching.watcher == watcher) else { return };
-        *known = Watching { mark: shown.mark, watcher, life, online: shown.online_at.is_some() };
+        let Some(watched) = bucket.watched.get_mut(contact) else { return };
+        let Ok(known) = watched.place_of(watcher) else { return };
+        watched.by[known] = Watching { mark: shown.mark, watcher, life, online: shown.online_at.is_some() };
         bucket.touched += 1;
     }
 
@@ -369,5 +381,45 @@ mod tests {
         world.watchings.leave(world.alice);
         assert_eq!(world.asking(world.there, Some(2)), []);
         assert_eq!(world.watchings.touched(bucket), None, "nobody is watched any more");
+    }
+
+    #[test]
+    fn whatever_order_watchers_come_and_go_in_each_is_found() {
+        let (watchings, bob) = (Watchings::default(), who("bob"));
+        let bucket = PassportKey::of(&bob).bucket();
+        let ids: Vec<_> = (0..50).map(|n| watchings.enter(&who(&n.to_string()), Epoch(n))).collect();
+        let asked = |watchings: &Watchings| {
+            let questions = watchings.compare(
+                bucket,
+                Watchings::ELSEWHERE,
+                &[Sighting { who: PassportKey::of(&bob), mark: mark(1) }],
+            );
+            let watchers = questions.into_iter().flat_map(|question| question.watchers);
+            watchers.map(|watcher| watcher.epoch.0).collect::<BTreeSet<_>>()
+        };
+        // 7 and 50 have no divisor in common: all of them, in no order.
+        let scattered = || (0..50).map(|n| ids[n * 7 % 50]);
+        scattered().chain(scattered()).for_each(|id| watchings.watch(id, &bob));
+        assert_eq!(asked(&watchings), (0..50).collect());
+        for id in scattered().take(20) {
+            watchings.shown(id, &bob, &Shown { mark: Some(mark(1)), online_at: None });
+        }
+        scattered().skip(40).for_each(|id| watchings.unwatch(id, &bob));
+        let wrong = (20..40).map(|n| n * 7 % 50).collect();
+        assert_eq!(asked(&watchings), wrong);
+    }
+
+    #[test]
+    fn who_is_watched_by_very_many_costs_no_square_of_them() {
+        const MANY: u32 = 60_000;
+        let (watchings, bob) = (Watchings::default(), who("bob"));
+        let started = std::time::Instant::now();
+        (1..=MANY).for_each(|id| watchings.watch(id, &bob));
+        let shown = Shown { mark: Some(mark(1)), online_at: None };
+        (1..=MANY).for_each(|id| watchings.shown(id, &bob, &shown));
+        (1..=MANY).rev().for_each(|id| watchings.unwatch(id, &bob));
+        // The square takes a minute or more.
+        assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_eq!(watchings.touched(PassportKey::of(&bob).bucket()), None);
     }
 }
