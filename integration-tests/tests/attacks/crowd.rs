@@ -5,7 +5,7 @@ use integration_tests::World;
 use integration_tests::accounts::{PASSWORD, people};
 use integration_tests::client::{self, Client};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 
 use crate::stage::play;
 
@@ -32,12 +32,16 @@ async fn gather(world: &World, everybody: &[String; 5]) -> Result<(Vec<Client>, 
 }
 
 /// What one victim hears of the burst before its connection ends. What was kept of an earlier one does not count.
-async fn hears(mut victim: Client, burst: Vec<u8>) -> usize {
+/// `each`: what its line takes for a message.
+async fn hears(mut victim: Client, burst: Vec<u8>, each: Duration) -> usize {
     let mut heard = 0;
     while heard < BURST
         && let Ok(received) = victim.receive().await
     {
         heard += usize::from(received.payload == burst);
+        if !each.is_zero() {
+            sleep(each).await;
+        }
     }
     heard
 }
@@ -53,7 +57,7 @@ async fn a_burst_throws_nobody_out_of_a_room() -> Result<()> {
             let begun = Instant::now();
             let mut hearing = JoinSet::new();
             for victim in victims {
-                hearing.spawn(hears(victim, payload.clone()));
+                hearing.spawn(hears(victim, payload.clone(), Duration::ZERO));
             }
             let mut burst = Vec::new();
             for trid in 0..BURST {
@@ -75,6 +79,8 @@ async fn a_burst_throws_nobody_out_of_a_room() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_does_not_read_throws_nobody_out_either() -> Result<()> {
     const UNREAD: usize = 5000;
+    // Half a megabyte a second.
+    const LINE: Duration = Duration::from_millis(2);
     play(&[], async |world| {
         let names = ["mallory", VICTIMS[0], VICTIMS[1], VICTIMS[2], VICTIMS[3]];
         let everybody = people(world, names, &[]).await?;
@@ -97,7 +103,7 @@ async fn who_does_not_read_throws_nobody_out_either() -> Result<()> {
         let payload = client::text(&"x".repeat(1550));
         let mut hearing = JoinSet::new();
         for victim in victims {
-            hearing.spawn(hears(victim, payload.clone()));
+            hearing.spawn(hears(victim, payload.clone(), LINE));
         }
         let mut burst = Vec::new();
         for trid in 0..BURST {
