@@ -4,6 +4,7 @@
 //! shown ([`watchings`]), and asks those who may be shown wrong how they look. [`schedule`] says when, [`visible`] is what this
 //! node tells the others. What comes of the questions are answers to probes, which sessions take like all others.
 
+mod questions;
 mod schedule;
 mod visible;
 mod watchings;
@@ -19,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
 
 use crate::hub::Hub;
 use crate::services::Services;
+use questions::Questions;
 use schedule::{Compared, Schedule};
 
 pub(crate) use visible::Visible;
@@ -34,10 +36,6 @@ const COMING_TO: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(3);
 /// So many sightings are asked for at a time.
 const AT_A_TIME: u32 = 20_000;
-/// So many are asked how they look at a time, and then nobody for a while: at most 10,000 a second.
-const QUESTIONS: usize = 100;
-/// See [`QUESTIONS`].
-const BREATH: Duration = Duration::from_millis(10);
 
 /// Compares and asks until shutdown.
 pub(crate) async fn run(services: Arc<Services>) {
@@ -46,7 +44,7 @@ pub(crate) async fn run(services: Arc<Services>) {
     let schedule = Schedule::new(Duration::from_secs(period), Duration::from_secs(grace), now);
     let woken = Arc::new(Notify::new());
     let heart = tokio::spawn(beat(Arc::clone(&services), Arc::clone(&woken)));
-    Repair { services, schedule, tells: None }.run(&woken).await;
+    Repair { services, schedule }.run(&woken).await;
     heart.abort();
 }
 
@@ -70,8 +68,6 @@ async fn beat(services: Arc<Services>, woken: Arc<Notify>) {
 struct Repair {
     services: Arc<Services>,
     schedule: Schedule,
-    /// When the others are told that notices of this node were lost.
-    tells: Option<Instant>,
 }
 
 impl Repair {
@@ -81,8 +77,7 @@ impl Repair {
             let now = clock_now();
             let view = services.cluster.view();
             self.schedule.follow(&view, &services.hub.watchings, now, self.random());
-            if self.tells.is_some_and(|at| at <= now) {
-                self.tells = None;
+            if self.schedule.tells(now) {
                 services.cluster.tell_gap();
             }
             if let Some((node, compared)) = self.schedule.due(now, self.random()) {
@@ -97,16 +92,12 @@ impl Repair {
                     self.schedule.forget(&over);
                 }
             }
-            let next = self.tells.map_or(self.schedule.next(), |at| at.min(self.schedule.next()));
-            let wake = next.clamp(now, now + BEAT);
+            let wake = self.schedule.next().clamp(now, now + BEAT);
             tokio::select! {
                 gap = services.cluster.gap() => {
                     let now = clock_now();
                     if gap.own_lost {
-                        // More are lost at the same time, mostly.
-                        self.tells.get_or_insert(now + COMING_TO);
-                        // Questions of this node may be among them.
-                        self.schedule.hurry_all(now + COMING_TO);
+                        self.schedule.lost(now);
                     }
                     gap.with.iter().for_each(|node| self.schedule.hurry(node, now));
                 }
@@ -155,23 +146,15 @@ impl Repair {
         let (node, generation) = (self.services.cluster.id(), self.services.cluster.generation());
         let count = questions.len();
         self.services.metrics.repair_questions.inc_by(count as u64);
-        let mut questions = questions.into_iter();
-        loop {
-            let some = questions.by_ref().take(QUESTIONS);
-            let probes: Vec<(Passport, Notice)> = some
-                .flat_map(|Question { of, watchers }| {
-                    let parts: Vec<_> = watchers.chunks(Notice::MOST_WATCHERS).map(<[_]>::to_vec).collect();
-                    let probe =
-                        move |watchers| (of.clone(), Notice::Probe { watchers, node: node.clone(), generation });
-                    parts.into_iter().map(probe)
-                })
-                .collect();
-            if probes.is_empty() {
-                return count;
-            }
-            self.services.cluster.post(probes);
-            sleep(BREATH).await;
+        let mut waiting = Questions::default();
+        waiting.enter(questions);
+        while !waiting.is_empty() {
+            let probe =
+                |Question { of, watchers }| (of, Notice::Probe { watchers, node: node.clone(), generation });
+            self.services.cluster.post(waiting.next().into_iter().map(probe).collect());
+            sleep(Questions::BREATH).await;
         }
+        count
     }
 
     /// From 0 to 1, so that nodes do not all compare at the same time.

@@ -15,7 +15,7 @@ pub(super) type Compared = Vec<Option<(u64, u64)>>;
 pub(super) struct Schedule {
     /// Between two comparisons with one node at most.
     period: Duration,
-    /// And at least, however many gaps there are.
+    /// And at least, when there are gaps. If they go on it becomes longer.
     pause: Duration,
     /// How long a node must have been away until its users are asked for.
     grace: Duration,
@@ -27,6 +27,17 @@ pub(super) struct Schedule {
     /// Lives that ended a moment ago.
     ended: BTreeMap<Life, Instant>,
     over: BTreeSet<Life>,
+    losses: Losses,
+}
+
+/// Notices of this node were lost. What is done then makes more notices, which may be lost in their turn: the longer that goes
+/// on, the later it is done.
+#[derive(Default)]
+struct Losses {
+    last: Option<Instant>,
+    delay: Duration,
+    /// When the others are told.
+    tells: Option<Instant>,
 }
 
 /// A notification node, this one included.
@@ -34,15 +45,24 @@ struct Peer {
     generation: Generation,
     due: Instant,
     last: Option<Instant>,
+    /// It is due because of a gap.
+    hurried: bool,
+    /// So many times in a row it was.
+    gaps: u32,
     compared: Compared,
 }
 
 impl Schedule {
+    /// More notices are lost at the same time, mostly: so long those are waited for.
+    const MORE: Duration = Duration::from_secs(1);
+    /// Without a loss for so long beyond the delay of the last one they do not go on. What was posted is given up after less.
+    const QUIET: Duration = Duration::from_secs(6);
+
     /// Nothing is known yet.
     pub(super) fn new(period: Duration, grace: Duration, now: Instant) -> Self {
         let pause = Duration::from_secs(2).min(period / 4);
-        let (peers, alive, ended, over) = Default::default();
-        Self { period, pause, grace, peers, orphans: now + period, alive, ended, over }
+        let (peers, alive, ended, over, losses) = Default::default();
+        Self { period, pause, grace, peers, orphans: now + period, alive, ended, over, losses }
     }
 
     /// Takes note of which nodes there are. `random`: from 0 to 1, another one each time.
@@ -54,6 +74,8 @@ impl Schedule {
                 // A gap tells of it if that is urgent: not all begin at once.
                 due: now + self.period.mul_f64(random),
                 last: None,
+                hurried: false,
+                gaps: 0,
                 compared: vec![None; BUCKETS],
             };
             self.peers.entry(node.id.clone()).or_insert_with(new);
@@ -92,11 +114,32 @@ impl Schedule {
 
     /// Notices of that node may be lost: its list is compared soon.
     pub(super) fn hurry(&mut self, node: &NodeId, now: Instant) {
-        let pause = self.pause;
-        if let Some(peer) = self.peers.get_mut(node) {
-            let soon = peer.last.map_or(now, |last| now.max(last + pause));
-            peer.due = peer.due.min(soon);
+        let Some(peer) = self.peers.get_mut(node) else { return };
+        let pause = lengthened(self.pause, peer.gaps, self.period / 4);
+        let soon = peer.last.map_or(now, |last| now.max(last + pause));
+        if soon < peer.due {
+            (peer.due, peer.hurried) = (soon, true);
         }
+    }
+
+    /// Notices of this node were lost, it is not known where: the others are told, and since questions of this node may be among
+    /// them, all is compared.
+    pub(super) fn lost(&mut self, now: Instant) {
+        let Losses { last, delay, tells } = &mut self.losses;
+        let go_on =
+            last.replace(now).is_some_and(|last| now.saturating_duration_since(last) < *delay + Self::QUIET);
+        if tells.is_some() {
+            return;
+        }
+        *delay = if go_on { (*delay * 2).min(self.period / 2) } else { Self::MORE };
+        let from = now + *delay;
+        *tells = Some(from);
+        self.hurry_all(from);
+    }
+
+    /// Whether the others are to be told now that notices of this node were lost.
+    pub(super) fn tells(&mut self, now: Instant) -> bool {
+        self.losses.tells.take_if(|at| *at <= now).is_some()
     }
 
     /// The same for all, this node included.
@@ -112,6 +155,7 @@ impl Schedule {
         let (node, peer) = first?;
         peer.last = Some(now);
         peer.due = now + spread(self.period, random);
+        peer.gaps = if std::mem::take(&mut peer.hurried) { peer.gaps.saturating_add(1) } else { 0 };
         Some((node.clone(), std::mem::take(&mut peer.compared)))
     }
 
@@ -142,8 +186,14 @@ impl Schedule {
 
     /// When something is due next.
     pub(super) fn next(&self) -> Instant {
-        self.peers.values().map(|peer| peer.due).fold(self.orphans, Instant::min)
+        let tells = self.losses.tells.unwrap_or(self.orphans);
+        self.peers.values().map(|peer| peer.due).fold(self.orphans.min(tells), Instant::min)
     }
+}
+
+/// The pause after so many gaps in a row.
+fn lengthened(pause: Duration, gaps: u32, most: Duration) -> Duration {
+    pause.saturating_mul(1 << gaps.saturating_sub(1).min(16)).min(most)
 }
 
 /// Three quarters of a period to a whole one.
@@ -206,6 +256,48 @@ mod tests {
         schedule.done(&node, None, secs(64));
         assert!(schedule.due(secs(64), 1.0).is_some_and(|(other, _)| other != node));
         assert!(schedule.due(secs(66), 1.0).is_some_and(|(again, _)| again == node));
+    }
+
+    #[test]
+    fn while_gaps_go_on_the_pauses_become_longer() {
+        let (watchings, now) = (Watchings::default(), Instant::now());
+        let mut schedule = Schedule::new(PERIOD, GRACE, now);
+        schedule.follow(&view(&[("a", 1)]), &watchings, now, 1.0);
+        let mut compares = |secs: std::ops::Range<u64>, gaps: bool| {
+            let at = secs.map(|secs| now + Duration::from_secs(secs));
+            let all = at.filter(|at| {
+                if gaps {
+                    schedule.hurry(&id("a"), *at);
+                }
+                due(&mut schedule, *at).is_some()
+            });
+            all.map(|at| at.duration_since(now).as_secs()).collect::<Vec<_>>()
+        };
+        assert_eq!(compares(0..30, true), [0, 2, 6, 14, 22]);
+        assert_eq!(compares(30..120, false), [30, 60, 90], "the first is of a gap before");
+        assert_eq!(compares(100..106, true), [100, 102], "and are short again when there were none");
+    }
+
+    #[test]
+    fn own_losses_that_go_on_are_told_of_ever_later() {
+        let (watchings, now) = (Watchings::default(), Instant::now());
+        let mut schedule = Schedule::new(PERIOD, GRACE, now);
+        schedule.follow(&view(&[("a", 1)]), &watchings, now, 1.0);
+        let mut tells = |secs: std::ops::Range<u64>, lost: &dyn Fn(u64) -> bool| {
+            let all = secs.filter(|secs| {
+                let at = now + Duration::from_secs(*secs);
+                if lost(*secs) {
+                    schedule.lost(at);
+                    assert!(schedule.next() <= at + PERIOD / 2, "it is told, though");
+                }
+                schedule.tells(at)
+            });
+            all.collect::<Vec<_>>()
+        };
+        // Whatever is told of loses more.
+        assert_eq!(tells(0..70, &|_| true), [1, 4, 9, 18, 34, 50, 66]);
+        assert_eq!(tells(70..120, &|_| false), [82]);
+        assert_eq!(tells(120..130, &|secs| secs == 120), [121]);
     }
 
     #[test]
