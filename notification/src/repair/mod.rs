@@ -6,6 +6,7 @@
 
 mod questions;
 mod schedule;
+mod under_way;
 mod visible;
 mod watchings;
 
@@ -13,15 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::clock;
-use common::cluster::{BUCKETS, Notice, PassportKey, Sighting, Tally};
-use common::model::{Epoch, NodeId, Passport};
+use common::cluster::{Notice, PassportKey};
+use common::model::{Epoch, Passport};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use crate::hub::Hub;
 use crate::services::Services;
 use questions::Questions;
-use schedule::{Compared, Schedule};
+use schedule::Schedule;
+use under_way::{Comparison, Orphans, Progress, Work};
 
 pub(crate) use visible::Visible;
 pub(crate) use watchings::{Question, Shown, WatcherId, Watchings};
@@ -32,10 +34,6 @@ const BEAT: Duration = Duration::from_millis(500);
 const PAUSED: Duration = Duration::from_secs(2);
 /// What came for it while it did not run is read first.
 const COMING_TO: Duration = Duration::from_secs(1);
-/// Another node has so long to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// So many sightings are asked for at a time.
-const AT_A_TIME: u32 = 20_000;
 
 /// Compares and asks until shutdown.
 pub(crate) async fn run(services: Arc<Services>) {
@@ -44,7 +42,8 @@ pub(crate) async fn run(services: Arc<Services>) {
     let schedule = Schedule::new(Duration::from_secs(period), Duration::from_secs(grace), now);
     let woken = Arc::new(Notify::new());
     let heart = tokio::spawn(beat(Arc::clone(&services), Arc::clone(&woken)));
-    Repair { services, schedule }.run(&woken).await;
+    let (questions, work) = Default::default();
+    Repair { services, schedule, questions, asks: now, work }.run(&woken).await;
     heart.abort();
 }
 
@@ -68,6 +67,10 @@ async fn beat(services: Arc<Services>, woken: Arc<Notify>) {
 struct Repair {
     services: Arc<Services>,
     schedule: Schedule,
+    questions: Questions,
+    /// When the next of them may be asked.
+    asks: Instant,
+    work: Option<Work>,
 }
 
 impl Repair {
@@ -80,19 +83,19 @@ impl Repair {
             if self.schedule.tells(now) {
                 services.cluster.tell_gap();
             }
-            if let Some((node, compared)) = self.schedule.due(now, self.random()) {
-                let compared = self.compare(&node, compared).await;
-                self.schedule.done(&node, compared, clock_now());
-            } else if let Some(over) = self.schedule.orphans_due(now, self.random()) {
-                let mut found = 0;
-                for bucket in 0..=u8::MAX {
-                    found += self.ask(services.hub.watchings.orphans(bucket, &over)).await;
-                }
-                if found == 0 {
-                    self.schedule.forget(&over);
+            if self.questions.is_empty() {
+                tokio::select! {
+                    () = self.look(now) => {}
+                    () = services.shutdown.begun() => return,
                 }
             }
-            let wake = self.schedule.next().clamp(now, now + BEAT);
+            self.ask();
+            let next = match &self.work {
+                _ if !self.questions.is_empty() => self.asks,
+                Some(_) => now,
+                None => self.schedule.next(),
+            };
+            let wake = next.clamp(now, now + BEAT);
             tokio::select! {
                 gap = services.cluster.gap() => {
                     let now = clock_now();
@@ -108,53 +111,64 @@ impl Repair {
         }
     }
 
-    /// Compares whom a node shows with what was shown here, bucket by bucket, and asks for what differs. Nothing: the node
-    /// has not answered.
-    async fn compare(&self, node: &NodeId, mut compared: Compared) -> Option<Compared> {
-        let (services, own) = (&self.services, node == self.services.cluster.id());
-        let (watchings, visible) = (&services.hub.watchings, &services.hub.visible);
-        let view = services.cluster.view();
-        let peer = view.node(node)?;
-        let tallies = if own { visible.tallies() } else { services.cluster.tallies(peer, PATIENCE).await? };
-        compared.resize(BUCKETS, None);
-        let (mut asked, life) = (0, watchings.life_of(node));
-        for buckets in batches(&differing(&tallies, &compared, watchings)) {
-            let lists: Vec<Vec<Sighting>> = if own {
-                buckets.iter().map(|bucket| visible.sightings(*bucket)).collect()
-            } else {
-                services.cluster.sightings(peer, buckets.clone(), PATIENCE).await?
-            };
-            for (bucket, list) in buckets.into_iter().zip(lists) {
-                let touched = watchings.touched(bucket).unwrap_or_default();
-                let questions = watchings.compare(bucket, life, &list);
-                let right = questions.is_empty().then(|| (Tally::of(&list).sum, touched));
-                if let Some(known) = compared.get_mut(usize::from(bucket)) {
-                    *known = right;
-                }
-                asked += self.ask(questions).await;
+    /// Goes on with what is under way, or begins with what is due.
+    async fn look(&mut self, now: Instant) {
+        let services = Arc::clone(&self.services);
+        let progress = match &mut self.work {
+            None => return self.begin(now).await,
+            Some(Work::Comparing(comparison)) => comparison.go_on(&services).await,
+            Some(Work::Orphans(orphans)) => orphans.go_on(&services.hub.watchings),
+        };
+        match progress {
+            Progress::Ask(questions) => {
+                services.metrics.repair_questions.inc_by(questions.len() as u64);
+                self.questions.enter(questions);
             }
+            Progress::Done => self.end(true),
+            Progress::NoAnswer => self.end(false),
         }
-        services.metrics.comparisons.inc();
-        if asked > 0 {
-            tracing::info!(%node, asked, "contacts there may be shown wrong: they are asked how they look");
-        }
-        Some(compared)
     }
 
-    /// Asks those who may be shown wrong how they look, a few at a time. Returns how many they were.
-    async fn ask(&self, questions: Vec<Question>) -> usize {
-        let (node, generation) = (self.services.cluster.id(), self.services.cluster.generation());
-        let count = questions.len();
-        self.services.metrics.repair_questions.inc_by(count as u64);
-        let mut waiting = Questions::default();
-        waiting.enter(questions);
-        while !waiting.is_empty() {
-            let probe =
-                |Question { of, watchers }| (of, Notice::Probe { watchers, node: node.clone(), generation });
-            self.services.cluster.post(waiting.next().into_iter().map(probe).collect());
-            sleep(Questions::BREATH).await;
+    async fn begin(&mut self, now: Instant) {
+        if let Some((node, compared)) = self.schedule.due(now, self.random()) {
+            let begun = Comparison::begin(&self.services, &node, compared).await;
+            if begun.is_none() {
+                self.schedule.done(&node, None, clock_now());
+            }
+            self.work = begun.map(|comparison| Work::Comparing(Box::new(comparison)));
+        } else if let Some(over) = self.schedule.orphans_due(now, self.random()) {
+            self.work = Some(Work::Orphans(Orphans::of(over)));
         }
-        count
+    }
+
+    /// What was under way is over, and all of it was asked.
+    fn end(&mut self, answered: bool) {
+        match self.work.take() {
+            Some(Work::Comparing(comparison)) => {
+                let Comparison { node, compared, asked, .. } = *comparison;
+                self.schedule.done(&node, answered.then_some(compared), clock_now());
+                if answered {
+                    self.services.metrics.comparisons.inc();
+                }
+                if asked > 0 {
+                    tracing::info!(%node, asked, "contacts there may be shown wrong: they are asked how they look");
+                }
+            }
+            Some(Work::Orphans(Orphans { over, asked: 0, .. })) => self.schedule.forget(&over),
+            Some(Work::Orphans(_)) | None => {}
+        }
+    }
+
+    /// Asks the next of those who may be shown wrong how they look, if it is time.
+    fn ask(&mut self) {
+        let now = clock_now();
+        if self.questions.is_empty() || now < self.asks {
+            return;
+        }
+        self.asks = now + Questions::BREATH;
+        let (node, generation) = (self.services.cluster.id(), self.services.cluster.generation());
+        let probe = |Question { of, watchers }| (of, Notice::Probe { watchers, node: node.clone(), generation });
+        self.services.cluster.post(self.questions.next().into_iter().map(probe).collect());
     }
 
     /// From 0 to 1, so that nodes do not all compare at the same time.
@@ -162,36 +176,6 @@ impl Repair {
         let word = u32::try_from(crate::session::Surroundings::random_u64(&*self.services) >> 32);
         f64::from(word.unwrap_or_default()) / f64::from(u32::MAX)
     }
-}
-
-/// The buckets in which somebody is watched and something has changed since they were compared, with how many are there.
-fn differing(tallies: &[Tally], compared: &Compared, watchings: &Watchings) -> Vec<(u8, u32)> {
-    let mut differing = Vec::new();
-    for (bucket, (tally, known)) in (0..=u8::MAX).zip(tallies.iter().zip(compared)) {
-        let Some(touched) = watchings.touched(bucket) else { continue };
-        if *known != Some((tally.sum, touched)) {
-            differing.push((bucket, tally.count));
-        }
-    }
-    differing
-}
-
-/// Buckets in batches of at most [`AT_A_TIME`] sightings; one that is larger comes by itself.
-fn batches(buckets: &[(u8, u32)]) -> Vec<Vec<u8>> {
-    let (mut batches, mut room): (Vec<Vec<u8>>, u32) = (Vec::new(), 0);
-    for (bucket, count) in buckets {
-        match batches.last_mut() {
-            Some(batch) if *count <= room => {
-                batch.push(*bucket);
-                room -= count;
-            }
-            _ => {
-                batches.push(vec![*bucket]);
-                room = AT_A_TIME.saturating_sub(*count);
-            }
-        }
-    }
-    batches
 }
 
 fn clock_now() -> Instant {
@@ -259,17 +243,4 @@ pub(crate) enum Change {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn buckets_are_asked_for_in_batches_that_fit() {
-        let half = AT_A_TIME / 2;
-        let buckets = [(0, half), (3, half), (4, 1), (9, AT_A_TIME * 2), (10, 0), (11, 5)];
-        assert_eq!(batches(&buckets), [vec![0, 3], vec![4], vec![9, 10], vec![11]]);
-        assert!(batches(&[]).is_empty());
-    }
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::cluster::{Mark, PassportKey};
 use common::config::Config;
-use common::model::{List, Passport};
+use common::model::{Epoch, List, Passport};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::OwnedWriteHalf;
 
-use super::house::{House, Screen};
+use super::house::{House, Screen, newest_stamp, who};
+use crate::hub::Hub;
 use crate::repair;
 
 const PEOPLE: usize = 18;
@@ -252,4 +254,23 @@ async fn nobody_is_seen_to_go_while_a_goodbye_is_held_back() {
         House::soon("alice sees how bob is", async || sees("BSY")).await;
         assert!(!gone());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_many_to_ask_stops_at_once() {
+    const MANY: usize = 60_000;
+    let mut config = Config::default();
+    config.notification.repair_secs = 1;
+    let house = House::open_with(config).await;
+    let Hub { watchings, visible, .. } = &*house.services.hub;
+    let alice = watchings.enter(&who("alice"), Epoch(1));
+    for contact in (0..MANY).map(|number| who(&number.to_string())) {
+        watchings.watch(alice, &contact);
+        visible.show(PassportKey::of(&contact), Epoch(1), Mark::of(&newest_stamp()));
+    }
+    let repair = tokio::spawn(repair::run(Arc::clone(&house.services)));
+    House::soon("it asks", async || house.services.metrics.repair_questions.get() > 0).await;
+    house.services.shutdown.begin();
+    assert!(tokio::time::timeout(Duration::from_secs(2), repair).await.is_ok(), "all are asked first");
+    assert!(house.services.metrics.repair_questions.get() < MANY as u64);
 }
