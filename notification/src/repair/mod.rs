@@ -37,24 +37,29 @@ const COMING_TO: Duration = Duration::from_secs(1);
 
 /// Compares and asks until shutdown.
 pub(crate) async fn run(services: Arc<Services>) {
+    run_by(services, clock::since_boot).await;
+}
+
+/// The same; `since_boot` is the clock that goes on while this process does not run.
+pub(crate) async fn run_by(services: Arc<Services>, since_boot: impl Fn() -> Duration + Send + 'static) {
     let (period, grace) = (services.config.repair_secs, services.config.grace_secs);
     let now = clock_now();
     let schedule = Schedule::new(Duration::from_secs(period), Duration::from_secs(grace), now);
     let woken = Arc::new(Notify::new());
-    let heart = tokio::spawn(beat(Arc::clone(&services), Arc::clone(&woken)));
+    let heart = tokio::spawn(beat(Arc::clone(&services), Arc::clone(&woken), since_boot));
     let (questions, work) = Default::default();
     Repair { services, schedule, questions, asks: now, work }.run(&woken).await;
     heart.abort();
 }
 
 /// Tells when this process has not run for a while.
-async fn beat(services: Arc<Services>, woken: Arc<Notify>) {
+async fn beat(services: Arc<Services>, woken: Arc<Notify>, since_boot: impl Fn() -> Duration) {
     let mut beats = interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut last = clock::since_boot();
+    let mut last = since_boot();
     loop {
         beats.tick().await;
-        let now = clock::since_boot();
+        let now = since_boot();
         let paused = now.saturating_sub(last);
         last = now;
         if paused >= PAUSED && !services.shutdown.has_begun() {

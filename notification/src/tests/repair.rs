@@ -1,6 +1,7 @@
 //! Three nodes, people who come, go and change, and notices that get lost: what is wrong is found and made right.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -273,4 +274,23 @@ async fn a_node_that_has_many_to_ask_stops_at_once() {
     house.services.shutdown.begin();
     assert!(tokio::time::timeout(Duration::from_secs(2), repair).await.is_ok(), "all are asked first");
     assert!(house.services.metrics.repair_questions.get() < MANY as u64);
+}
+
+/// Links have a clock of their own, and a pause that no other node has noticed leaves no gap in them.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_pause_of_the_process_all_is_compared() {
+    let mut config = Config::default();
+    config.notification.repair_secs = 3600;
+    let house = House::open_with(config).await;
+    let paused = Arc::new(AtomicU64::new(0));
+    let jumps = Arc::clone(&paused);
+    let clock = move || common::clock::since_boot() + Duration::from_millis(jumps.load(Ordering::Relaxed));
+    tokio::spawn(repair::run_by(Arc::clone(&house.services), clock));
+    let comparisons = || house.services.metrics.comparisons.get();
+    House::soon("it has compared what it found at its start", async || comparisons() > 0).await;
+    for _ in 0..2 {
+        let before = comparisons();
+        paused.fetch_add(2000, Ordering::Relaxed);
+        House::soon("it has compared", async || comparisons() > before).await;
+    }
 }
