@@ -1,10 +1,11 @@
 //! Who may compute a hash next: networks take turns, and those that have signed in before keep places.
 
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
+
+use crate::net::{Crowds, Grain};
 
 /// Who asks for a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,8 +24,9 @@ impl Asker {
 /// The line before the hashes. Clones share it.
 ///
 /// Networks that are known and those that are not stand in two lines, each of which has a turn as long as it is not empty; in a
-/// line the networks take turns. Each line may fill all places as long as nobody else wants them, and has half of them for
-/// sure; within a line the network with the most waiting gives up its last place for one that has fewer.
+/// line the networks take turns: in a round an address has one, an IPv6 /48 sixteen, see [`Grain`]. Each line may fill all places
+/// as long as nobody else wants them, and has half of them for sure; within a line the network with the most waiting, by the same
+/// measure, gives up its last place for one that has fewer.
 #[derive(Debug, Clone)]
 pub(super) struct Line {
     state: Arc<Mutex<State>>,
@@ -43,11 +45,13 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Networks {
-    waiting: usize,
-    /// Those with somebody waiting, in the order of their turns.
-    order: VecDeque<IpAddr>,
-    of: HashMap<IpAddr, VecDeque<(u64, oneshot::Sender<Turn>)>>,
+    waiting: Crowds<Ticket, oneshot::Sender<Turn>>,
+    /// The rounds that are over, in shares of one.
+    rounds: usize,
 }
+
+/// Where somebody stands in a line: the rounds that are over when it is his turn, and a number that nobody else has.
+type Ticket = (usize, u64);
 
 /// A hash may be computed until this is dropped.
 #[derive(Debug)]
@@ -59,8 +63,8 @@ pub(super) struct Turn {
 /// A place in the line; dropping it leaves the line.
 struct Place<'a> {
     line: &'a Line,
-    asker: Asker,
-    number: u64,
+    known: bool,
+    ticket: Ticket,
 }
 
 impl Line {
@@ -73,7 +77,7 @@ impl Line {
     /// Waits for a turn. Nothing if the line is full of those who have as much right to it, or became so. Whoever is dropped
     /// while it waits leaves its place at once.
     pub(super) async fn turn(&self, asker: Asker) -> Option<Turn> {
-        let (number, turn) = {
+        let (ticket, turn) = {
             let mut state = self.lock();
             if state.free > 0 {
                 state.free -= 1;
@@ -81,7 +85,7 @@ impl Line {
             }
             state.stand(asker)?
         };
-        let place = Place { line: self, asker, number };
+        let place = Place { line: self, known: asker.known, ticket };
         let turn = turn.await.ok();
         drop(place);
         turn
@@ -113,29 +117,29 @@ impl Line {
 
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
-        self.lock().lines.iter().map(|line| line.waiting).sum()
+        self.lock().lines.iter().map(|line| line.waiting.len()).sum()
     }
 }
 
 impl State {
-    fn stand(&mut self, asker: Asker) -> Option<(u64, oneshot::Receiver<Turn>)> {
-        let [strange, known] = [&self.lines[0], &self.lines[1]].map(|line| line.waiting);
+    fn stand(&mut self, asker: Asker) -> Option<(Ticket, oneshot::Receiver<Turn>)> {
+        let [strange, known] = [&self.lines[0], &self.lines[1]].map(|line| line.waiting.len());
         if strange + known >= self.places {
             let own = if asker.known { known } else { strange };
             let takes_from_other = own < self.places / 2;
             let victim = self.line(asker.known != takes_from_other);
-            let (longest, most) = victim.longest()?;
-            let mine = self.line(asker.known).of.get(&asker.network).map_or(0, VecDeque::len);
-            if !takes_from_other && most <= mine + 1 {
+            let (most, crowd) = victim.waiting.largest()?;
+            let with_me = self.line(asker.known).waiting.share(asker.network, 1);
+            if !takes_from_other && most <= with_me {
                 return None;
             }
-            self.line(asker.known != takes_from_other).send_away(longest);
+            self.line(asker.known != takes_from_other).send_away(crowd);
         }
         let (sender, receiver) = oneshot::channel();
         let number = self.next;
         self.next += 1;
-        self.line(asker.known).add(asker.network, number, sender);
-        Some((number, receiver))
+        let ticket = self.line(asker.known).add(asker.network, number, sender);
+        Some((ticket, receiver))
     }
 
     /// Who is next, out of the line.
@@ -152,49 +156,23 @@ impl State {
 }
 
 impl Networks {
-    fn add(&mut self, network: IpAddr, number: u64, sender: oneshot::Sender<Turn>) {
-        let own = self.of.entry(network).or_default();
-        if own.is_empty() {
-            self.order.push_back(network);
-        }
-        own.push_back((number, sender));
-        self.waiting += 1;
+    /// It waits a round for each one of its own that waits already.
+    fn add(&mut self, network: IpAddr, number: u64, sender: oneshot::Sender<Turn>) -> Ticket {
+        let ticket = (self.rounds.saturating_add(self.waiting.share(network, 1)), number);
+        self.waiting.add(ticket, network, sender);
+        ticket
     }
 
     fn take(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let network = self.order.pop_front()?;
-        let own = self.of.get_mut(&network)?;
-        let (_, sender) = own.pop_front()?;
-        self.waiting -= 1;
-        if own.is_empty() {
-            self.of.remove(&network);
-        } else {
-            self.order.push_back(network);
-        }
-        Some(sender)
+        let ticket = self.waiting.first()?;
+        self.rounds = ticket.0;
+        self.waiting.remove(ticket)
     }
 
-    /// The network with the most waiting; there are no more networks than places.
-    fn longest(&self) -> Option<(IpAddr, usize)> {
-        let lengths = self.of.iter().map(|(network, own)| (*network, own.len()));
-        lengths.max_by_key(|(_, waiting)| *waiting)
-    }
-
-    /// Whoever of the network came last hears that there is no place.
-    fn send_away(&mut self, network: IpAddr) {
-        if let Some((number, _)) = self.of.get(&network).and_then(VecDeque::back) {
-            self.remove(network, *number);
-        }
-    }
-
-    fn remove(&mut self, network: IpAddr, number: u64) {
-        let Some(own) = self.of.get_mut(&network) else { return };
-        let Some(at) = own.iter().position(|(other, _)| *other == number) else { return };
-        own.remove(at);
-        self.waiting -= 1;
-        if own.is_empty() {
-            self.of.remove(&network);
-            self.order.retain(|other| *other != network);
+    /// Whoever of a crowd would be the last hears that there is no place.
+    fn send_away(&mut self, crowd: Grain) {
+        if let Some(last) = self.waiting.last_of(crowd) {
+            self.waiting.remove(last);
         }
     }
 }
@@ -209,7 +187,7 @@ impl Drop for Turn {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.line.lock().line(self.asker.known).remove(self.asker.network, self.number);
+        self.line.lock().line(self.known).waiting.remove(self.ticket);
     }
 }
 
@@ -283,5 +261,42 @@ mod tests {
         drop(turn);
         assert!(line.turn(asker(1, false)).await.is_some());
         assert_eq!(line.lock().free, 1);
+    }
+    /// Each of the flood has an address, and a /64, of its own.
+    #[tokio::test]
+    async fn a_whole_ipv6_network_has_sixteen_turns_in_a_round_and_its_share_of_the_places() {
+        let line = Line::new(1, 100);
+        let mut turn = line.turn(asker(0, false)).await;
+        let subnet =
+            |number: u16| Asker { network: format!("2001:db8:1:{number:x}::").parse().unwrap(), known: false };
+        let mut waiting = Vec::new();
+        for number in 0..100 {
+            waiting.push((0, stands(&line, subnet(number * 0x100)).await.unwrap()));
+        }
+        assert!(stands(&line, subnet(0xffff)).await.is_none(), "a /48 has all places, and no more");
+        for last in 1..=3 {
+            for _ in 0..2 {
+                waiting.push((last, stands(&line, asker(last, false)).await.unwrap()));
+            }
+        }
+        assert_eq!(line.waiting(), 100);
+        let (mut order, mut refused) = (Vec::new(), 0);
+        while !waiting.is_empty() {
+            drop(turn.take());
+            let (next, at, rest) =
+                futures_util::future::select_all(waiting.iter_mut().map(|(_, waits)| waits)).await;
+            drop(rest);
+            let (last, _) = waiting.remove(at);
+            match next {
+                Some(_) => order.push(last),
+                None => refused += 1,
+            }
+            turn = next.or(turn);
+        }
+        assert_eq!(refused, 6);
+        let rounds = |last| order.iter().enumerate().filter(move |(_, of)| **of == last).map(|(at, _)| at);
+        for last in 1..=3 {
+            assert_eq!(rounds(last).map(|at| at / 19).collect::<Vec<_>>(), [0, 1], "{order:?}");
+        }
     }
 }

@@ -3,8 +3,10 @@
 
 mod buffers;
 mod connection;
+mod crowds;
 mod entrance;
 mod foreigners;
+mod grains;
 mod limiter;
 mod listener;
 mod listening;
@@ -21,8 +23,10 @@ mod turned_away;
 
 pub use buffers::BufferPool;
 pub use connection::{Connection, Ended, Event, Unread};
+pub(crate) use crowds::Crowds;
 pub use entrance::{Arrival, Entrance};
-pub use limiter::{AddressLimiter, Admission, network_of};
+pub use grains::{Grain, grains_of, network_of};
+pub use limiter::{AddressLimiter, Admission};
 pub use listener::{Accepted, Listener};
 pub use listening::listen;
 pub use mailbox::{Full, Mailbox, Sender, mailbox};

@@ -1,15 +1,17 @@
 //! Bounded numbers of connections, of which those that wait give way.
 //!
 //! When places run out a connection goes that waits for the rest of its peer's request: strangers who say nothing, or never the
-//! whole of it, keep nobody out. It is one of the network that has most of those, so that a crowd from one place gives way first.
+//! whole of it, keep nobody out. It is one of the network that has most of those, so that a crowd from one place gives way first,
+//! also one that has a whole IPv6 network to come from.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use super::limiter::{AddressLimiter, Admission, network_of};
+use super::crowds::Crowds;
+use super::grains::Grain;
+use super::limiter::{AddressLimiter, Admission};
 
 /// Places for so many connections, and so many of one address.
 #[derive(Debug)]
@@ -31,7 +33,7 @@ pub struct Place {
 /// What a place consists of. Taken out when another connection gets it.
 #[derive(Debug)]
 struct Held {
-    network: IpAddr,
+    peer: IpAddr,
     counts: Mutex<Option<(Option<Admission>, OwnedSemaphorePermit)>>,
     gone: Notify,
 }
@@ -40,10 +42,7 @@ struct Held {
 #[derive(Debug, Default)]
 struct Waiting {
     next: u64,
-    all: BTreeMap<u64, Arc<Held>>,
-    by_network: HashMap<IpAddr, BTreeMap<u64, Arc<Held>>>,
-    /// Networks by how many of theirs wait.
-    crowds: BTreeSet<(usize, IpAddr)>,
+    all: Crowds<u64, Arc<Held>>,
 }
 
 impl Places {
@@ -54,14 +53,14 @@ impl Places {
         Self { limiter: AddressLimiter::new(per_address), places, waiting: Arc::default() }
     }
 
-    /// A free place, or that of a connection that waits for a request: of the same address where the address has no more,
+    /// A free place, or that of a connection that waits for a request: of the same address where the address, or a network of it, has no more,
     /// otherwise of any; see the module.
     #[must_use]
     pub fn take(&self, peer: IpAddr) -> Option<Place> {
-        let of_its_address = match self.limiter.admit(peer) {
-            Some(admission) => admission,
-            None => {
-                lock(&self.waiting).give_up(Some(network_of(peer)))?;
+        let of_its_address = match self.limiter.admit_or_full(peer) {
+            Ok(admission) => admission,
+            Err(full) => {
+                lock(&self.waiting).give_up(Some(full))?;
                 self.limiter.admit(peer)?
             }
         };
@@ -89,8 +88,8 @@ impl Places {
                 Arc::clone(&self.places).try_acquire_owned().ok()?
             }
         };
-        let (network, counts) = (network_of(peer), Mutex::new(Some((of_its_address, of_all))));
-        let held = Held { network, counts, gone: Notify::new() };
+        let counts = Mutex::new(Some((of_its_address, of_all)));
+        let held = Held { peer, counts, gone: Notify::new() };
         let (held, turn) = (Arc::new(held), Mutex::new(None));
         let place = Place { held, turn, waiting: Arc::clone(&self.waiting) };
         place.waits();
@@ -103,7 +102,7 @@ impl Place {
     pub fn works(&self) {
         let turn = lock(&self.turn).take();
         if let Some(turn) = turn {
-            lock(&self.waiting).remove(turn, self.held.network);
+            lock(&self.waiting).all.remove(turn);
         }
     }
 
@@ -130,42 +129,19 @@ impl Waiting {
     fn add(&mut self, held: &Arc<Held>) -> u64 {
         let turn = self.next;
         self.next += 1;
-        self.all.insert(turn, Arc::clone(held));
-        self.change(held.network, |own| drop(own.insert(turn, Arc::clone(held))));
+        self.all.add(turn, held.peer, Arc::clone(held));
         turn
     }
 
-    fn remove(&mut self, turn: u64, network: IpAddr) {
-        self.all.remove(&turn);
-        self.change(network, |own| drop(own.remove(&turn)));
-    }
-
-    fn change(&mut self, network: IpAddr, change: impl FnOnce(&mut BTreeMap<u64, Arc<Held>>)) {
-        let own = self.by_network.entry(network).or_default();
-        let before = own.len();
-        change(own);
-        let now = own.len();
-        if now == 0 {
-            self.by_network.remove(&network);
-        }
-        if before != now {
-            self.crowds.remove(&(before, network));
-            if now > 0 {
-                self.crowds.insert((now, network));
-            }
-        }
-    }
-
-    /// Frees the place of the connection that has waited longest: of one network, or of that of which most wait, or of all if
-    /// there is one of each. Nothing if none waits.
-    fn give_up(&mut self, of: Option<IpAddr>) -> Option<()> {
-        let crowd = self.crowds.last().filter(|(count, _)| *count > 1).map(|(_, network)| *network);
-        let oldest = match of.or(crowd) {
-            Some(network) => self.by_network.get(&network)?.first_key_value(),
-            None => self.all.first_key_value(),
+    /// Frees the place of the connection that has waited longest: of one grain, or of that of which most wait, or of all if
+    /// no grain has more than one address may. Nothing if none waits.
+    fn give_up(&mut self, of: Option<Grain>) -> Option<()> {
+        let crowd = self.all.largest().filter(|(share, _)| *share > Grain::ONE).map(|(_, grain)| grain);
+        let turn = match of.or(crowd) {
+            Some(grain) => self.all.first_of(grain),
+            None => self.all.first(),
         };
-        let (turn, held) = oldest.map(|(turn, held)| (*turn, Arc::clone(held)))?;
-        self.remove(turn, held.network);
+        let held = self.all.remove(turn?)?;
         drop(lock(&held.counts).take());
         held.gone.notify_one();
         Some(())
@@ -235,8 +211,7 @@ mod tests {
         assert!(places.take(from(2)).is_none());
         assert!(places.take(from(3)).is_some());
         drop((stranger, first, second, third));
-        let waiting = lock(&places.waiting);
-        assert!(waiting.all.is_empty() && waiting.by_network.is_empty() && waiting.crowds.is_empty());
+        assert!(lock(&places.waiting).all.is_empty());
     }
 
     #[tokio::test]
@@ -249,5 +224,26 @@ mod tests {
         assert_eq!([&alone, &crowd[0], &crowd[1], &crowd[2]].map(is_gone), [false, true, true, false]);
         let fourth = places.take(from(5)).unwrap();
         assert_eq!([&alone, &crowd[2], &second, &third, &fourth].map(is_gone), [true, false, false, false, false]);
+    }
+    fn subnet(number: u16) -> IpAddr {
+        format!("2001:db8:1:{number:x}::1").parse().unwrap()
+    }
+
+    /// Each connection of the crowd has an address, and a /64, of its own.
+    #[tokio::test]
+    async fn a_crowd_with_a_whole_ipv6_network_goes_before_one_who_came_earlier() {
+        let places = Places::new(40, 4);
+        let alone = places.take(from(1)).unwrap();
+        let crowd: Vec<_> = (0..39).map(|number| places.take(subnet(number * 0x100)).unwrap()).collect();
+        let others: Vec<_> = (2..20).map(|last| places.take(from(last)).unwrap()).collect();
+        assert!(!is_gone(&alone) && !others.iter().any(is_gone));
+        assert_eq!(crowd.iter().take_while(|place| is_gone(place)).count(), others.len());
+        // It gives up its own as soon as it has sixteen times what an address may, also where all others have room.
+        let wide = Places::new(1000, 4);
+        let crowd: Vec<_> = (0..100).map(|number| wide.take(subnet(number * 0x100)).unwrap()).collect();
+        assert_eq!(crowd.iter().filter(|place| !is_gone(place)).count(), 64);
+        let narrow: Vec<_> = (0..20).map(|number| wide.take(subnet(0xff00 + number)).unwrap()).collect();
+        assert_eq!(narrow.iter().filter(|place| !is_gone(place)).count(), 16);
+        assert_eq!(crowd.iter().filter(|place| !is_gone(place)).count(), 48, "all of one /48");
     }
 }

@@ -3,9 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | `window` | counting what came lately |
-//! | `sketch` | the same of names that nobody has, of which there is no end |
+//! | `sketch` | the same of what there is no end of |
 //! | `networks` | from where principals have signed in |
+//! | `homes` | from where anybody has |
 
+mod homes;
 mod networks;
 mod sketch;
 mod window;
@@ -17,26 +19,32 @@ use std::time::Duration;
 
 use lru::LruCache;
 
+use self::homes::Homes;
 use self::networks::Networks;
 use self::sketch::Sketch;
 use self::window::{Slots, Window};
 use super::line::Asker;
 use crate::config::AccountsConfig;
 use crate::model::{ClaimId, Passport};
-use crate::net::network_of;
+use crate::net::{Grain, grains_of, network_of};
 use crate::store::{Account, KnownNetwork, KnownNetworks, Store};
 
-/// Accounts, and networks, of which wrong passwords are remembered; the one tried least lately is forgotten.
+/// Accounts of which wrong passwords are remembered, and networks from which somebody has signed in; the one that came least lately
+/// is forgotten.
 const ROOM: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
+/// The greatest bound: a slot counts so far.
+const MOST: u32 = u16::MAX as u32;
 
 /// Counts wrong passwords, those of this process: every way to sign in that it serves counts together.
 ///
 /// There are three bounds, each over the same window. An account has one for all networks from which nobody has ever signed
 /// in to it, so that guessing there can't lock its owner out at home, and a larger one for each network from which
 /// somebody has. A network has one over all accounts: behind it, it may guess no more where nobody has signed in from it, and
-/// has only the smaller bound where somebody has.
+/// has only the smaller bound where somebody has. Of that bound an IPv6 /56 has four times as much, all of it together, and a /48
+/// sixteen times; see [`Grain`].
 ///
-/// Names that nobody has are counted like those of accounts, in a table of their own, which nothing fills.
+/// Names that nobody has are counted like those of accounts, in a table of their own, which nothing fills. Nor do networks fill
+/// theirs.
 #[derive(Debug)]
 pub struct AttemptGuard {
     bounds: Bounds,
@@ -52,15 +60,23 @@ struct Bounds {
     address: u32,
 }
 
+impl Bounds {
+    /// Of a network, over all accounts.
+    fn of(self, grain: Grain) -> u32 {
+        u32::try_from(grain.most(self.address as usize)).map_or(MOST, |most| most.min(MOST))
+    }
+}
+
 /// How many wrong passwords came. Accounts are of the store: only who has 65,536 of them can make one be forgotten.
 #[derive(Debug)]
 struct Tables {
     strange: LruCache<Passport, Window>,
-    known: LruCache<(Passport, IpAddr), Window>,
+    /// By passport and network.
+    known: Sketch,
     nobodys: Sketch,
-    addresses: LruCache<IpAddr, Window>,
-    /// Networks from which somebody has signed in lately, to whichever account.
-    homes: LruCache<IpAddr, ()>,
+    /// By grain.
+    addresses: Sketch,
+    homes: Homes,
 }
 
 /// Somebody tries to sign in.
@@ -92,17 +108,13 @@ impl AttemptGuard {
         // They grow with use: no memory is taken for accounts that nobody tries.
         let mut tables = Tables {
             strange: LruCache::unbounded(),
-            known: LruCache::unbounded(),
+            known: Sketch::new(),
             nobodys: Sketch::new(),
-            addresses: LruCache::unbounded(),
-            homes: LruCache::unbounded(),
+            addresses: Sketch::new(),
+            homes: Homes::new(room),
         };
         tables.strange.resize(room);
-        tables.known.resize(room);
-        tables.addresses.resize(room);
-        tables.homes.resize(room);
-        // A slot counts to 65,535.
-        let bound = |most: u32| most.clamp(1, u32::from(u16::MAX));
+        let bound = |most: u32| most.clamp(1, MOST);
         Self {
             bounds: Bounds {
                 strange: bound(config.wrong_passwords),
@@ -137,12 +149,11 @@ impl AttemptGuard {
     pub fn allows(&self, attempt: &Attempt<'_>) -> bool {
         let now = self.slots.now();
         let mut tables = self.lock();
-        let of_address = tables.addresses.peek(&attempt.network).map_or(0, |window| window.count(now));
-        let many = of_address >= self.bounds.address;
+        let is_full = |grain: Grain| tables.addresses.count(&grain, now) >= self.bounds.of(grain);
+        let many = grains_of(attempt.network).any(is_full);
         if attempt.is_known() {
             let most = if many { self.bounds.strange.min(self.bounds.known) } else { self.bounds.known };
-            let wrong = tables.known.peek(&(attempt.who.clone(), attempt.network));
-            return wrong.map_or(0, |window| window.count(now)) < most;
+            return tables.known.count(&(attempt.who, attempt.network), now) < most;
         }
         let wrong = match attempt.claim {
             Some(_) => tables.strange.peek(attempt.who).map_or(0, |window| window.count(now)),
@@ -156,27 +167,26 @@ impl AttemptGuard {
     #[must_use]
     pub fn asker(&self, attempt: &Attempt<'_>) -> Asker {
         let network = attempt.network;
-        Asker { network, known: attempt.is_known() || self.lock().homes.contains(&network) }
+        Asker { network, known: attempt.is_known() || self.lock().homes.contains(network) }
     }
 
     /// The password was wrong.
     pub fn failed(&self, attempt: &Attempt<'_>) {
         let now = self.slots.now();
         let mut tables = self.lock();
-        tables.addresses.get_or_insert_mut(attempt.network, Window::default).add(now);
-        let who = || attempt.who.clone();
+        for grain in grains_of(attempt.network) {
+            tables.addresses.add(&grain, now);
+        }
         match attempt.claim {
             None => tables.nobodys.add(attempt.who, now),
-            Some(_) if attempt.is_known() => {
-                tables.known.get_or_insert_mut((who(), attempt.network), Window::default).add(now);
-            }
-            Some(_) => tables.strange.get_or_insert_mut(who(), Window::default).add(now),
+            Some(_) if attempt.is_known() => tables.known.add(&(attempt.who, attempt.network), now),
+            Some(_) => tables.strange.get_or_insert_mut(attempt.who.clone(), Window::default).add(now),
         }
     }
 
     /// The password was right, at `now` milliseconds since 1970: the network is one of the account's from now on.
     pub fn succeeded(&self, attempt: Attempt<'_>, now: u64) {
-        self.lock().homes.put(attempt.network, ());
+        self.lock().homes.add(attempt.network);
         if let Some(claim) = attempt.claim {
             self.networks.note(attempt.who, claim, attempt.known, attempt.network, now);
         }

@@ -4,21 +4,21 @@ use std::hash::{BuildHasher, Hash, RandomState};
 
 use super::window::{SLOTS, at, skipped};
 
-/// Cells that a name has, one in each row.
+/// Cells that something has, one in each row.
 const ROWS: usize = 4;
 /// Cells of a row.
 const CELLS: usize = 1 << 15;
 const SLOT: usize = ROWS * CELLS;
 
-/// How often each of any number of names came within the last window, in 1.4 MiB, which are taken when the first comes.
-/// A name may be counted for others, never for less than it came. To count up to ten for others alone takes some hundred thousand
-/// names in the window.
+/// How often each of any number of things came within the last window, in 2.8 MiB, which are taken when the first comes. Nothing is
+/// ever forgotten for another one's sake. One may be counted for others, never for less than it came: to count up to ten for others
+/// alone takes some hundred thousand in the window.
 #[derive(Debug)]
 pub(super) struct Sketch {
-    /// Nobody outside can choose names that share their cells.
+    /// Nobody outside can choose what shares its cells.
     hasher: RandomState,
     /// A slot's rows, one behind the other.
-    counts: Vec<u8>,
+    counts: Vec<u16>,
     newest: u64,
 }
 
@@ -27,21 +27,21 @@ impl Sketch {
         Self { hasher: RandomState::new(), counts: Vec::new(), newest: 0 }
     }
 
-    /// How often the name came at most, at this slot.
-    pub(super) fn count(&mut self, name: &impl Hash, now: u64) -> u32 {
+    /// How often it came at most, at this slot.
+    pub(super) fn count(&mut self, what: &impl Hash, now: u64) -> u32 {
         self.turn_to(now);
-        let cells = self.cells(name);
+        let cells = self.cells(what);
         cells.map(|cell| self.sum(cell)).into_iter().min().unwrap_or_default()
     }
 
-    /// The name came once more.
-    pub(super) fn add(&mut self, name: &impl Hash, now: u64) {
+    /// It came once more.
+    pub(super) fn add(&mut self, what: &impl Hash, now: u64) {
         self.turn_to(now);
         if self.counts.is_empty() {
             self.counts = vec![0; SLOTS * SLOT];
         }
-        // All of them: one that is ahead, for another name, is so only until that one's slot is over.
-        for cell in self.cells(name) {
+        // All of them: one that is ahead, for another one, is so only until that one's slot is over.
+        for cell in self.cells(what) {
             if let Some(count) = self.counts.get_mut(at(self.newest) * SLOT + cell) {
                 *count = count.saturating_add(1);
             }
@@ -62,8 +62,8 @@ impl Sketch {
         self.counts.iter().skip(cell).step_by(SLOT).map(|count| u32::from(*count)).sum()
     }
 
-    fn cells(&self, name: &impl Hash) -> [usize; ROWS] {
-        let hash = self.hasher.hash_one(name);
+    fn cells(&self, what: &impl Hash) -> [usize; ROWS] {
+        let hash = self.hasher.hash_one(what);
         let (first, step) = (hash as usize, (hash >> 32) as usize | 1);
         std::array::from_fn(|row| row * CELLS + first.wrapping_add(row.wrapping_mul(step)) % CELLS)
     }
