@@ -91,7 +91,7 @@ async fn round(stage: &mut Stage, kind: Kind, seed: u64) -> Result<Report> {
 async fn messages(stage: &Stage) -> Messages {
     let deadline = Instant::now() + BROUGHT;
     loop {
-        let messages = Messages::of(&stage.outside.ledger.entries());
+        let messages = Messages::of(&stage.outside.ledger.entries(), &stage.outside.ledger.faults());
         if messages.lost.is_empty() || Instant::now() > deadline {
             return messages;
         }

@@ -50,8 +50,8 @@ impl Report {
     /// Whether nothing was lost and nothing is wrong for good, however long it took.
     #[must_use]
     pub fn ends_well(&self) -> bool {
-        let Messages { lost, repeated, out_of_order, unanswered, astray, .. } = &self.messages;
-        let bad = [lost, repeated, out_of_order, unanswered, astray];
+        let Messages { lost, repeated, out_of_order, unanswered, late, astray, .. } = &self.messages;
+        let bad = [lost, repeated, out_of_order, unanswered, late, astray];
         self.lasting.is_empty()
             && self.double.is_empty()
             && self.absent.is_empty()
@@ -72,12 +72,13 @@ impl Report {
         for (name, who) in [("double", &self.double), ("absent", &self.absent)] {
             list(&mut details, name, &who.iter().map(|who| format!("user {who}")).collect::<Vec<_>>());
         }
-        let Messages { lost, repeated, out_of_order, unanswered, astray, .. } = &self.messages;
+        let Messages { lost, repeated, out_of_order, unanswered, late, astray, .. } = &self.messages;
         for (name, messages) in [
             ("lost", lost),
             ("repeated", repeated),
             ("out of order", out_of_order),
             ("unanswered", unanswered),
+            ("answered late", late),
             ("astray", astray),
         ] {
             list(&mut details, name, &messages.iter().map(MessageId::text).collect::<Vec<_>>());
@@ -99,13 +100,13 @@ fn list(details: &mut String, name: &str, items: &[impl fmt::Display]) {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wrong: Vec<String> = self.wrong.iter().map(|wrong| wrong.len().to_string()).collect();
-        let Messages { sent, acknowledged, received, lost, repeated, out_of_order, unanswered, astray } =
+        let Messages { sent, acknowledged, received, lost, repeated, out_of_order, unanswered, late, astray } =
             &self.messages;
         write!(
             f,
             "{} seed {}: {}; {} changes; settled after {:.1} s; of {} watchings wrong after 5, 15, 30 s: {}, for good: {}; double {}, \
              absent {}; messages: {sent} sent, {acknowledged} acknowledged, {received} received, {} lost, {} repeated, \
-             {} out of order, {} unanswered, {} astray; the machine stood still for {} ms at most",
+             {} out of order, {} unanswered, {} answered late, {} astray; the machine stood still for {} ms at most",
             self.kind,
             self.seed,
             self.what,
@@ -120,6 +121,7 @@ impl fmt::Display for Report {
             repeated.len(),
             out_of_order.len(),
             unanswered.len(),
+            late.len(),
             astray.len(),
             self.stalled.as_millis(),
         )
@@ -140,7 +142,7 @@ pub fn summary(reports: &[Report]) -> String {
         _ = writeln!(
             lines,
             "{kind}: {good} of {} rounds good; wrong after 5, 15, 30 s: {}, {}, {} of {}, for good: {}; double {}, absent {}; messages: {} \
-             sent, {} acknowledged, {} lost, {} repeated, {} out of order, {} unanswered",
+             sent, {} acknowledged, {} lost, {} repeated, {} out of order, {} unanswered, {} answered late",
             of.len(),
             sum(|report| report.wrong.first().map_or(0, Vec::len)),
             sum(|report| report.wrong.get(1).map_or(0, Vec::len)),
@@ -155,6 +157,7 @@ pub fn summary(reports: &[Report]) -> String {
             sum(|report| report.messages.repeated.len()),
             sum(|report| report.messages.out_of_order.len()),
             sum(|report| report.messages.unanswered.len()),
+            sum(|report| report.messages.late.len()),
         );
     }
     lines

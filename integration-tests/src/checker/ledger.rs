@@ -1,6 +1,7 @@
 //! What clients did and read.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -35,6 +36,12 @@ impl MessageId {
         format!("{} {} {} {}", self.room, self.from, self.to, self.number)
     }
 
+    /// The address of the switchboard of its conversation, as it stands in the name of that.
+    #[must_use]
+    pub fn board(&self) -> Option<SocketAddr> {
+        board(&self.room)
+    }
+
     /// Reads the text of a message.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -44,6 +51,11 @@ impl MessageId {
         let (from, to, number) = (number()? as Account, number()? as Account, number()?);
         words.next().is_none().then_some(Self { room, from, to, number })
     }
+}
+
+/// The switchboard of a conversation: `100001@10.77.0.1:1865`.
+pub(super) fn board(room: &str) -> Option<SocketAddr> {
+    room.rsplit_once('@')?.1.parse().ok()
 }
 
 /// What a client did or read.
@@ -69,14 +81,14 @@ pub enum Event {
     Sent {
         /// Which.
         message: MessageId,
-        /// An answer to it must come, whatever becomes of it (ack type `A`). Otherwise (`N`) silence is success.
+        /// An answer to it must come, or its connection end, whatever becomes of it (ack type `A`). Otherwise (`N`) silence is success.
         answered: bool,
     },
     /// It was acknowledged.
     Acknowledged(MessageId),
     /// It was refused (`NAK`): it may have arrived all the same.
     Refused(MessageId),
-    /// The connection ended before anything was known of it.
+    /// The connection ended, and until then nothing was known of it.
     Unsure(MessageId),
     /// Something failed, and why. The checker passes it over: what must not be shows elsewhere.
     Failed(String),
@@ -104,17 +116,29 @@ impl fmt::Display for Entry {
     }
 }
 
+/// A switchboard was killed, or stood still. Whoever does that writes it down; all else is from clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Where clients find it.
+    pub board: SocketAddr,
+    /// When it began, since the start of the ledger.
+    pub from: Duration,
+    /// When it was over.
+    pub until: Option<Duration>,
+}
+
 /// All that clients did and read, in the order in which it was written down. Shared by all.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     start: Instant,
     entries: Arc<Mutex<Vec<Entry>>>,
+    faults: Arc<Mutex<Vec<Fault>>>,
     next: Arc<AtomicU32>,
 }
 
 impl Default for Ledger {
     fn default() -> Self {
-        Self { start: Instant::now(), entries: Arc::default(), next: Arc::default() }
+        Self { start: Instant::now(), entries: Arc::default(), faults: Arc::default(), next: Arc::default() }
     }
 }
 
@@ -127,17 +151,41 @@ impl Ledger {
 
     /// Writes something down.
     pub fn note(&self, account: Account, session: SessionId, event: Event) {
+        let mut entries = lock(&self.entries);
+        // Under the lock, so that times rise.
         let at = self.start.elapsed();
-        self.lock().push(Entry { at, account, session, event });
+        entries.push(Entry { at, account, session, event });
     }
 
     /// All that stands in it.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        self.lock().clone()
+        lock(&self.entries).clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    /// From now on that switchboard answers nobody.
+    pub fn begins(&self, board: SocketAddr) {
+        let from = self.start.elapsed();
+        lock(&self.faults).push(Fault { board, from, until: None });
     }
+
+    /// It answers again, or will as soon as it can.
+    pub fn is_over(&self, board: SocketAddr) {
+        let until = Some(self.start.elapsed());
+        let mut faults = lock(&self.faults);
+        faults
+            .iter_mut()
+            .filter(|fault| fault.board == board)
+            .for_each(|fault| fault.until = fault.until.or(until));
+    }
+
+    /// What was done to switchboards.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        lock(&self.faults).clone()
+    }
+}
+
+fn lock<T>(these: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
+    these.lock().unwrap_or_else(PoisonError::into_inner)
 }

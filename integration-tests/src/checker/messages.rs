@@ -2,19 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::ledger::{Account, Entry, Event, MessageId};
+use super::ledger::{Account, Entry, Event, Fault, MessageId};
+
+/// What is not acknowledged must be refused, or its connection end, so soon after it was read.
+const ANSWERED: Duration = Duration::from_secs(5);
+/// What the way of message and answer, and this machine, may add.
+const ALLOWANCE: Duration = Duration::from_millis(500);
 
 /// What the sender knows of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Known {
-    /// Nothing yet; whether something must come.
-    Waiting {
-        answered: bool,
-    },
+    Nothing,
     Acknowledged,
     Refused,
     Unsure,
+}
+
+/// A message on its way.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: Duration,
+    /// Whether something must come.
+    answered: bool,
+    /// What is known, and since when.
+    known: (Known, Duration),
 }
 
 /// What became of all messages.
@@ -34,24 +47,27 @@ pub struct Messages {
     pub out_of_order: Vec<MessageId>,
     /// Messages that were neither acknowledged nor refused, although their connection stayed.
     pub unanswered: Vec<MessageId>,
+    /// Messages that were answered, or whose connection ended, later than 5 s after they were sent. While its switchboard is killed
+    /// or stands still nothing is read there: then it is 5 s from the end of that.
+    pub late: Vec<MessageId>,
     /// Messages that reached somebody for whom they were not, or that nobody has sent.
     pub astray: Vec<MessageId>,
 }
 
 impl Messages {
-    /// Judges all entries: every message must have had its time.
+    /// Judges all entries, with what befell switchboards meanwhile: every message must have had its time.
     #[must_use]
-    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>, faults: &[Fault]) -> Self {
         let mut fold = Fold::default();
         entries.into_iter().for_each(|entry| fold.take(entry));
-        fold.judge()
+        fold.judge(faults)
     }
 }
 
 #[derive(Default)]
 struct Fold {
     outcome: Messages,
-    known: BTreeMap<MessageId, Known>,
+    sent: BTreeMap<MessageId, Sent>,
     received: BTreeSet<MessageId>,
     repeated: BTreeSet<MessageId>,
     out_of_order: BTreeSet<MessageId>,
@@ -63,19 +79,26 @@ impl Fold {
     fn take(&mut self, entry: &Entry) {
         match &entry.event {
             Event::Sent { message, answered } => {
-                self.known.insert(message.clone(), Known::Waiting { answered: *answered });
+                let sent = Sent { at: entry.at, answered: *answered, known: (Known::Nothing, entry.at) };
+                self.sent.insert(message.clone(), sent);
             }
-            Event::Acknowledged(message) => _ = self.known.insert(message.clone(), Known::Acknowledged),
-            Event::Refused(message) => _ = self.known.insert(message.clone(), Known::Refused),
-            Event::Unsure(message) => _ = self.known.insert(message.clone(), Known::Unsure),
+            Event::Acknowledged(message) => self.learn(message, Known::Acknowledged, entry.at),
+            Event::Refused(message) => self.learn(message, Known::Refused, entry.at),
+            Event::Unsure(message) => self.learn(message, Known::Unsure, entry.at),
             Event::Received(message) => self.receive(entry.account, message),
             _ => {}
         }
     }
 
+    fn learn(&mut self, message: &MessageId, known: Known, at: Duration) {
+        if let Some(sent) = self.sent.get_mut(message) {
+            sent.known = (known, at);
+        }
+    }
+
     fn receive(&mut self, by: Account, message: &MessageId) {
         let MessageId { room, from, to, number } = message;
-        if *to != by || !self.known.contains_key(message) {
+        if *to != by || !self.sent.contains_key(message) {
             self.outcome.astray.push(message.clone());
             return;
         }
@@ -91,26 +114,46 @@ impl Fold {
         *last = (*last).max(*number);
     }
 
-    fn judge(self) -> Messages {
-        let Self { mut outcome, known, received, repeated, out_of_order, .. } = self;
-        outcome.sent = known.len();
+    fn judge(self, faults: &[Fault]) -> Messages {
+        let Self { mut outcome, sent, received, repeated, out_of_order, .. } = self;
+        outcome.sent = sent.len();
         outcome.received = received.len();
-        for (message, known) in known {
+        for (message, sent) in sent {
             let arrived = received.contains(&message);
-            match known {
-                Known::Acknowledged => {
-                    outcome.acknowledged += 1;
-                    if !arrived {
-                        outcome.lost.push(message);
-                    }
-                }
-                Known::Waiting { answered: true } => outcome.unanswered.push(message),
-                Known::Waiting { answered: false } if !arrived => outcome.lost.push(message),
-                Known::Waiting { answered: false } | Known::Refused | Known::Unsure => {}
+            let (known, since) = sent.known;
+            let late = since > due(&message, sent.at, faults);
+            // What succeeds in silence has succeeded, if it was in time that nothing came.
+            let believed = match known {
+                Known::Acknowledged => true,
+                Known::Nothing => !sent.answered,
+                Known::Unsure => !sent.answered && late,
+                Known::Refused => false,
+            };
+            outcome.acknowledged += usize::from(known == Known::Acknowledged);
+            if sent.answered && known == Known::Nothing {
+                outcome.unanswered.push(message.clone());
+            } else if late && (sent.answered || known == Known::Refused) {
+                outcome.late.push(message.clone());
+            }
+            if believed && !arrived {
+                outcome.lost.push(message);
             }
         }
         outcome.repeated = repeated.into_iter().collect();
         outcome.out_of_order = out_of_order.into_iter().collect();
         outcome
     }
+}
+
+/// Until when a message must be answered, or its connection end. The time counts from when the switchboard can have read it.
+fn due(message: &MessageId, sent: Duration, faults: &[Fault]) -> Duration {
+    let board = message.board();
+    let mut due = sent + ANSWERED;
+    // They stand in the order in which they began.
+    for fault in faults.iter().filter(|fault| Some(fault.board) == board) {
+        if fault.from < due {
+            due = due.max(fault.until.unwrap_or(Duration::MAX).saturating_add(ANSWERED));
+        }
+    }
+    due.saturating_add(ALLOWANCE)
 }

@@ -12,6 +12,6 @@ pub mod presence;
 #[cfg(test)]
 mod tests;
 
-pub use ledger::{Account, Entry, Event, Ledger, MessageId, SessionId};
+pub use ledger::{Account, Entry, Event, Fault, Ledger, MessageId, SessionId};
 pub use messages::Messages;
 pub use presence::{Circle, Presence, Wrong};

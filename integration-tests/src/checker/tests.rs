@@ -16,14 +16,19 @@ fn circle() -> Circle {
     Circle { contacts, blocks: [(CAROL, BOB)].into() }
 }
 
-/// Sessions are named by their number.
+/// Sessions are named by their number. Something happens every second.
 #[derive(Default)]
-struct Story(Vec<Entry>);
+struct Story(Vec<Entry>, Duration);
 
 impl Story {
     fn then(mut self, account: Account, session: u32, event: Event) -> Self {
-        let at = Duration::from_secs(self.0.len() as u64);
-        self.0.push(Entry { at, account, session: SessionId(session), event });
+        self.0.push(Entry { at: self.1, account, session: SessionId(session), event });
+        self.after(1_000)
+    }
+
+    /// What comes next does so much later, in milliseconds.
+    fn after(mut self, millis: u64) -> Self {
+        self.1 += Duration::from_millis(millis);
         self
     }
 
@@ -131,7 +136,13 @@ fn said(numbers: impl IntoIterator<Item = u32>, answered: bool) -> Story {
 
 fn heard(story: Story, numbers: impl IntoIterator<Item = u32>) -> Messages {
     let receive = |story: Story, number| story.then(BOB, 2, Event::Received(message(number)));
-    Messages::of(&numbers.into_iter().fold(story, receive).0)
+    Messages::of(&numbers.into_iter().fold(story, receive).0, &[])
+}
+
+/// Something was wrong with the switchboard of the messages, or with the other one, between these seconds.
+fn fault(same: bool, from: u64, until: Option<u64>) -> Fault {
+    let board = if same { "10.77.0.1:1865" } else { "10.77.0.2:1865" };
+    Fault { board: board.parse().unwrap(), from: Duration::from_secs(from), until: until.map(Duration::from_secs) }
 }
 
 #[test]
@@ -170,6 +181,44 @@ fn a_wrong_order_is_seen() {
 fn silence_is_seen() {
     let story = said([1], true).then(ALICE, 1, Event::Sent { message: message(2), answered: true });
     assert_eq!(heard(story, [1, 2]).unanswered, [message(2)]);
+}
+
+/// What becomes of a message that its sender learns of so much later, and that nobody reads.
+fn learned(answered: bool, known: Event, after: u64, faults: &[Fault]) -> Messages {
+    let story = Story::default().then(ALICE, 1, Event::Sent { message: message(1), answered });
+    Messages::of(&story.after(after - 1_000).then(ALICE, 1, known).0, faults)
+}
+
+#[test]
+fn an_answer_that_is_late_is_seen() {
+    let (acknowledged, refused) = (Event::Acknowledged(message(1)), Event::Refused(message(1)));
+    let unsure = Event::Unsure(message(1));
+    for (answered, known) in [(true, &acknowledged), (true, &refused), (true, &unsure), (false, &refused)] {
+        for (after, late) in [(5_400, vec![]), (5_600, vec![message(1)])] {
+            assert_eq!(learned(answered, known.clone(), after, &[]).late, late, "{known:?} after {after} ms");
+        }
+    }
+    // What succeeds in silence is not late, when its connection ends after a while: it has succeeded.
+    assert_eq!(learned(false, unsure.clone(), 5_400, &[]), Messages { sent: 1, ..Messages::default() });
+    let lost = Messages { sent: 1, lost: vec![message(1)], ..Messages::default() };
+    assert_eq!(learned(false, unsure, 5_600, &[]), lost);
+}
+
+#[test]
+fn only_the_fault_of_its_own_switchboard_excuses_a_late_answer() {
+    let late = |after, faults: &[Fault]| !learned(true, Event::Refused(message(1)), after, faults).late.is_empty();
+    // It stands still from the third to the tenth second; then there are five again.
+    assert!(!late(15_400, &[fault(true, 3, Some(10))]));
+    assert!(late(15_600, &[fault(true, 3, Some(10))]));
+    assert!(late(15_400, &[fault(false, 3, Some(10))]));
+    // Another one in those five.
+    assert!(!late(25_400, &[fault(true, 3, Some(10)), fault(true, 14, Some(20))]));
+    assert!(!late(25_400, &[fault(true, 3, None)]));
+    // Too late for that, or over before.
+    assert!(late(15_400, &[fault(true, 6, Some(10))]));
+    let story = Story::default().after(20_000).then(ALICE, 1, Event::Sent { message: message(1), answered: true });
+    let story = story.after(5_000).then(ALICE, 1, Event::Acknowledged(message(1)));
+    assert_eq!(Messages::of(&story.0, &[fault(true, 3, Some(19))]).late, [message(1)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Outside;
 use crate::checker::{Account, Event, MessageId, SessionId};
@@ -15,8 +15,6 @@ use crate::client::{self, Client, Received};
 
 /// How long it takes to come into a conversation, at most.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What has not been refused by then has succeeded, where success is silent.
-const SILENCE: Duration = Duration::from_secs(6);
 /// Every so many messages one is of ack type `N`.
 const WITHOUT_ACK: u32 = 4;
 
@@ -91,11 +89,8 @@ impl End {
     async fn talk(&self, mut client: Client, room: Arc<str>, whom: Account) -> Result<()> {
         let mut waiting = BTreeMap::new();
         let ended = self.talk_on(&mut client, &room, whom, &mut waiting).await;
-        for (message, answered, since) in waiting.into_values() {
-            if answered || since.elapsed() < SILENCE {
-                self.note(Event::Unsure(message));
-            }
-        }
+        // Also of what succeeds in silence: when that has succeeded, the checker knows.
+        waiting.into_values().for_each(|message| self.note(Event::Unsure(message)));
         _ = client.raw(b"OUT\r\n").await;
         ended
     }
@@ -105,7 +100,7 @@ impl End {
         client: &mut Client,
         room: &Arc<str>,
         whom: Account,
-        waiting: &mut BTreeMap<u32, (MessageId, bool, Instant)>,
+        waiting: &mut BTreeMap<u32, MessageId>,
     ) -> Result<()> {
         let talking = self.outside.talking.subscribe();
         // Not all at the same moment.
@@ -123,7 +118,6 @@ impl End {
                     }
                 }
                 _ = tick.tick() => {
-                    waiting.retain(|_, (_, answered, since)| *answered || since.elapsed() < SILENCE);
                     if *talking.borrow() && self.outside.is_open(room) {
                         self.say(client, room, whom, waiting).await?;
                     }
@@ -137,7 +131,7 @@ impl End {
         client: &mut Client,
         room: &Arc<str>,
         to: Account,
-        waiting: &mut BTreeMap<u32, (MessageId, bool, Instant)>,
+        waiting: &mut BTreeMap<u32, MessageId>,
     ) -> Result<()> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         let message = MessageId { room: Arc::clone(room), from: self.account, to, number };
@@ -145,7 +139,7 @@ impl End {
         self.note(Event::Sent { message: message.clone(), answered });
         let sent = client.message(if answered { "A" } else { "N" }, &client::text(&message.text())).await;
         match sent {
-            Ok(trid) => _ = waiting.insert(trid, (message, answered, Instant::now())),
+            Ok(trid) => _ = waiting.insert(trid, message),
             Err(error) => {
                 self.note(Event::Unsure(message));
                 return Err(error);
@@ -155,9 +149,9 @@ impl End {
     }
 
     /// An answer to a message.
-    fn learn(&self, received: &Received, waiting: &mut BTreeMap<u32, (MessageId, bool, Instant)>) {
+    fn learn(&self, received: &Received, waiting: &mut BTreeMap<u32, MessageId>) {
         let trid = received.token(1).parse().ok();
-        let Some((message, ..)) = trid.and_then(|trid| waiting.remove(&trid)) else { return };
+        let Some(message) = trid.and_then(|trid| waiting.remove(&trid)) else { return };
         let acknowledged = received.verb() == "ACK";
         self.note(if acknowledged { Event::Acknowledged(message) } else { Event::Refused(message) });
     }
