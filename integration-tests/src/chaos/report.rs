@@ -100,12 +100,22 @@ fn list(details: &mut String, name: &str, items: &[impl fmt::Display]) {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let wrong: Vec<String> = self.wrong.iter().map(|wrong| wrong.len().to_string()).collect();
-        let Messages { sent, acknowledged, received, lost, repeated, out_of_order, unanswered, late, astray } =
-            &self.messages;
+        let Messages {
+            sent,
+            acknowledged,
+            received,
+            again,
+            lost,
+            repeated,
+            out_of_order,
+            unanswered,
+            late,
+            astray,
+        } = &self.messages;
         write!(
             f,
             "{} seed {}: {}; {} changes; settled after {:.1} s; of {} watchings wrong after 5, 15, 30 s: {}, for good: {}; double {}, \
-             absent {}; messages: {sent} sent, {acknowledged} acknowledged, {received} received, {} lost, {} repeated, \
+             absent {}; messages: {sent} sent, {acknowledged} acknowledged, {received} received, {again} of them again as they may, {} lost, {} repeated, \
              {} out of order, {} unanswered, {} answered late, {} astray; the machine stood still for {} ms at most",
             self.kind,
             self.seed,
@@ -142,7 +152,7 @@ pub fn summary(reports: &[Report]) -> String {
         _ = writeln!(
             lines,
             "{kind}: {good} of {} rounds good; wrong after 5, 15, 30 s: {}, {}, {} of {}, for good: {}; double {}, absent {}; messages: {} \
-             sent, {} acknowledged, {} lost, {} repeated, {} out of order, {} unanswered, {} answered late",
+             sent, {} acknowledged, {} again as they may, {} lost, {} repeated, {} out of order, {} unanswered, {} answered late",
             of.len(),
             sum(|report| report.wrong.first().map_or(0, Vec::len)),
             sum(|report| report.wrong.get(1).map_or(0, Vec::len)),
@@ -153,6 +163,7 @@ pub fn summary(reports: &[Report]) -> String {
             sum(|report| report.absent.len()),
             sum(|report| report.messages.sent),
             sum(|report| report.messages.acknowledged),
+            sum(|report| report.messages.again),
             sum(|report| report.messages.lost.len()),
             sum(|report| report.messages.repeated.len()),
             sum(|report| report.messages.out_of_order.len()),

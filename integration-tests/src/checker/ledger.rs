@@ -25,7 +25,7 @@ pub struct MessageId {
     pub from: Account,
     /// To whom.
     pub to: Account,
-    /// Its number among those of that sender: they rise.
+    /// Its number among those of that sender, in all conversations: they rise.
     pub number: u32,
 }
 
@@ -93,7 +93,18 @@ pub enum Event {
     /// Something failed, and why. The checker passes it over: what must not be shows elsewhere.
     Failed(String),
     /// A message was read.
-    Received(MessageId),
+    Received {
+        /// Which.
+        message: MessageId,
+        /// The conversation in which: its own, or one that brings what was kept.
+        room: Arc<str>,
+    },
+    /// The client was called into a conversation.
+    Rang(Arc<str>),
+    /// It has come in there.
+    Entered(Arc<str>),
+    /// It is out of a conversation, or could not get in.
+    Left(Arc<str>),
 }
 
 /// What one client did or read, and when.

@@ -1,9 +1,9 @@
 //! What became of each message.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::hearing::{Hearing, Hearings};
 use super::ledger::{Account, Entry, Event, Fault, MessageId};
 
 /// What is not acknowledged must be refused, or its connection end, so soon after it was read.
@@ -41,9 +41,12 @@ pub struct Messages {
     pub received: usize,
     /// Messages of which the sender may believe that they arrive, and that have not.
     pub lost: Vec<MessageId>,
-    /// Messages that arrived more often than once.
+    /// Messages that arrived again, as they may: their switchboard had ended before it could note that they were read.
+    pub again: usize,
+    /// Messages that arrived more often than they may.
     pub repeated: Vec<MessageId>,
-    /// Messages that arrived for the first time behind a later one of the same sender in the same conversation.
+    /// Messages that arrived for the first time behind a later one of the same sender to the same recipient: in the same conversation,
+    /// or in another one whose messages had to wait for what was kept.
     pub out_of_order: Vec<MessageId>,
     /// Messages that were neither acknowledged nor refused, although their connection stayed.
     pub unanswered: Vec<MessageId>,
@@ -68,11 +71,7 @@ impl Messages {
 struct Fold {
     outcome: Messages,
     sent: BTreeMap<MessageId, Sent>,
-    received: BTreeSet<MessageId>,
-    repeated: BTreeSet<MessageId>,
-    out_of_order: BTreeSet<MessageId>,
-    /// The last number by conversation, sender and recipient, of what came for the first time.
-    last: BTreeMap<(Arc<str>, Account, Account), u32>,
+    hearings: Hearings,
 }
 
 impl Fold {
@@ -85,7 +84,13 @@ impl Fold {
             Event::Acknowledged(message) => self.learn(message, Known::Acknowledged, entry.at),
             Event::Refused(message) => self.learn(message, Known::Refused, entry.at),
             Event::Unsure(message) => self.learn(message, Known::Unsure, entry.at),
-            Event::Received(message) => self.receive(entry.account, message),
+            Event::Received { message, room } => {
+                let room = room.clone();
+                self.receive(entry.account, message, Hearing { at: entry.at, session: entry.session, room });
+            }
+            Event::Rang(room) => self.hearings.rang(entry.account, room, entry.at),
+            Event::Entered(room) => self.hearings.entered(entry.account, room, entry.at),
+            Event::Left(room) => self.hearings.left(entry.account, room, entry.at),
             _ => {}
         }
     }
@@ -96,30 +101,20 @@ impl Fold {
         }
     }
 
-    fn receive(&mut self, by: Account, message: &MessageId) {
-        let MessageId { room, from, to, number } = message;
-        if *to != by || !self.sent.contains_key(message) {
+    fn receive(&mut self, by: Account, message: &MessageId, hearing: Hearing) {
+        if message.to == by && self.sent.contains_key(message) {
+            self.hearings.heard(message, hearing);
+        } else {
             self.outcome.astray.push(message.clone());
-            return;
         }
-        // What comes again is behind something later as well: that is a repetition, and told as one.
-        if !self.received.insert(message.clone()) {
-            self.repeated.insert(message.clone());
-            return;
-        }
-        let last = self.last.entry((room.clone(), *from, *to)).or_default();
-        if *last > *number {
-            self.out_of_order.insert(message.clone());
-        }
-        *last = (*last).max(*number);
     }
 
     fn judge(self, faults: &[Fault]) -> Messages {
-        let Self { mut outcome, sent, received, repeated, out_of_order, .. } = self;
+        let Self { mut outcome, sent, hearings } = self;
         outcome.sent = sent.len();
-        outcome.received = received.len();
+        outcome.received = hearings.count();
         for (message, sent) in sent {
-            let arrived = received.contains(&message);
+            let arrived = hearings.contains(&message);
             let (known, since) = sent.known;
             let late = since > due(&message, sent.at, faults);
             // What succeeds in silence has succeeded, if it was in time that nothing came.
@@ -139,8 +134,14 @@ impl Fold {
                 outcome.lost.push(message);
             }
         }
-        outcome.repeated = repeated.into_iter().collect();
-        outcome.out_of_order = out_of_order.into_iter().collect();
+        for (message, too_often) in hearings.repeated(faults) {
+            if too_often {
+                outcome.repeated.push(message.clone());
+            } else {
+                outcome.again += 1;
+            }
+        }
+        outcome.out_of_order = hearings.out_of_order().into_iter().collect();
         outcome
     }
 }

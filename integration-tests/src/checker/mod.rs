@@ -5,7 +5,9 @@
 //! | `ledger` | what clients did and read, one entry after the other |
 //! | `presence` | how each contact is shown, and how it is |
 //! | `messages` | what became of each message |
+//! | `hearing` | in which order and how often messages are read |
 
+mod hearing;
 mod ledger;
 pub mod messages;
 pub mod presence;

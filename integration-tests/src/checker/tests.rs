@@ -122,8 +122,23 @@ fn a_second_session_is_seen() {
     assert_eq!(presence.present(), [ALICE, BOB, CAROL].into());
 }
 
+/// The conversation of all messages that name no other.
+const FIRST: &str = "100001@10.77.0.1:1865";
+/// One that was opened after the end of the first.
+const SECOND: &str = "100009@10.77.0.2:1865";
+/// One that brings what was kept.
+const BRINGS: &str = "100010@10.77.0.3:1865";
+
 fn message(number: u32) -> MessageId {
-    MessageId { room: "100001@10.77.0.1:1865".into(), from: ALICE, to: BOB, number }
+    said_in(FIRST, number)
+}
+
+fn said_in(room: &str, number: u32) -> MessageId {
+    MessageId { room: room.into(), from: ALICE, to: BOB, number }
+}
+
+fn heard_in(room: &str, message: MessageId) -> Event {
+    Event::Received { message, room: room.into() }
 }
 
 /// Alice sends these; the answer to each follows at once.
@@ -135,7 +150,7 @@ fn said(numbers: impl IntoIterator<Item = u32>, answered: bool) -> Story {
 }
 
 fn heard(story: Story, numbers: impl IntoIterator<Item = u32>) -> Messages {
-    let receive = |story: Story, number| story.then(BOB, 2, Event::Received(message(number)));
+    let receive = |story: Story, number| story.then(BOB, 2, heard_in(FIRST, message(number)));
     Messages::of(&numbers.into_iter().fold(story, receive).0, &[])
 }
 
@@ -183,6 +198,71 @@ fn silence_is_seen() {
     assert_eq!(heard(story, [1, 2]).unanswered, [message(2)]);
 }
 
+/// Alice says three things in the first conversation, of which bob hears one. It ends; `known` seconds later she calls him again and says
+/// another, which he hears so many milliseconds after he has come in; what was kept comes behind it.
+fn reopened(known: u64, heard_after: u64) -> Story {
+    let story = said(1..=3, true).then(BOB, 2, heard_in(FIRST, message(1)));
+    let story = story.then(BOB, 2, Event::Left(FIRST.into())).after(known * 1_000 - 1_000);
+    let story = story.then(BOB, 2, Event::Rang(SECOND.into()));
+    let new = said_in(SECOND, 4);
+    let story = story.then(ALICE, 1, Event::Sent { message: new.clone(), answered: true });
+    let story = story.then(ALICE, 1, Event::Acknowledged(new.clone()));
+    let mut story = story.then(BOB, 2, Event::Entered(SECOND.into()));
+    story.1 = story.1 + Duration::from_millis(heard_after) - Duration::from_secs(1);
+    let story = story.then(BOB, 2, heard_in(SECOND, new));
+    story.then(BOB, 2, heard_in(BRINGS, message(2))).then(BOB, 2, heard_in(BRINGS, message(3)))
+}
+
+#[test]
+fn what_is_new_and_does_not_wait_for_what_was_kept_is_seen() {
+    let late = [message(2), message(3)];
+    assert_eq!(Messages::of(&reopened(10, 100).0, &[]).out_of_order, late);
+    assert_eq!(Messages::of(&reopened(60, 1_700).0, &[]).out_of_order, late);
+    // It has waited for two seconds; or the end of the first conversation was not known; or she was called, not he.
+    let none: [MessageId; 0] = [];
+    assert_eq!(Messages::of(&reopened(10, 1_900).0, &[]).out_of_order, none);
+    assert_eq!(Messages::of(&reopened(9, 100).0, &[]).out_of_order, none);
+    let mut called = reopened(10, 100);
+    called.0.retain(|entry| !matches!(entry.event, Event::Rang(_)));
+    assert_eq!(Messages::of(&called.0, &[]).out_of_order, none);
+    // What was not kept, but said in a conversation that goes on.
+    let mut goes_on = reopened(10, 100);
+    for entry in &mut goes_on.0 {
+        if let Event::Received { message, room } = &mut entry.event {
+            *room = message.room.clone();
+        }
+    }
+    assert_eq!(Messages::of(&goes_on.0, &[]).out_of_order, none);
+}
+
+#[test]
+fn who_is_brought_more_than_its_switchboard_excuses_is_seen() {
+    // Heard in the third second, brought again in the tenth and in later ones.
+    let story = |times: usize, session| {
+        let story = said([1], true).then(BOB, 2, heard_in(FIRST, message(1))).after(7_000);
+        (0..times).fold(story, |story, _| story.then(BOB, session, heard_in(BRINGS, message(1))))
+    };
+    let judge = |story: Story, faults: &[Fault]| {
+        let messages = Messages::of(&story.0, faults);
+        (messages.again, messages.repeated.len())
+    };
+    let ended = [fault(true, 6, Some(8))];
+    assert_eq!(judge(story(1, 2), &ended), (1, 0));
+    // Nothing had ended, or another switchboard had, or this one long after it had been heard, or before.
+    for faults in [&[][..], &[fault(false, 6, None)], &[fault(true, 8, None)], &[fault(true, 0, Some(1))]] {
+        assert_eq!(judge(story(1, 2), faults), (0, 1), "{faults:?}");
+    }
+    // Once it has been brought, only the end of the one that brought it excuses another time.
+    assert_eq!(judge(story(2, 2), &ended), (0, 1));
+    let brings = "10.77.0.3:1865".parse().unwrap();
+    let all = [ended[0], Fault { board: brings, from: Duration::from_secs(12), until: None }];
+    assert_eq!(judge(story(2, 2), &all), (1, 0));
+    assert_eq!(judge(story(3, 2), &all), (1, 0));
+    assert_eq!(judge(story(4, 2), &all), (0, 1), "three times in one session");
+    // In its own conversation nothing comes twice.
+    assert_eq!(judge(story(0, 2).then(BOB, 2, heard_in(FIRST, message(1))), &ended), (0, 1));
+}
+
 /// What becomes of a message that its sender learns of so much later, and that nobody reads.
 fn learned(answered: bool, known: Event, after: u64, faults: &[Fault]) -> Messages {
     let story = Story::default().then(ALICE, 1, Event::Sent { message: message(1), answered });
@@ -223,7 +303,7 @@ fn only_the_fault_of_its_own_switchboard_excuses_a_late_answer() {
 
 #[test]
 fn a_message_for_somebody_else_is_seen() {
-    let story = said([1], true).then(CAROL, 3, Event::Received(message(1)));
+    let story = said([1], true).then(CAROL, 3, heard_in(FIRST, message(1)));
     let messages = heard(story, [1, 7]);
     assert_eq!(messages.astray, [message(1), message(7)]);
 }

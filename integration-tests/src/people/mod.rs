@@ -12,6 +12,7 @@ mod talk;
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub struct Outside {
     pub ledger: Ledger,
     /// Everybody's passport, by account.
     passports: Vec<Passport>,
+    /// The number of each account's last message, whichever of its clients said it.
+    numbers: Vec<AtomicU32>,
     /// Conversations in which people talk; others only bring what was kept.
     rooms: Mutex<HashSet<Arc<str>>>,
     /// Whether people go on saying things.
@@ -60,6 +63,7 @@ impl Outside {
             dispatch: dispatch.collect::<Result<_>>()?,
             nodes: nodes.collect::<Result<_>>()?,
             ledger: Ledger::default(),
+            numbers: passports.iter().map(|_| AtomicU32::new(0)).collect(),
             passports,
             rooms: Mutex::default(),
             talking: watch::Sender::new(true),
@@ -73,6 +77,11 @@ impl Outside {
 
     fn passport(&self, account: Account) -> &str {
         self.passports[account].as_str()
+    }
+
+    /// The number of somebody's next message.
+    fn number(&self, account: Account) -> u32 {
+        self.numbers[account].fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn account(&self, passport: &str) -> Option<Account> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -89,7 +89,6 @@ impl Person {
             calls: called,
             last: None,
             attempts: account,
-            numbers: Arc::default(),
             talks: JoinSet::new(),
         };
         Self { account, wish, fulfilled, calls, life: tokio::spawn(life.live()) }
@@ -144,8 +143,6 @@ struct Life {
     calls: mpsc::UnboundedReceiver<Account>,
     last: Option<SocketAddr>,
     attempts: usize,
-    /// The number of the next message.
-    numbers: Arc<AtomicU32>,
     talks: JoinSet<()>,
 }
 
@@ -308,7 +305,6 @@ impl Life {
             account: self.account,
             session: serving.session,
             address: self.who.address,
-            numbers: Arc::clone(&self.numbers),
         }
     }
 }

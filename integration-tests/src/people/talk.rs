@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -25,7 +24,6 @@ pub(super) struct End {
     pub(super) account: Account,
     pub(super) session: SessionId,
     pub(super) address: IpAddr,
-    pub(super) numbers: Arc<AtomicU32>,
 }
 
 impl End {
@@ -38,17 +36,18 @@ impl End {
             ensure!(ok.token(2) == "OK", "{:?} for USR", ok.tokens);
             let trid = client.send("CAL", self.outside.passport(whom)).await?.to_string();
             // Who is quick joins before the answer to the call has come, and talks.
-            let (mut ringing, mut joined) = (None, false);
+            let (mut ringing, mut joined, mut early) = (None, false, Vec::new());
             loop {
                 let received = client.receive().await?;
                 match received.verb() {
                     "CAL" => ringing = Some(room(received.token(3), board)),
                     "JOI" => joined = true,
-                    "MSG" => self.hear(&received),
+                    "MSG" => early.push(received),
                     _ => ensure!(received.token(1) != trid, "{:?} for CAL", received.tokens),
                 }
                 if joined && let Some(room) = ringing.take() {
                     self.outside.open(&room);
+                    early.iter().for_each(|received| self.hear(received, &room));
                     return anyhow::Ok((client, room));
                 }
             }
@@ -60,6 +59,18 @@ impl End {
     /// Answers a ring; talks until the other one leaves. Where what was kept is brought it only listens.
     pub(super) async fn answer(&self, ring: &Received) -> Result<()> {
         let board: SocketAddr = ring.token(2).parse()?;
+        let room = room(ring.token(1), board);
+        self.note(Event::Rang(Arc::clone(&room)));
+        let answered = self.enter(ring, board, &room).await;
+        if answered.is_err() {
+            self.note(Event::Left(Arc::clone(&room)));
+        }
+        let (client, whom) = answered?;
+        self.note(Event::Entered(Arc::clone(&room)));
+        self.talk(client, room, whom).await
+    }
+
+    async fn enter(&self, ring: &Received, board: SocketAddr, room: &Arc<str>) -> Result<(Client, Account)> {
         let whom = self.outside.account(ring.token(5)).context("a stranger rings")?;
         let entering = async {
             let mut client = Client::over(self.outside.connect(self.address, board).await?)?;
@@ -69,14 +80,13 @@ impl End {
             loop {
                 let received = client.receive().await?;
                 match received.verb() {
-                    "ANS" => return anyhow::Ok(client),
-                    "MSG" => self.hear(&received),
+                    "ANS" => return anyhow::Ok((client, whom)),
+                    "MSG" => self.hear(&received, room),
                     verb => ensure!(verb == "IRO" || received.token(1) != trid, "{:?} for ANS", received.tokens),
                 }
             }
         };
-        let client = timeout(PATIENCE, entering).await.context("the conversation is silent")??;
-        self.talk(client, room(ring.token(1), board), whom).await
+        timeout(PATIENCE, entering).await.context("the conversation is silent")?
     }
 
     /// Writes down why it ended, if not as it should.
@@ -91,6 +101,7 @@ impl End {
         let ended = self.talk_on(&mut client, &room, whom, &mut waiting).await;
         // Also of what succeeds in silence: when that has succeeded, the checker knows.
         waiting.into_values().for_each(|message| self.note(Event::Unsure(message)));
+        self.note(Event::Left(room));
         _ = client.raw(b"OUT\r\n").await;
         ended
     }
@@ -112,7 +123,7 @@ impl End {
                     let received = received?;
                     match received.verb() {
                         "BYE" => return Ok(()),
-                        "MSG" => self.hear(&received),
+                        "MSG" => self.hear(&received, room),
                         "ACK" | "NAK" => self.learn(&received, waiting),
                         _ => {}
                     }
@@ -133,7 +144,7 @@ impl End {
         to: Account,
         waiting: &mut BTreeMap<u32, MessageId>,
     ) -> Result<()> {
-        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = self.outside.number(self.account);
         let message = MessageId { room: Arc::clone(room), from: self.account, to, number };
         let answered = !number.is_multiple_of(WITHOUT_ACK);
         self.note(Event::Sent { message: message.clone(), answered });
@@ -157,13 +168,13 @@ impl End {
     }
 
     /// Of messages only texts are looked at, which name themselves.
-    fn hear(&self, received: &Received) {
+    fn hear(&self, received: &Received, room: &Arc<str>) {
         let payload = String::from_utf8_lossy(&received.payload);
         let Some((head, text)) = payload.split_once("\r\n\r\n") else { return };
         if head.contains("text/plain")
             && let Some(message) = MessageId::parse(text)
         {
-            self.note(Event::Received(message));
+            self.note(Event::Received { message, room: Arc::clone(room) });
         }
     }
 
