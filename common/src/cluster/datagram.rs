@@ -1,13 +1,13 @@
 //! A datagram of gossip: sealed, dated, signed with its sender's address; and which of them are taken.
 //!
 //! ```text
-//! version | key id | code | time | sender's IP | port | flags | message
+//! version | key id | code | time | sender's IP | port | kind | message
 //!    1         4      16      8        16          2      1
 //! ```
 //! The code is over everything else, but for the key id that names its key. Any secret of the keyring verifies. The time (µs
 //! since 1970) rises with each datagram of a sender, so what was recorded is of no use: it is too old, or not newer than
-//! what came since. A sender that gossips from the very address it tells others says so, and is then believed from nowhere else;
-//! one that is bound to all addresses of its host can't know from which the system sends, and is answered at the address it tells.
+//! what came since. Nor is it taken from anywhere else than the address that its sender tells others, from which it also sends
+//! where it is bound to all addresses of its host, see `source`.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -22,8 +22,6 @@ const CODE: usize = 16;
 const BODY: usize = 8 + 16 + 2 + 1;
 /// A datagram whose time is further from the own clock is no answer to anything that goes on.
 pub(super) const WINDOW: Duration = Duration::from_secs(10);
-/// See [`Head::pinned`].
-const PINNED: u8 = 1;
 
 /// What a datagram carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,13 +38,13 @@ impl Kind {
     fn bits(self) -> u8 {
         match self {
             Self::Gossip => 0,
-            Self::Ask => 1 << 1,
-            Self::Tell => 2 << 1,
+            Self::Ask => 1,
+            Self::Tell => 2,
         }
     }
 
-    fn of(flags: u8) -> Option<Self> {
-        [Self::Gossip, Self::Ask, Self::Tell].into_iter().find(|kind| kind.bits() == flags & !PINNED)
+    fn of(bits: u8) -> Option<Self> {
+        [Self::Gossip, Self::Ask, Self::Tell].into_iter().find(|kind| kind.bits() == bits)
     }
 }
 
@@ -55,10 +53,8 @@ impl Kind {
 pub(super) struct Head {
     /// When it was sent, in µs since 1970.
     pub(super) sent: u64,
-    /// The address that its sender tells others.
+    /// The address that its sender tells others, and sends from.
     pub(super) from: SocketAddr,
-    /// It is sent from that very address.
-    pub(super) pinned: bool,
     pub(super) kind: Kind,
 }
 
@@ -67,8 +63,8 @@ pub(super) struct Head {
 pub(super) enum Dropped {
     /// No secret of ours verifies it, or it is of another version.
     Foreign,
-    /// It comes from somewhere else than its sender.
-    Elsewhere,
+    /// It comes from somewhere else than its sender, who is there.
+    Elsewhere(SocketAddr),
     /// Its time is so many µs behind the own clock; negative: ahead.
     Untimely(i64),
     /// A later one of its sender has come before.
@@ -80,7 +76,7 @@ impl Dropped {
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Foreign => "foreign",
-            Self::Elsewhere => "elsewhere",
+            Self::Elsewhere(_) => "elsewhere",
             Self::Untimely(_) => "untimely",
             Self::Repeated => "repeated",
         }
@@ -96,7 +92,7 @@ pub(super) fn seal(keys: &Keyring, head: &Head, message: &[u8]) -> Vec<u8> {
     };
     body.extend_from_slice(&ip.octets());
     body.extend_from_slice(&head.from.port().to_be_bytes());
-    body.push(head.kind.bits() | u8::from(head.pinned));
+    body.push(head.kind.bits());
     body.extend_from_slice(message);
     let (key, hasher) = keys.signer(Purpose::Gossip);
     let code = finish(hasher.chain_update([VERSION]).chain_update(&body));
@@ -113,12 +109,11 @@ pub(super) fn open<'a>(keys: &Keyring, datagram: &'a [u8]) -> Option<(Head, &'a 
     let (sent, rest) = body.split_first_chunk()?;
     let (ip, rest) = rest.split_first_chunk::<16>()?;
     let (port, rest) = rest.split_first_chunk()?;
-    let ([flags], message) = rest.split_first_chunk()?;
+    let ([kind], message) = rest.split_first_chunk()?;
     let head = Head {
         sent: u64::from_be_bytes(*sent),
         from: SocketAddr::new(Ipv6Addr::from(*ip).to_canonical(), u16::from_be_bytes(*port)),
-        pinned: flags & PINNED != 0,
-        kind: Kind::of(*flags)?,
+        kind: Kind::of(*kind)?,
     };
     Some((head, message))
 }
@@ -199,8 +194,8 @@ impl Doorkeeper {
         wall: u64,
         now: Instant,
     ) -> Result<(), Dropped> {
-        if head.pinned && (source.ip().to_canonical(), source.port()) != (head.from.ip(), head.from.port()) {
-            return Err(Dropped::Elsewhere);
+        if (source.ip().to_canonical(), source.port()) != (head.from.ip(), head.from.port()) {
+            return Err(Dropped::Elsewhere(head.from));
         }
         let behind = wall.cast_signed().saturating_sub(head.sent.cast_signed());
         if u128::from(behind.unsigned_abs()) > WINDOW.as_micros() {
@@ -270,7 +265,7 @@ mod tests {
     }
 
     fn head(sent: u64) -> Head {
-        Head { sent, from: "192.0.2.1:1873".parse().unwrap(), pinned: true, kind: Kind::Ask }
+        Head { sent, from: "192.0.2.1:1873".parse().unwrap(), kind: Kind::Ask }
     }
 
     #[test]
@@ -285,8 +280,8 @@ mod tests {
             assert_eq!(open(&keys(&[1]), &changed), None);
             assert_eq!(open(&keys(&[1]), &datagram[..place]), None);
         }
-        for (kind, pinned) in [(Kind::Gossip, true), (Kind::Gossip, false), (Kind::Tell, false)] {
-            let head = Head { kind, pinned, from: "[2001:db8::1]:7".parse().unwrap(), sent: u64::MAX };
+        for kind in [Kind::Gossip, Kind::Tell] {
+            let head = Head { kind, from: "[2001:db8::1]:7".parse().unwrap(), sent: u64::MAX };
             assert_eq!(open(&keys(&[1]), &seal(&keys(&[1]), &head, b"")), Some((head, &b""[..])));
         }
     }
@@ -303,9 +298,7 @@ mod tests {
         assert_eq!(keeper.admit(&head(wall + 1), mapped, wall, now), Ok(()));
         for elsewhere in ["192.0.2.2:1873", "192.0.2.1:1874"] {
             let elsewhere = elsewhere.parse().unwrap();
-            assert_eq!(keeper.admit(&head(wall + 2), elsewhere, wall, now), Err(Dropped::Elsewhere));
-            let unpinned = Head { pinned: false, ..head(wall + 2) };
-            assert_eq!(Doorkeeper::default().admit(&unpinned, elsewhere, wall, now), Ok(()));
+            assert_eq!(keeper.admit(&head(wall + 2), elsewhere, wall, now), Err(Dropped::Elsewhere(there)));
         }
         for late in [wall + window + 3, wall - window + 1] {
             assert!(matches!(keeper.admit(&head(wall + 2), there, late, now), Err(Dropped::Untimely(_))));

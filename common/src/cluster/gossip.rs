@@ -18,6 +18,7 @@ use super::inquiry::Inquiries;
 use super::link::once_a_minute;
 use super::metrics::Metrics;
 use super::secrets::Keyring;
+use super::source::Sending;
 use crate::clock;
 use crate::telemetry::Seldom;
 
@@ -30,13 +31,11 @@ const RECENT: Duration = Duration::from_secs(10);
 
 /// The bound socket, and what it takes to send and receive.
 pub(super) struct Post {
-    socket: UdpSocket,
+    socket: Sending,
     keys: Keyring,
     metrics: Metrics,
     /// What the others are told.
     pub(super) me: SocketAddr,
-    /// The socket is bound to that very address.
-    pinned: bool,
     last_sent: AtomicU64,
     doorkeeper: Mutex<Doorkeeper>,
     refused: Mutex<Option<(Instant, SocketAddr, Dropped)>>,
@@ -46,16 +45,14 @@ pub(super) struct Post {
 }
 
 impl Post {
-    /// `me` is what the others are told; see [`Head::pinned`].
+    /// `me` is what the others are told: they take what comes from there.
     pub(super) fn new(socket: UdpSocket, me: SocketAddr, keys: Keyring, metrics: Metrics) -> Arc<Self> {
-        let pinned = socket.local_addr().is_ok_and(|bound| bound == me);
         let (last_sent, doorkeeper, refused, inquiries) = Default::default();
         Arc::new(Self {
-            socket,
+            socket: Sending::new(socket, me),
             keys,
             metrics,
             me,
-            pinned,
             last_sent,
             doorkeeper,
             refused,
@@ -70,7 +67,7 @@ impl Post {
         let now = micros();
         let later = |last: u64| Some(now.max(last + 1));
         let last = self.last_sent.fetch_update(Ordering::AcqRel, Ordering::Acquire, later).unwrap_or_default();
-        let head = Head { sent: now.max(last + 1), from: self.me, pinned: self.pinned, kind };
+        let head = Head { sent: now.max(last + 1), from: self.me, kind };
         let datagram = datagram::seal(&self.keys, &head, message);
         if datagram.len() > MAX_DATAGRAM && self.oversized.permits().is_some() {
             tracing::error!(bytes = datagram.len(), "the state of this cluster no longer fits into a datagram");
@@ -84,7 +81,7 @@ impl Post {
     async fn next<'b>(&self, buffer: &'b mut [u8]) -> (SocketAddr, Kind, &'b [u8]) {
         let (from, kind, start, end) = loop {
             // An error here would end gossip for good, and none of this socket's is worth that.
-            let (len, source) = match self.socket.recv_from(buffer).await {
+            let (len, source) = match self.socket.socket.recv_from(buffer).await {
                 Ok(received) => received,
                 Err(error) => {
                     tracing::debug!(%error, "gossip not received");
@@ -118,9 +115,11 @@ impl Post {
                 "gossip that no cluster secret of this node verifies, or of another version; if that is one of ours, compare \
                  the files of cluster secrets (others in this minute are only counted)"
             ),
-            Dropped::Elsewhere if elsewhere.permits().is_some() => tracing::warn!(
+            Dropped::Elsewhere(own) if elsewhere.permits().is_some() => tracing::warn!(
                 from = %source,
-                "gossip of a node of ours that comes from another address than its own (others in this minute are only counted)"
+                %own,
+                "gossip of a node of ours that comes from another address than its own: somebody plays it back, or its \
+                 node.gossip_advertise is not from where others see it come (others in this minute are only counted)"
             ),
             Dropped::Untimely(behind) if untimely.permits().is_some() => tracing::warn!(
                 from = %source,
@@ -144,7 +143,9 @@ impl Post {
                 "the clock of {source} and that of this node are {} s apart: compare the clocks",
                 behind.unsigned_abs() / 1_000_000
             )),
-            Dropped::Elsewhere => Some(format!("what comes from {source} says that it is from another address")),
+            Dropped::Elsewhere(own) => Some(format!(
+                "what comes from {source} says that it is from {own}: compare node.gossip_advertise there with its addresses"
+            )),
             Dropped::Repeated => None,
         }
     }
@@ -246,12 +247,12 @@ mod tests {
         let mut socket = Bound::new(Arc::clone(&near)).open(near.me).await.unwrap();
         let message = ChitchatMessage::BadCluster.serialize_to_vec();
         stranger.send(near.me, Kind::Gossip, &message).await;
-        let head = Head { sent: micros(), from: far.me, pinned: true, kind: Kind::Gossip };
+        let head = Head { sent: micros(), from: far.me, kind: Kind::Gossip };
         let genuine = datagram::seal(&far.keys, &head, &message);
         for (from, datagram) in
             [(&far, &b"junk"[..]), (&far, b""), (&stranger, &genuine), (&far, &genuine), (&far, &genuine)]
         {
-            from.socket.send_to(datagram, near.me).await.unwrap();
+            from.socket.socket.send_to(datagram, near.me).await.unwrap();
         }
         far.send(near.me, Kind::Gossip, &message).await;
         for _ in 0..2 {
@@ -261,5 +262,25 @@ mod tests {
         let dropped =
             ["foreign", "elsewhere", "untimely", "repeated"].map(|why| near.metrics.dropped_datagrams(why));
         assert_eq!(dropped, [3, 1, 0, 1]);
+    }
+    /// Of a sender that is bound to all addresses of its host, too, in the seconds in which it is not too old.
+    #[tokio::test]
+    async fn what_is_played_from_elsewhere_is_passed_over_whatever_its_sender_is_bound_to() {
+        let (near, attacker) = (post(&[1]).await, UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let mut socket = Bound::new(Arc::clone(&near)).open(near.me).await.unwrap();
+        let to_all = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+        let me = SocketAddr::from(([127, 0, 0, 2], to_all.local_addr().unwrap().port()));
+        let far = Post::new(to_all, me, keys(&[1]), Metrics::default());
+        let message = ChitchatMessage::BadCluster.serialize_to_vec();
+        far.send(attacker.local_addr().unwrap(), Kind::Gossip, &message).await;
+        let mut recorded = [0; 1024];
+        let len = attacker.recv(&mut recorded).await.unwrap();
+        attacker.send_to(&recorded[..len], near.me).await.unwrap();
+        far.send(near.me, Kind::Gossip, &message).await;
+        let heard = tokio::time::timeout(Duration::from_secs(10), socket.recv()).await.unwrap();
+        assert_eq!(heard.unwrap(), (me, ChitchatMessage::BadCluster));
+        let refusal = near.refusal().unwrap();
+        assert!(refusal.contains(&format!("says that it is from {me}: compare")), "{refusal}");
+        assert_eq!(near.metrics.dropped_datagrams("elsewhere"), 1);
     }
 }

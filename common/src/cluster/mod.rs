@@ -58,6 +58,7 @@ mod router;
 mod secrets;
 mod settling;
 mod sighting;
+mod source;
 mod standing;
 mod ticket;
 mod voids;

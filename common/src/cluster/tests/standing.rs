@@ -68,7 +68,7 @@ async fn gossip_by_another_clock(to: SocketAddr, off: i64) {
     let from = socket.local_addr().unwrap();
     loop {
         let sent = u64::try_from(clock::wall().as_micros()).unwrap().saturating_add_signed(off);
-        let head = Head { sent, from, pinned: true, kind: Kind::Tell };
+        let head = Head { sent, from, kind: Kind::Tell };
         socket.send_to(&datagram::seal(&keys, &head, b""), to).await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
