@@ -20,8 +20,7 @@ async fn nobody_is_shown_wrongly_for_long() -> Result<()> {
         return Ok(());
     }
     let rounds: Vec<_> = Kind::ALL.into_iter().zip(1..).collect();
-    // Nodes of a machine that is busy with other tests may take longer than 30 s; nothing may be wrong for good.
-    judge(&play(&rounds, 4).await?, Report::ends_well)
+    judge(&play(&rounds, 3).await?, Report::is_good)
 }
 
 /// `MONARCH_CHAOS_KIND` names one kind, otherwise all are played; `MONARCH_CHAOS_ROUNDS` says how many rounds of each (20),

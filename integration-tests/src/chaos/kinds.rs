@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::other_tiers;
 use super::stage::{PEOPLE, Stage};
-use crate::checker::Account;
+use crate::checker::{Account, Event};
 
 /// A kind of round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,16 +18,22 @@ pub enum Kind {
     Blink,
     /// A host is cut off for longer than others wait, and comes back.
     Partition,
-    /// A notification server is killed and started at once, while people sign in, some twice.
+    /// A notification server is killed and started at once, while people sign in, some twice, some at its port as soon as it opens.
     Restart,
     /// Two notification servers, one after the other, are killed under conversations and started seconds later; their people are
     /// back at once, others come, go and change.
     Crash,
+    /// Two switchboards, one after the other, are killed and started again, or stand still, under conversations; who was called goes and
+    /// comes back, and is called again.
+    Switchboard,
+    /// One of the dispatch nodes is killed and started again, or stands still, while people sign in.
+    Dispatch,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::Blink, Self::Partition, Self::Restart, Self::Crash];
+    pub const ALL: [Self; 6] =
+        [Self::Blink, Self::Partition, Self::Restart, Self::Crash, Self::Switchboard, Self::Dispatch];
 
     /// Its name.
     #[must_use]
@@ -36,6 +43,8 @@ impl Kind {
             Self::Partition => "partition",
             Self::Restart => "restart",
             Self::Crash => "crash",
+            Self::Switchboard => "switchboard",
+            Self::Dispatch => "dispatch",
         }
     }
 
@@ -51,6 +60,8 @@ impl Kind {
             Self::Partition => partition(stage).await,
             Self::Restart => restart(stage).await,
             Self::Crash => crash(stage).await,
+            Self::Switchboard => other_tiers::switchboard(stage).await,
+            Self::Dispatch => other_tiers::dispatch(stage).await,
         }
     }
 }
@@ -73,9 +84,9 @@ impl FromStr for Kind {
 }
 
 /// Some conversations, so that it shows what becomes of them.
-const FEW_TALKS: usize = 3;
+pub(super) const FEW_TALKS: usize = 3;
 /// Where conversations are what is looked at.
-const MANY_TALKS: usize = 10;
+pub(super) const MANY_TALKS: usize = 10;
 /// So many nodes are killed in a round.
 const CRASHES: usize = 2;
 /// How long the others take to learn that a node is dead, about.
@@ -129,14 +140,22 @@ async fn restart(stage: &mut Stage) -> Result<String> {
     let (mut away, mut here) = (stage.those(false), stage.those(true));
     stage.dice.shuffle(&mut away);
     stage.dice.shuffle(&mut here);
+    // Every third goes straight to the node, as soon as its port opens. Who is sent by dispatch may still be sent there.
+    let straight: Vec<Account> = away.iter().copied().step_by(3).collect();
+    away.retain(|who| !straight.contains(who));
+    let before = stage.outside.ledger.entries().len();
     stage.hosts.kill(&node).await?;
-    // Whoever comes does so in the first seconds; some on two machines at once, some on a second one. Those of the node come back
+    for who in &straight {
+        stage.come_to(*who, &node)?;
+    }
+    let by_dispatch = away.len() / 2;
+    away.drain(..by_dispatch).for_each(|who| stage.come(who));
+    // Whoever comes else does so in the first seconds; some on two machines at once, some on a second one. Those of the node come back
     // by themselves.
-    let comes = |(at, who)| Moment::Comes { who, twice: at % 3 == 0 };
+    let comes = |(at, who)| Moment::Comes { who, twice: at % 2 == 0 };
     let mut moments: Vec<Moment> = away.into_iter().enumerate().map(comes).collect();
-    let came = moments.len();
+    let came = by_dispatch + moments.len();
     moments.extend(here.into_iter().take(SECOND).map(Moment::Again));
-    let seconds = moments.len() - came;
     stage.hosts.restart(&node).await?;
     stage.dice.shuffle(&mut moments);
     for moment in moments {
@@ -151,7 +170,17 @@ async fn restart(stage: &mut Stage) -> Result<String> {
         }
         sleep(stage.dice.millis(10, 300)).await;
     }
-    Ok(format!("{node} was killed and started at once, {came} came and {seconds} more on a second machine"))
+    let entries = stage.outside.ledger.entries();
+    let in_there = |who: &&Account| {
+        let began = |event: &Event| matches!(event, Event::Began { node: at } if **at == *node);
+        entries[before..].iter().any(|entry| entry.account == **who && began(&entry.event))
+    };
+    let let_in = straight.iter().filter(in_there).count();
+    Ok(format!(
+        "{node} was killed and started at once, {} went straight there, of whom {let_in} were let in by now, {came} came as dispatch says \
+         and {SECOND} more on a second machine",
+        straight.len(),
+    ))
 }
 
 enum Moment {
@@ -184,14 +213,14 @@ async fn crash(stage: &mut Stage) -> Result<String> {
 }
 
 /// So many begin to talk, and have done so for some seconds.
-async fn talk(stage: &mut Stage, pairs: usize) -> Vec<(Account, Account)> {
+pub(super) async fn talk(stage: &mut Stage, pairs: usize) -> Vec<(Account, Account)> {
     let talks = stage.begin_talks(pairs);
     sleep(stage.dice.millis(1_500, 4_000)).await;
     talks
 }
 
 /// So many changes by these people until then, evenly.
-async fn stir_until(stage: &mut Stage, among: &[Account], until: Instant, changes: u32) {
+pub(super) async fn stir_until(stage: &mut Stage, among: &[Account], until: Instant, changes: u32) {
     let pause = until.saturating_duration_since(Instant::now()) / (changes + 1);
     for _ in 0..changes {
         sleep(pause.max(Duration::from_millis(1))).await;

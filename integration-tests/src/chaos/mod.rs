@@ -5,6 +5,7 @@
 
 mod dice;
 mod kinds;
+mod other_tiers;
 mod report;
 mod stage;
 mod stall;
@@ -15,16 +16,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::checker::{Messages, Presence};
+use crate::checker::{Messages, Presence, Wrong};
 pub use kinds::Kind;
 pub use report::{Report, summary};
 use stage::Stage;
 
-/// When the checker looks, after the last change.
+/// When the checker looks, after the last fault and the last thing that anybody was told to do.
 const LOOKS: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(15), Duration::from_secs(30)];
 /// Nodes compare twice until then: what is wrong still is wrong for good.
 const LASTING: Duration = Duration::from_secs(65);
-/// How long people may take to have what they want, once everything is whole again.
+/// How long people may take to have what they want: some have lost their connection by the last fault.
 const SETTLED: Duration = Duration::from_secs(30);
 /// How long a message that was kept may take to be brought.
 const BROUGHT: Duration = Duration::from_secs(15);
@@ -47,18 +48,8 @@ pub async fn play(kind: Kind, seed: u64) -> Result<Report> {
 
 async fn round(stage: &mut Stage, kind: Kind, seed: u64) -> Result<Report> {
     let what = kind.befall(stage).await?;
-    let mended = Instant::now();
-    // Whoever is without a connection gets one; that is a change as well.
-    let late = stage.settled(SETTLED).await.err().map(|error| error.to_string());
-    let settled = mended.elapsed();
     let quiet = Instant::now();
-    let mut wrong = Vec::new();
-    for look in LOOKS {
-        sleep_until(quiet + look).await;
-        wrong.push(stage.presence().wrong(&stage.circle));
-        // Conversations go on at first; at the end each message has had its time.
-        stage.outside.hush();
-    }
+    let ((settled, late), wrong) = tokio::join!(settle(stage, quiet), look(stage, quiet));
     let mut lasting = Vec::new();
     if wrong.last().is_some_and(|wrong| !wrong.is_empty()) {
         sleep_until(quiet + LASTING).await;
@@ -85,6 +76,24 @@ async fn round(stage: &mut Stage, kind: Kind, seed: u64) -> Result<Report> {
         messages: messages(stage).await,
         stalled: stage.stalls.longest(),
     })
+}
+
+/// How long it takes until everybody has what they want, and who has not at last.
+async fn settle(stage: &Stage, quiet: Instant) -> (Duration, Option<String>) {
+    let late = stage.settled(SETTLED).await.err().map(|error| error.to_string());
+    (quiet.elapsed(), late)
+}
+
+/// What is wrong at each look.
+async fn look(stage: &Stage, quiet: Instant) -> Vec<Vec<Wrong>> {
+    let mut wrong = Vec::new();
+    for look in LOOKS {
+        sleep_until(quiet + look).await;
+        wrong.push(stage.presence().wrong(&stage.circle));
+        // Conversations go on at first; at the end each message has had its time.
+        stage.outside.hush();
+    }
+    wrong
 }
 
 /// What became of the messages, once those that are kept have had their time.

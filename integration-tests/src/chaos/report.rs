@@ -20,13 +20,13 @@ pub struct Report {
     pub what: String,
     /// What people did meanwhile.
     pub changes: usize,
-    /// How long it took until everybody had what they wanted, once everything was whole again.
+    /// How long it took until everybody had what they wanted, counted from the same moment.
     pub settled: Duration,
     /// Who had not, at last.
     pub late: Option<String>,
     /// How many watchings there were at the end.
     pub watchings: usize,
-    /// Those that were wrong 5, 15 and 30 s after the last change.
+    /// Those that were wrong 5, 15 and 30 s after the last fault and the last thing that anybody was told to do.
     pub wrong: Vec<Vec<Wrong>>,
     /// Those that were wrong after 65 s, where any were after 30 s.
     pub lasting: Vec<Wrong>,
@@ -41,7 +41,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether everything was as it must be, 30 s after the last change.
+    /// Whether everything was as it must be, 30 s after the last fault.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.still_wrong().is_empty() && self.ends_well()

@@ -13,7 +13,7 @@ use super::stall::Stalls;
 use crate::accounts;
 use crate::checker::{Account, Circle, Presence};
 use crate::hosts::{Hosts, HostsPlan, guest};
-use crate::people::{Leave, Outside, Person, Wish};
+use crate::people::{Door, Leave, Outside, Person, Wish};
 
 /// People.
 pub(super) const PEOPLE: usize = 60;
@@ -123,8 +123,37 @@ impl Stage {
         let now = self.people[account].wished();
         let other: Vec<Status> = LOOKS.into_iter().filter(|status| Some(*status) != now).collect();
         let status = self.dice.pick(&other).unwrap_or(Status::Online);
-        let straight = self.dice.percent(30);
-        self.tell(account, Wish { straight, ..Wish::look(status) });
+        let door = if self.dice.percent(30) { Door::Last } else { Door::Dispatch };
+        self.tell(account, Wish { door, ..Wish::look(status) });
+    }
+
+    /// Signs somebody in at that server, as soon as anybody listens there.
+    pub(super) fn come_to(&mut self, account: Account, node: &str) -> Result<()> {
+        let door = Door::At(self.hosts.clients(node)?);
+        self.tell(account, Wish { door, ..Wish::look(Status::Online) });
+        Ok(())
+    }
+
+    /// Signs somebody in, so that others see it.
+    pub(super) fn come_visibly(&mut self, account: Account) {
+        self.tell(account, Wish::look(Status::Online));
+    }
+
+    /// A node is killed, or stands still: nobody there answers.
+    pub(super) async fn fell(&mut self, node: &str, still: bool) -> Result<()> {
+        self.outside.ledger.begins(self.hosts.clients(node)?);
+        if still { self.hosts.process(node)?.pause() } else { self.hosts.kill(node).await }
+    }
+
+    /// It goes on, or is started again.
+    pub(super) async fn raise(&mut self, node: &str, still: bool) -> Result<()> {
+        if still {
+            self.hosts.process(node)?.resume()?;
+        } else {
+            self.hosts.restart(node).await?;
+        }
+        self.outside.ledger.is_over(self.hosts.clients(node)?);
+        Ok(())
     }
 
     /// Signs somebody out, in one way or another.

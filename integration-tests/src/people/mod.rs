@@ -24,7 +24,7 @@ use tokio::time::timeout;
 
 use crate::checker::{Account, Ledger};
 use crate::hosts::{Gate, Hosts};
-pub use person::{Leave, Person, Wish};
+pub use person::{Door, Leave, Person, Wish};
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(3);
@@ -73,6 +73,10 @@ impl Outside {
     /// Nobody says anything any more; what was said may still be answered and read.
     pub fn hush(&self) {
         self.talking.send_replace(false);
+    }
+
+    fn is_talking(&self) -> bool {
+        *self.talking.borrow()
     }
 
     fn passport(&self, account: Account) -> &str {

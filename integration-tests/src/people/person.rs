@@ -9,16 +9,18 @@ use anyhow::{Context, Result};
 use common::model::Status;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Outside;
-use super::sign_in::{Who, sign_in};
+use super::sign_in::{Knocks, Who, sign_in};
 use super::talk::End;
 use crate::checker::{Account, Event, SessionId};
 use crate::client::{Client, Received};
 
 /// Before a sign-in that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
+/// Before somebody is called again whose conversation was lost.
+const CALL_AGAIN: Duration = Duration::from_secs(1);
 /// How often a client asks whether its server is there.
 const PING: Duration = Duration::from_secs(20);
 /// How long it waits for the answer: longer than the pauses that a server is forgiven.
@@ -35,6 +37,17 @@ pub enum Leave {
     Reset,
 }
 
+/// Where a client tries first to sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// At the server that dispatch names.
+    Dispatch,
+    /// Once at the server that it was at last, as clients do that remember it.
+    Last,
+    /// At that server, as soon as anybody listens there; once, from then on as dispatch says.
+    At(SocketAddr),
+}
+
 /// What a client is to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Wish {
@@ -42,21 +55,21 @@ pub struct Wish {
     pub looks: Option<Status>,
     /// How it leaves, then.
     pub leave: Leave,
-    /// It tries the server first that it was at last, as clients do that remember it.
-    pub straight: bool,
+    /// Where it signs in.
+    pub door: Door,
 }
 
 impl Wish {
     /// To be signed in and look so.
     #[must_use]
     pub fn look(status: Status) -> Self {
-        Self { looks: Some(status), leave: Leave::Out, straight: false }
+        Self { looks: Some(status), leave: Leave::Out, door: Door::Dispatch }
     }
 
     /// To be signed out.
     #[must_use]
     pub fn away(leave: Leave) -> Self {
-        Self { looks: None, leave, straight: false }
+        Self { looks: None, leave, door: Door::Dispatch }
     }
 }
 
@@ -90,6 +103,7 @@ impl Person {
             last: None,
             attempts: account,
             talks: JoinSet::new(),
+            again: None,
         };
         Self { account, wish, fulfilled, calls, life: tokio::spawn(life.live()) }
     }
@@ -143,7 +157,10 @@ struct Life {
     calls: mpsc::UnboundedReceiver<Account>,
     last: Option<SocketAddr>,
     attempts: usize,
-    talks: JoinSet<()>,
+    /// Its conversations. Each ends with whom to call again: it was lost, or could not be opened.
+    talks: JoinSet<Option<Account>>,
+    /// Whom to call again, and when; sooner if they come online.
+    again: Option<(Account, Instant)>,
 }
 
 impl Life {
@@ -160,7 +177,12 @@ impl Life {
                 continue;
             }
             self.fulfilled.store(0, Ordering::Relaxed);
-            let straight = if wish.straight && tried != number { self.last } else { None };
+            let straight = match wish.door {
+                _ if tried == number => None,
+                Door::Dispatch => None,
+                Door::Last => self.last.map(|last| (last, Knocks::Once)),
+                Door::At(there) => Some((there, Knocks::UntilHeard)),
+            };
             tried = number;
             self.attempts += 1;
             match sign_in(&self.outside, &self.who, self.attempts, straight).await {
@@ -215,6 +237,7 @@ impl Life {
         let mut ping = interval(PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            let again = self.again.map_or_else(Instant::now, |(_, at)| at);
             let silent = serving.pinged.map_or(PATIENCE, |since| PATIENCE.saturating_sub(since.elapsed()));
             tokio::select! {
                 received = serving.client.receive() => {
@@ -228,9 +251,16 @@ impl Life {
                         return Ok(end);
                     }
                 }
-                Some(whom) = self.calls.recv() => {
-                    let trid = serving.client.send("XFR", "SB").await?;
-                    serving.ringing.push((trid, whom));
+                Some(whom) = self.calls.recv() => serving.ask_for_a_board(whom).await?,
+                Some(ended) = self.talks.join_next(), if !self.talks.is_empty() => {
+                    if let Ok(Some(whom)) = ended {
+                        self.call_again(whom);
+                    }
+                }
+                () = sleep_until(again), if self.again.is_some() => {
+                    if let Some((whom, _)) = self.again.take() {
+                        serving.ask_for_a_board(whom).await?;
+                    }
                 }
                 _ = ping.tick() => {
                     serving.client.raw(b"PNG\r\n").await?;
@@ -238,6 +268,13 @@ impl Life {
                 }
                 () = sleep(silent), if serving.pinged.is_some() => return Ok(Ending::Lost("the server is silent")),
             }
+        }
+    }
+
+    /// Somebody is called again, as long as people talk.
+    fn call_again(&mut self, whom: Account) {
+        if self.outside.is_talking() {
+            self.again = Some((whom, Instant::now() + CALL_AGAIN));
         }
     }
 
@@ -252,10 +289,13 @@ impl Life {
     }
 
     fn read(&mut self, serving: &mut Serving, received: &Received) -> Result<Option<Ending>> {
-        let shown = |passport: &str, how| {
+        let mut shown = |passport: &str, how: Option<Status>| {
             // Everybody on these lists has an account.
             let contact = self.outside.account(passport).with_context(|| format!("{passport} is a stranger"))?;
             self.note(serving.session, Event::Shown { contact, how });
+            if let Some((_, at)) = self.again.as_mut().filter(|(whom, _)| *whom == contact && how.is_some()) {
+                *at = Instant::now();
+            }
             anyhow::Ok(None)
         };
         match received.verb() {
@@ -267,7 +307,11 @@ impl Life {
             "OUT" => return Ok(Some(Ending::Lost("sent away"))),
             "RNG" => {
                 let (end, ring) = (self.end(serving), received.clone());
-                self.talks.spawn(async move { end.finish(end.answer(&ring).await) });
+                self.talks.spawn(async move {
+                    // Who was called waits to be called again.
+                    end.finish(end.answer(&ring).await);
+                    None
+                });
             }
             verb => return self.read_answer(serving, verb, received),
         }
@@ -289,9 +333,13 @@ impl Life {
                 let (_, whom) = serving.ringing.swap_remove(at);
                 let (end, board, cookie) = (self.end(serving), received.token(3).parse()?, received.token(5));
                 let cookie = cookie.to_owned();
-                self.talks.spawn(async move { end.finish(end.call(board, &cookie, whom).await) });
+                self.talks.spawn(async move { end.finish(end.call(board, &cookie, whom).await).then_some(whom) });
             }
-            (error, Some((trid, ..))) if trid == answered && error.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (error, _) if is_error(error) && serving.ringing.iter().any(|(trid, _)| *trid == answered) => {
+                let refused = serving.ringing.extract_if(.., |(trid, _)| *trid == answered);
+                refused.for_each(|(_, whom)| self.call_again(whom));
+            }
+            (error, Some((trid, ..))) if trid == answered && is_error(error) => {
                 return Ok(Some(Ending::Lost("CHG was refused")));
             }
             _ => {}
@@ -319,4 +367,17 @@ struct Serving {
     ringing: Vec<(u32, Account)>,
     /// Since when an answer to `PNG` is due.
     pinged: Option<Instant>,
+}
+
+impl Serving {
+    /// Asks for a switchboard on which to call somebody.
+    async fn ask_for_a_board(&mut self, whom: Account) -> Result<()> {
+        let trid = self.client.send("XFR", "SB").await?;
+        self.ringing.push((trid, whom));
+        Ok(())
+    }
+}
+
+fn is_error(verb: &str) -> bool {
+    verb.bytes().all(|byte| byte.is_ascii_digit())
 }

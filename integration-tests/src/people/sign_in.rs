@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use common::msnp::challenge::md5_answer;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Outside;
 use crate::accounts::PASSWORD;
@@ -14,6 +14,8 @@ use crate::client::Client;
 
 /// How long a sign-in may take, from the connection to dispatch to `USR OK`; clients then try once more.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Between two tries at a port where nobody listens yet.
+const KNOCK: Duration = Duration::from_millis(10);
 /// The longest answer of the login server that is read.
 const MAX_ANSWER: u64 = 64 * 1024;
 
@@ -32,21 +34,35 @@ impl Who {
     }
 }
 
+/// How a client comes to a notification server that it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Knocks {
+    /// If nobody listens there it goes away.
+    Once,
+    /// It tries until somebody listens.
+    UntilHeard,
+}
+
 /// Signs in: at once at a certain notification server, if one is named, otherwise at the one that dispatch names. Returns the
 /// connection, on which `USR OK` was the last thing read, and its server.
 pub(super) async fn sign_in(
     outside: &Outside,
     who: &Who,
     dispatch: usize,
-    at: Option<SocketAddr>,
+    straight: Option<(SocketAddr, Knocks)>,
 ) -> Result<(Client, SocketAddr)> {
     let signing_in = async {
         let (clients, http) = outside.dispatch[dispatch % outside.dispatch.len()];
-        let there = match at {
-            Some(there) => there,
-            None => redirected(outside, who, clients).await.context("dispatch")?,
+        let (there, knocks) = match straight {
+            Some(straight) => straight,
+            None => (redirected(outside, who, clients).await.context("dispatch")?, Knocks::Once),
         };
-        let mut client = Client::over(outside.connect(who.address, there).await?)?;
+        let mut connected = outside.connect(who.address, there).await;
+        while connected.is_err() && knocks == Knocks::UntilHeard {
+            sleep(KNOCK).await;
+            connected = outside.connect(who.address, there).await;
+        }
+        let mut client = Client::over(connected?)?;
         let challenge = identify(&mut client, who).await?;
         ensure!(challenge.token(0) == "USR", "{:?} for USR I", challenge.tokens);
         let proof = if who.has_tickets() {

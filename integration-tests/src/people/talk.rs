@@ -89,11 +89,13 @@ impl End {
         timeout(PATIENCE, entering).await.context("the conversation is silent")?
     }
 
-    /// Writes down why it ended, if not as it should.
-    pub(super) fn finish(&self, outcome: Result<()>) {
+    /// Writes down why it ended, if not as it should, and says whether it did not.
+    pub(super) fn finish(&self, outcome: Result<()>) -> bool {
+        let failed = outcome.is_err();
         if let Err(error) = outcome {
             self.note(Event::Failed(format!("{error:#}")));
         }
+        failed
     }
 
     async fn talk(&self, mut client: Client, room: Arc<str>, whom: Account) -> Result<()> {
