@@ -10,6 +10,7 @@ pub mod checker;
 pub mod client;
 pub mod conformance;
 pub mod hosts;
+mod left_out;
 pub mod nodes;
 pub mod people;
 mod process;
@@ -18,6 +19,7 @@ mod suite;
 mod world;
 
 pub use binaries::program;
+pub use left_out::left_out;
 pub use process::Process;
 pub use suite::Suite;
 pub use world::{Plan, World};

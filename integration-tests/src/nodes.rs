@@ -33,9 +33,9 @@ impl Nodes {
     pub fn if_wanted(count: u8) -> Result<Option<Self>> {
         let is = |name: &str, wanted: fn(&str) -> bool| std::env::var(name).is_ok_and(|value| wanted(&value));
         if !is("MONARCH_CQL", |points| !points.is_empty()) && !is("MONARCH_CQL_REQUIRED", |value| value == "1") {
-            eprintln!(
-                "SKIPPED: it needs a CQL server of its own, wanted where MONARCH_CQL or MONARCH_CQL_REQUIRED=1 is set"
-            );
+            crate::left_out(
+                "it needs a CQL server of its own, wanted where MONARCH_CQL or MONARCH_CQL_REQUIRED=1 is set",
+            )?;
             return Ok(None);
         }
         let directory = tempfile::Builder::new().prefix("monarch-cql-").tempdir()?;
