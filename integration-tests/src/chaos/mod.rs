@@ -66,6 +66,7 @@ async fn round(stage: &mut Stage, kind: Kind, seed: u64) -> Result<Report> {
         seed,
         what,
         changes: stage.changes,
+        let_in: stage.let_in(),
         settled,
         late,
         watchings: presence.watchings(&stage.circle),

@@ -20,6 +20,8 @@ pub struct Report {
     pub what: String,
     /// What people did meanwhile.
     pub changes: usize,
+    /// Of those who knocked at a server's port until it opened, how many were let in there, and how many elsewhere.
+    pub let_in: (usize, usize),
     /// How long it took until everybody had what they wanted, counted from the same moment.
     pub settled: Duration,
     /// Who had not, at last.
@@ -112,14 +114,17 @@ impl fmt::Display for Report {
             late,
             astray,
         } = &self.messages;
+        let (there, elsewhere) = self.let_in;
+        let knocked = format!("{there} of those who knocked were let in there, {elsewhere} elsewhere; ");
         write!(
             f,
-            "{} seed {}: {}; {} changes; settled after {:.1} s; of {} watchings wrong after 5, 15, 30 s: {}, for good: {}; double {}, \
+            "{} seed {}: {}; {}{} changes; settled after {:.1} s; of {} watchings wrong after 5, 15, 30 s: {}, for good: {}; double {}, \
              absent {}; messages: {sent} sent, {acknowledged} acknowledged, {received} received, {again} of them again as they may, {} lost, {} repeated, \
              {} out of order, {} unanswered, {} answered late, {} astray; the machine stood still for {} ms at most",
             self.kind,
             self.seed,
             self.what,
+            if there + elsewhere > 0 { &*knocked } else { "" },
             self.changes,
             self.settled.as_secs_f64(),
             self.watchings,

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::dice::Dice;
 use super::stall::Stalls;
 use crate::accounts;
-use crate::checker::{Account, Circle, Presence};
+use crate::checker::{Account, Circle, Entry, Event, Presence};
 use crate::hosts::{Hosts, HostsPlan, guest};
 use crate::people::{Door, Leave, Outside, Person, Wish};
 
@@ -53,6 +53,8 @@ pub(super) struct Stage {
     pub(super) stalls: Stalls,
     /// What people were told to do.
     pub(super) changes: usize,
+    /// Who knocked at which server's port, and after how many entries of the ledger.
+    pub(super) knocks: Vec<(Account, String, usize)>,
 }
 
 impl Stage {
@@ -70,7 +72,17 @@ impl Stage {
         let outside = Outside::new(&hosts, passports)?;
         let people = (0..PEOPLE).map(|account| person(&outside, account, account)).collect();
         let stalls = Stalls::watch();
-        let mut stage = Self { hosts, outside, circle, people, doubles: Vec::new(), dice, stalls, changes: 0 };
+        let mut stage = Self {
+            hosts,
+            outside,
+            circle,
+            people,
+            doubles: Vec::new(),
+            dice,
+            stalls,
+            changes: 0,
+            knocks: Vec::new(),
+        };
         stage.assemble().await?;
         Ok(stage)
     }
@@ -130,8 +142,23 @@ impl Stage {
     /// Signs somebody in at that server, as soon as anybody listens there.
     pub(super) fn come_to(&mut self, account: Account, node: &str) -> Result<()> {
         let door = Door::At(self.hosts.clients(node)?);
+        self.knocks.push((account, node.to_owned(), self.outside.ledger.entries().len()));
         self.tell(account, Wish { door, ..Wish::look(Status::Online) });
         Ok(())
+    }
+
+    /// Of those who knocked, how many were first let in there, and how many elsewhere.
+    pub(super) fn let_in(&self) -> (usize, usize) {
+        let entries = self.outside.ledger.entries();
+        let first = |(who, node, before): &(Account, String, usize)| {
+            let began = |entry: &Entry| match &entry.event {
+                Event::Began { node } if entry.account == *who => Some(Arc::clone(node)),
+                _ => None,
+            };
+            entries.iter().skip(*before).find_map(began).map(|there| *there == **node)
+        };
+        let (there, elsewhere): (Vec<bool>, _) = self.knocks.iter().filter_map(first).partition(|there| *there);
+        (there.len(), elsewhere.len())
     }
 
     /// Signs somebody in, so that others see it.
