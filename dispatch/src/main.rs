@@ -151,6 +151,7 @@ async fn run(
         clear_text: config.accounts.clear_text,
     };
     let sign_in = SignIn::new(&config.accounts, &own.http, Arc::new(Arc::clone(&store)), Arc::new(keys))?;
+    sign_in.guard().share(&cluster, shutdown);
     let routes = Arc::new(Routes::new(&own.http, door.addr()?, sign_in, metrics.clone()).await?);
     let mut addresses = vec![
         ("clients", listener.addr()?),

@@ -16,6 +16,8 @@ const READY: Duration = Duration::from_secs(30);
 /// What a [`World`] consists of.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Dispatch nodes.
+    pub dispatch: usize,
     /// Notification nodes.
     pub notification: usize,
     /// Switchboards.
@@ -34,6 +36,7 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Self {
+            dispatch: 1,
             notification: 2,
             switchboard: 1,
             settings: Vec::new(),
@@ -74,7 +77,7 @@ impl World {
     /// When the store can't be made, or a process does not come up; the error shows the logs.
     pub async fn start(plan: Plan) -> anyhow::Result<Self> {
         let mut suite = Suite::lay_out(async |data| OwnStore::create(data, plan.cql.as_deref()).await).await?;
-        suite.add("dispatch", 1, None);
+        (1..=plan.dispatch).for_each(|number| suite.add("dispatch", number, None));
         (1..=plan.notification).for_each(|number| suite.add("notification", number, None));
         (1..=plan.switchboard).for_each(|number| suite.add("switchboard", number, None));
         let mut world = Self { plan, suite };

@@ -117,7 +117,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
         ("admin", admin.addr()),
     ];
     let services = Arc::new(Services {
-        guard: AttemptGuard::new(&config.accounts),
+        guard: Arc::new(AttemptGuard::new(&config.accounts)),
         refusals: RefusalLog::default(),
         allowances: Allowances::default(),
         clear_text: config.accounts.clear_text,
@@ -135,6 +135,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
         metrics,
         shutdown: shutdown.clone(),
     });
+    services.guard.share(&services.cluster, &shutdown);
     shutdown.spawn(telemetry::watch_store(Arc::clone(&services.store), store_answers, shutdown.clone()));
     let without = "no switchboard is ready; who opens a chat gets 280";
     services.cluster.look_for(Role::Switchboard, switchboard, without, &shutdown);

@@ -38,7 +38,7 @@ pub(crate) struct Services {
     /// Whether MSNP2 clients may send their password in the clear.
     pub(crate) clear_text: bool,
     /// Against guessing passwords.
-    pub(crate) guard: AttemptGuard,
+    pub(crate) guard: Arc<AttemptGuard>,
     /// Tells operators who was refused.
     pub(crate) refusals: RefusalLog,
     /// What accounts may still do of what is bounded by `[rates]`.

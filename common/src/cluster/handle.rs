@@ -21,7 +21,8 @@ use super::metrics::Metrics;
 use super::ring::Place;
 use super::router::Router;
 use super::{
-    Deliver, Gap, Keyring, Load, Node, Notice, Order, OrderError, Outcome, Reached, Role, Sighting, Tally, View,
+    Deliver, Gap, Guesses, Keyring, Load, Node, Notice, Order, OrderError, Outcome, Reached, Role, Sighting,
+    Tally, View,
 };
 use crate::clock::{self, HybridClock};
 use crate::config::{ClusterConfig, NodeConfig};
@@ -284,6 +285,17 @@ impl Cluster {
     /// Tells another live node, of any tier, what it finds out in another way if this is lost. Does not wait.
     pub fn hint(&self, node: &NodeId, generation: Generation, notices: Vec<(Passport, Notice)>) {
         self.router.hint(&Place { node: node.clone(), generation }, notices);
+    }
+
+    /// Tells all other nodes at which passwords are tried of wrong ones. What can't be told now is lost. `left_out` have not found room
+    /// among these. Does not wait.
+    pub fn tell_guesses(&self, guesses: Guesses, left_out: u64) {
+        self.router.tell_guesses(guesses, left_out);
+    }
+
+    /// Whoever counts the wrong passwords of which other nodes tell, from now on; said once. It must not block.
+    pub fn hear_guesses(&self, hearer: impl Fn(Guesses) + Send + Sync + 'static) {
+        self.router.hear_by(Box::new(hearer));
     }
 
     /// Waits until notices may have been lost, and says with whom. One task asks.

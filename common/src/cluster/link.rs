@@ -143,7 +143,7 @@ impl Links {
         }
         let view = Arc::clone(&lock(&self.view));
         let node = view.node(&place.node).filter(|node| node.generation == place.generation)?;
-        let link = Arc::new(Outgoing::new(place.clone(), node.peer_addr, self.stop.child_token()));
+        let link = Arc::new(Outgoing::new(place.clone(), node.role, node.peer_addr, self.stop.child_token()));
         if let Some(old) = outgoing.insert(place.node.clone(), Arc::clone(&link)) {
             old.gone.cancel();
         }

@@ -31,6 +31,9 @@ pub(super) struct Metrics {
     pub(super) refused_links: Counter,
     dropped_datagrams: Family<WhyLabel, Counter>,
     pub(super) dropped_notices: Counter,
+    pub(super) told_guesses: Counter,
+    pub(super) heard_guesses: Counter,
+    pub(super) dropped_guesses: Counter,
     pub(super) directory_entries: Gauge,
 }
 
@@ -48,6 +51,15 @@ impl Metrics {
         registry.register("dropped_datagrams", dropped, metrics.dropped_datagrams.clone());
         let dropped = "Notices dropped: a queue was full, or their way was gone";
         registry.register("dropped_notices", dropped, metrics.dropped_notices.clone());
+        registry.register(
+            "told_guesses",
+            "Wrong passwords that other nodes were told of",
+            metrics.told_guesses.clone(),
+        );
+        let heard = "Wrong passwords counted here of which other nodes have told";
+        registry.register("heard_guesses", heard, metrics.heard_guesses.clone());
+        let dropped = "Wrong passwords of which a node was not told: too many at once, or it was out of reach";
+        registry.register("dropped_guesses", dropped, metrics.dropped_guesses.clone());
         let entries = "Sessions in this node's part of the directory";
         registry.register("directory_entries", entries, metrics.directory_entries.clone());
         metrics

@@ -21,6 +21,7 @@
 //! | `registering`, `registrations`, `announcing` | how sessions get into the directory |
 //! | `delivery` | how notices get into sessions |
 //! | `sighting`, `comparing`, `gaps` | how lost notices are found: whom nodes show, compared; when that is urgent |
+//! | `guesses` | wrong passwords, told to all that count them |
 //! | `voids` | what is void since an account has another password |
 //! | `order`, `order_desk`, `carrying_out` | what operators order, sealed; where it is taken; what becomes of it |
 
@@ -38,6 +39,7 @@ mod directory;
 mod gaps;
 mod generation;
 mod gossip;
+mod guesses;
 mod handle;
 mod handshake;
 mod inquiry;
@@ -68,6 +70,7 @@ pub use carrying_out::{Reached, Told};
 pub use company::Company;
 pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
 pub use gaps::Gap;
+pub use guesses::Guesses;
 pub use handle::{Cluster, ClusterError, Me};
 pub use node::{Load, Node, Role, View};
 pub use notice::{Deliver, Invitation, Kept, Location, Notice, Outcome, Question, Stamp, Watcher};

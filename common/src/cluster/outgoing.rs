@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handshake::{self, HandshakeError};
 use super::link::{HANDSHAKE_TIME, Links, PING, SILENCE, once_a_minute, tune, write_all};
+use super::node::Role;
 use super::queue::Queue;
 use super::ring::Place;
 use super::wire::{MAX_FRAME, Opener, Reply, Request, decode, encode, read_frame};
@@ -22,6 +23,7 @@ use crate::telemetry::Seldom;
 /// One life of another node, and the link to it. It is dialed until that life is over.
 pub(super) struct Outgoing {
     pub(super) place: Place,
+    pub(super) role: Role,
     pub(super) addr: SocketAddr,
     queue: Queue,
     state: Mutex<State>,
@@ -75,9 +77,9 @@ impl Outgoing {
     /// Requests that may wait for answers.
     const MAX_PENDING: usize = 100_000;
 
-    pub(super) fn new(place: Place, addr: SocketAddr, gone: CancellationToken) -> Self {
+    pub(super) fn new(place: Place, role: Role, addr: SocketAddr, gone: CancellationToken) -> Self {
         let (queue, state, overrun) = Default::default();
-        Self { place, addr, queue, state, gone, complaints: once_a_minute(), overrun }
+        Self { place, role, addr, queue, state, gone, complaints: once_a_minute(), overrun }
     }
 
     /// Sends a request; `make` is given its number. The answer comes unless the link is lost before.
@@ -118,7 +120,8 @@ impl Outgoing {
             | Request::Order { .. }
             | Request::Tallies { .. }
             | Request::Sightings { .. }
-            | Request::Gap => self.queue.push(message),
+            | Request::Gap
+            | Request::Guesses(_) => self.queue.push(message),
             Request::Register { .. }
             | Request::Unregister { .. }
             | Request::Done { .. }
@@ -287,7 +290,7 @@ mod tests {
     #[test]
     fn a_link_that_is_down_refuses_at_once_and_forgets_what_waited() {
         let place = Place { node: crate::model::NodeId::parse("ns-1").unwrap(), generation: Default::default() };
-        let link = Outgoing::new(place, ([127, 0, 0, 1], 1).into(), CancellationToken::new());
+        let link = Outgoing::new(place, Role::Notification, ([127, 0, 0, 1], 1).into(), CancellationToken::new());
         let mut waiting = link.request(|id| Request::Register { id, announcement: 0, claims: vec![] }).unwrap();
         assert!(waiting.try_recv().is_err());
         assert!(!link.down());

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
@@ -17,6 +17,7 @@ use super::carrying_out::Orders;
 use super::delivery::{Delivery, better};
 use super::directory::{Directory, Verdict};
 use super::gaps::Gaps;
+use super::guesses::Hearer;
 use super::link::{Handler, Links, Origin, Replies, once_a_minute};
 use super::membership::Witness;
 use super::metrics::Metrics;
@@ -59,6 +60,8 @@ pub(super) struct Router {
     pub(super) orders: Orders,
     /// What is void since accounts have other passwords.
     pub(super) voids: Mutex<Voids>,
+    /// Whoever counts the wrong passwords that other nodes tell of.
+    pub(super) hearer: OnceLock<Hearer>,
     joined: watch::Receiver<bool>,
     pub(super) runtime: tokio::runtime::Handle,
     pub(super) stop: CancellationToken,
@@ -99,6 +102,7 @@ impl Router {
             gaps,
             orders: Orders::new(clock::wall_ms()),
             voids: Mutex::default(),
+            hearer: OnceLock::new(),
             joined,
             runtime: tokio::runtime::Handle::current(),
             stop,
@@ -124,12 +128,12 @@ impl Router {
         self.has_joined() && lock(&self.settling).is_settled(ring, &self.me.node)
     }
 
-    /// Whether this node sends notices or clients to nodes of that tier: it keeps a link to each of them.
+    /// Whether this node sends notices, clients or word of wrong passwords to nodes of that tier: it keeps a link to each of them.
     fn sends_to(&self, role: Role) -> bool {
         match role {
             Role::Notification => true,
             Role::Switchboard => self.role == Role::Notification,
-            Role::Dispatch => self.role == Role::Dispatch,
+            Role::Dispatch => self.role != Role::Switchboard,
         }
     }
 
@@ -297,9 +301,7 @@ impl Witness for Router {
 
 impl Handler for Router {
     fn linked(self: Arc<Self>, link: Arc<Outgoing>, up: CancellationToken) {
-        if self.role == Role::Notification {
-            self.tell_voids(&link);
-        }
+        self.tell_voids(&link);
         if self.role == Role::Notification && self.ring().all().contains(&link.place) {
             let runtime = self.runtime.clone();
             // What was on its way on a link before this one is lost, and nobody knows what that was.
@@ -367,6 +369,7 @@ impl Handler for Router {
                 self.void(&voids);
                 replies.send(&Reply::Voided { id });
             }
+            Request::Guesses(guesses) => self.hear_guesses(guesses),
             Request::Ping => {}
         }
     }

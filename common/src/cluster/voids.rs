@@ -126,8 +126,9 @@ impl Router {
                 None => ended += known.ended(void),
             }
         }
-        let links = if self.role == Role::Notification { self.links.dialed() } else { Vec::new() };
-        (ended, links.iter().flat_map(|link| tell(link, &news)).collect())
+        let links = self.links.dialed();
+        let told = links.iter().filter(|link| self.tells_voids(link)).flat_map(|link| tell(link, &news));
+        (ended, told.collect())
     }
 
     /// Whether what was got with these credentials is void.
@@ -135,8 +136,16 @@ impl Router {
         lock(&self.voids).holds(claim, edition)
     }
 
+    /// Whether that node hears from this one what is void: it has sessions or conversations.
+    fn tells_voids(&self, link: &Outgoing) -> bool {
+        self.role == Role::Notification && link.role != Role::Dispatch
+    }
+
     /// Tells a node that may have missed some of it all that is void.
     pub(super) fn tell_voids(&self, link: &Outgoing) {
+        if !self.tells_voids(link) {
+            return;
+        }
         let all = lock(&self.voids).all(Instant::now());
         // It knows when it answers; nobody waits for that.
         drop(tell(link, &all));

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::carrying_out::Told;
+use super::guesses::Guesses;
 use super::notice::{Notice, Outcome};
 use super::order::Order;
 use super::secrets::{Hasher, finish};
@@ -73,6 +74,8 @@ pub(super) enum Request {
     Gap,
     /// To a notification node or a switchboard: what is void since accounts have other passwords. Answered when it is.
     Void { id: u64, voids: Vec<Void> },
+    /// To a dispatch or notification node: wrong passwords that the sending node has counted. Not answered.
+    Guesses(Guesses),
 }
 
 /// From the side that was dialed.

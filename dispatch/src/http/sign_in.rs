@@ -104,7 +104,7 @@ pub(crate) struct SignIn {
     accounts: Arc<dyn Accounts>,
     sealer: Arc<dyn Sealer>,
     hasher: PasswordHasher,
-    guard: AttemptGuard,
+    guard: Arc<AttemptGuard>,
     recent: Recent,
     refusals: RefusalLog,
     ticket_ms: u64,
@@ -122,8 +122,14 @@ impl SignIn {
         sealer: Arc<dyn Sealer>,
     ) -> anyhow::Result<Self> {
         let (hasher, guard, recent) = (PasswordHasher::new(config), AttemptGuard::new(config), Recent::new()?);
+        let guard = Arc::new(guard);
         let (refusals, ticket_ms) = (RefusalLog::default(), http.ticket_secs.saturating_mul(1000));
         Ok(Self { accounts, sealer, hasher, guard, recent, refusals, ticket_ms })
+    }
+
+    /// What counts wrong passwords.
+    pub(crate) fn guard(&self) -> &Arc<AttemptGuard> {
+        &self.guard
     }
 
     /// Checks an attempt that came from an address by HTTP or SOAP. Without such an account it takes as long as with a
@@ -159,10 +165,12 @@ impl SignIn {
             Some(account) if right => account,
             found => {
                 self.guard.failed(&tried);
+                self.guard.hear_others(&tried).await;
                 return Outcome::Wrong(found.map_or(Refusal::NoAccount, |_| Refusal::WrongPassword));
             }
         };
         // Asked again: a thousand guesses sent at once were all let in before the first was found wrong.
+        self.guard.hear_others(&tried).await;
         if !self.guard.allows(&tried) {
             return Outcome::Wrong(Refusal::TooMany);
         }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::time::timeout;
@@ -26,7 +26,22 @@ pub(crate) fn request(passport: &str, password: &str, headers: &str) -> String {
     )
 }
 
-/// The same, passed on by a proxy at `by`, which writes `before` before it and `lines` into its head.
+/// Whether a password is taken by SOAP.
+pub(crate) async fn soap(from: IpAddr, http: SocketAddr, passport: &str, password: &str) -> Result<bool> {
+    let body = format!(
+        "<Envelope><Header><Security><UsernameToken><Username>{passport}</Username><Password>{password}</Password>\
+         </UsernameToken></Security></Header><Body><RequestSecurityToken Id=\"RST1\"><AppliesTo><EndpointReference>\
+         <Address>messenger.msn.com</Address></EndpointReference></AppliesTo></RequestSecurityToken></Body></Envelope>"
+    );
+    let length = body.len();
+    let request = format!("POST /RST.srf HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}");
+    let answer = timeout(PATIENCE, ask(from, http, request.as_bytes())).await.context("no answer")??;
+    let (token, fault) = (answer.contains("BinarySecurityToken"), answer.contains("wsse:FailedAuthentication"));
+    ensure!(token != fault, "neither a ticket nor a refusal: {answer}");
+    Ok(token)
+}
+
+/// Sign-in by Passport 1.4, passed on by a proxy at `by`, which writes `before` before it and `lines` into its head.
 pub(crate) async fn passed_on(
     by: IpAddr,
     http: SocketAddr,

@@ -21,15 +21,19 @@ enum Door {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_guesses_is_shut_out_and_the_owner_is_not() -> Result<()> {
     play(one_of_each(&["accounts.wrong_passwords=3"]), async |world| {
-        let owners = people(world, ["alice", "bob"], &[]).await?;
-        for door in [
-            Door::Md5(world.process("notification-1")?.address("clients")?),
-            Door::Http(world.process("dispatch-1")?.address("http")?),
+        // All doors count together, so that each has people of its own.
+        let [alice, bob, carol, dave] = people(world, ["alice", "bob", "carol", "dave"], &[]).await?;
+        for (process, by, people) in [
+            ("notification-1", "md5", [alice, bob, "nobody@example.com".into()]),
+            ("dispatch-1", "http", [carol, dave, "nobody.else@example.com".into()]),
         ] {
-            guess(door, &owners).await.with_context(|| format!("{door:?}"))?;
-        }
-        for (process, by) in [("notification-1", "md5"), ("dispatch-1", "http")] {
-            operators_see(world.process(process)?, by, &owners).await.with_context(|| process.to_owned())?;
+            let process = world.process(process)?;
+            let door = match by {
+                "md5" => Door::Md5(process.address("clients")?),
+                _ => Door::Http(process.address("http")?),
+            };
+            guess(door, &people).await.with_context(|| format!("{door:?}"))?;
+            operators_see(process, by, &people).await.with_context(|| format!("{door:?}"))?;
         }
         Ok(())
     })
@@ -37,7 +41,7 @@ async fn whoever_guesses_is_shut_out_and_the_owner_is_not() -> Result<()> {
 }
 
 /// Each refusal is counted by its reason, and said with the passport and the address; no password is, right or wrong.
-async fn operators_see(process: &Process, by: &str, [alice, _]: &[String; 2]) -> Result<()> {
+async fn operators_see(process: &Process, by: &str, [alice, _, nobody]: &[String; 3]) -> Result<()> {
     let (_, metrics) = process.get("/metrics").await?;
     for (reason, count) in [("wrong_password", 4), ("no_account", 3), ("too_many_wrong", 4)] {
         let name = format!("monarch_{}_refused_sign_ins_total{{by=\"{by}\",reason=\"{reason}\"}}", process.tier());
@@ -47,7 +51,7 @@ async fn operators_see(process: &Process, by: &str, [alice, _]: &[String; 2]) ->
     for (reason, who, from) in [
         ("wrong_password", alice.as_str(), "127.0.0.2"),
         ("too_many_wrong", alice.as_str(), "127.0.0.4"),
-        ("no_account", "nobody@example.com", "127.0.0.2"),
+        ("no_account", nobody.as_str(), "127.0.0.2"),
     ] {
         let said = format!("who={who} from={from} by=\"{by}\" reason=\"{reason}\"");
         ensure!(log.lines().any(|line| line.contains("sign-in refused") && line.contains(&said)), "{said}: {log}");
@@ -58,7 +62,7 @@ async fn operators_see(process: &Process, by: &str, [alice, _]: &[String; 2]) ->
     Ok(())
 }
 
-async fn guess(door: Door, [alice, bob]: &[String; 2]) -> Result<()> {
+async fn guess(door: Door, [alice, bob, nobody]: &[String; 3]) -> Result<()> {
     let (home, guesser, travelling) = ("127.0.0.1", "127.0.0.2", "127.0.0.3");
     ensure!(door.knock(home, alice, PASSWORD).await?.is_none(), "the right password at home");
     let wrong = door.knock(guesser, alice, "letmein1").await?.context("a wrong password is let in")?;
@@ -80,7 +84,7 @@ async fn guess(door: Door, [alice, bob]: &[String; 2]) -> Result<()> {
 
     // An account that nobody has looks the same, before and after.
     for turn in 0..5 {
-        let refused = door.knock(guesser, "nobody@example.com", PASSWORD).await?;
+        let refused = door.knock(guesser, nobody, PASSWORD).await?;
         ensure!(refused.as_ref() == Some(&wrong), "turn {turn}: {refused:?}, not {wrong:?}");
     }
     Ok(())

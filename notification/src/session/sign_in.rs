@@ -226,6 +226,7 @@ async fn by_password(
     match account {
         Some(account) if is_right => {
             // Asked again: guesses sent at once were all let in before the first was found wrong.
+            services.guard.hear_others(&attempt).await;
             if !services.guard.allows(&attempt) {
                 return Err(Denied::Wrong(Refusal::TooMany));
             }
@@ -234,6 +235,7 @@ async fn by_password(
         }
         _ => {
             services.guard.failed(&attempt);
+            services.guard.hear_others(&attempt).await;
             Err(Denied::Wrong(password.err().unwrap_or(Refusal::WrongPassword)))
         }
     }

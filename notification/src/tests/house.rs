@@ -120,7 +120,7 @@ impl House {
             .await
             .unwrap();
         let services = Arc::new(Services {
-            guard: AttemptGuard::new(&config.accounts),
+            guard: Arc::new(AttemptGuard::new(&config.accounts)),
             refusals: RefusalLog::default(),
             allowances: Allowances::default(),
             clear_text: config.accounts.clear_text,

@@ -1,5 +1,6 @@
 //! Several nodes on loopback, each in a runtime of its own, so that it can die without a word.
 
+mod guesses;
 mod orders;
 mod standing;
 mod twins;

@@ -6,10 +6,14 @@
 //! | `sketch` | the same of what there is no end of |
 //! | `networks` | from where principals have signed in |
 //! | `homes` | from where anybody has |
+//! | `sharing` | one count for all processes |
+//! | `untold` | what is to be told for that |
 
 mod homes;
 mod networks;
+mod sharing;
 mod sketch;
+mod untold;
 mod window;
 
 use std::net::IpAddr;
@@ -22,6 +26,7 @@ use lru::LruCache;
 use self::homes::Homes;
 use self::networks::Networks;
 use self::sketch::Sketch;
+use self::untold::{Tried, Untold};
 use self::window::{Slots, Window};
 use super::line::Asker;
 use crate::config::AccountsConfig;
@@ -35,7 +40,7 @@ const ROOM: NonZeroUsize = NonZeroUsize::new(64 * 1024).unwrap();
 /// The greatest bound: a slot counts so far.
 const MOST: u32 = u16::MAX as u32;
 
-/// Counts wrong passwords, those of this process: every way to sign in that it serves counts together.
+/// Counts wrong passwords: every way to sign in together, and those of all processes that [`share`](Self::share).
 ///
 /// There are three bounds, each over the same window. An account has one for all networks from which nobody has ever signed
 /// in to it, so that guessing there can't lock its owner out at home, and a larger one for each network from which
@@ -51,6 +56,7 @@ pub struct AttemptGuard {
     slots: Slots,
     tables: Mutex<Tables>,
     networks: Networks,
+    untold: Untold,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +83,23 @@ struct Tables {
     /// By grain.
     addresses: Sketch,
     homes: Homes,
+}
+
+impl Tables {
+    /// Of a network, over all that is tried.
+    fn add_network(&mut self, network: IpAddr, times: u16, now: u64) {
+        for grain in grains_of(network) {
+            self.addresses.add(&grain, times, now);
+        }
+    }
+
+    /// Of an account, from that network of its own, or from others.
+    fn add_account(&mut self, who: Passport, home: Option<IpAddr>, times: u16, now: u64) {
+        match home {
+            Some(home) => self.known.add(&(&who, home), times, now),
+            None => self.strange.get_or_insert_mut(who, Window::default).add(times, now),
+        }
+    }
 }
 
 /// Somebody tries to sign in.
@@ -124,6 +147,7 @@ impl AttemptGuard {
             slots: Slots::of(Duration::from_secs(config.wrong_password_window_secs)),
             tables: Mutex::new(tables),
             networks: Networks::default(),
+            untold: Untold::default(),
         }
     }
 
@@ -147,19 +171,31 @@ impl AttemptGuard {
     /// is honoured.
     #[must_use]
     pub fn allows(&self, attempt: &Attempt<'_>) -> bool {
-        let now = self.slots.now();
-        let mut tables = self.lock();
-        let is_full = |grain: Grain| tables.addresses.count(&grain, now) >= self.bounds.of(grain);
-        let many = grains_of(attempt.network).any(is_full);
+        let (wrong, many) = self.counts(attempt, 1);
         if attempt.is_known() {
             let most = if many { self.bounds.strange.min(self.bounds.known) } else { self.bounds.known };
-            return tables.known.count(&(attempt.who, attempt.network), now) < most;
+            return wrong < most;
         }
-        let wrong = match attempt.claim {
-            Some(_) => tables.strange.peek(attempt.who).map_or(0, |window| window.count(now)),
-            None => tables.nobodys.count(attempt.who, now),
-        };
         !many && wrong < self.bounds.strange
+    }
+
+    /// Whether wrong passwords have come lately that count for the attempt, or many of its network.
+    fn is_tried(&self, attempt: &Attempt<'_>) -> bool {
+        let (wrong, some) = self.counts(attempt, 10);
+        wrong > 0 || some
+    }
+
+    /// How many wrong passwords were tried at the same, and whether of its network that part of what it may has come: 1 is all, 10 a tenth.
+    fn counts(&self, attempt: &Attempt<'_>, part: u32) -> (u32, bool) {
+        let now = self.slots.now();
+        let mut tables = self.lock();
+        let wrong = match attempt.claim {
+            None => tables.nobodys.count(attempt.who, now),
+            Some(_) if attempt.is_known() => tables.known.count(&(attempt.who, attempt.network), now),
+            Some(_) => tables.strange.peek(attempt.who).map_or(0, |window| window.count(now)),
+        };
+        let has_come = |grain: Grain| tables.addresses.count(&grain, now) >= (self.bounds.of(grain) / part).max(1);
+        (wrong, grains_of(attempt.network).any(has_come))
     }
 
     /// How the attempt stands in the line for a hash. A network is known as soon as anybody has signed in from it, whichever name
@@ -172,16 +208,22 @@ impl AttemptGuard {
 
     /// The password was wrong.
     pub fn failed(&self, attempt: &Attempt<'_>) {
-        let now = self.slots.now();
-        let mut tables = self.lock();
-        for grain in grains_of(attempt.network) {
-            tables.addresses.add(&grain, now);
+        let (who, network) = (attempt.who, attempt.network);
+        let home = attempt.is_known().then_some(network);
+        {
+            let now = self.slots.now();
+            let mut tables = self.lock();
+            tables.add_network(network, 1, now);
+            match attempt.claim {
+                Some(_) => tables.add_account(who.clone(), home, 1, now),
+                None => tables.nobodys.add(who, 1, now),
+            }
         }
-        match attempt.claim {
-            None => tables.nobodys.add(attempt.who, now),
-            Some(_) if attempt.is_known() => tables.known.add(&(attempt.who, attempt.network), now),
-            Some(_) => tables.strange.get_or_insert_mut(attempt.who.clone(), Window::default).add(now),
-        }
+        let tried = match attempt.claim {
+            Some(_) => Tried::Account(who.clone(), home),
+            None => Tried::Nobody(who.clone()),
+        };
+        self.untold.add(network, tried);
     }
 
     /// The password was right, at `now` milliseconds since 1970: the network is one of the account's from now on.

@@ -34,8 +34,8 @@ impl Sketch {
         cells.map(|cell| self.sum(cell)).into_iter().min().unwrap_or_default()
     }
 
-    /// It came once more.
-    pub(super) fn add(&mut self, what: &impl Hash, now: u64) {
+    /// It came so many times more.
+    pub(super) fn add(&mut self, what: &impl Hash, times: u16, now: u64) {
         self.turn_to(now);
         if self.counts.is_empty() {
             self.counts = vec![0; SLOTS * SLOT];
@@ -43,7 +43,7 @@ impl Sketch {
         // All of them: one that is ahead, for another one, is so only until that one's slot is over.
         for cell in self.cells(what) {
             if let Some(count) = self.counts.get_mut(at(self.newest) * SLOT + cell) {
-                *count = count.saturating_add(1);
+                *count = count.saturating_add(times);
             }
         }
     }
@@ -78,11 +78,10 @@ mod tests {
         let mut sketch = Sketch::new();
         assert_eq!(sketch.count(&"nobody", 5), 0);
         for name in 0..30_000 {
-            sketch.add(&name, 5);
+            sketch.add(&name, 1, 5);
         }
-        for _ in 0..10 {
-            sketch.add(&"nobody", 6);
-        }
+        sketch.add(&"nobody", 3, 6);
+        sketch.add(&"nobody", 7, 6);
         assert!(sketch.count(&"nobody", 6) >= 10);
         let strange = (100_000..110_000).filter(|name| sketch.count(name, 6) > 0).count();
         let ten = (100_000..110_000).filter(|name| sketch.count(name, 6) >= 10).count();

@@ -190,3 +190,62 @@ async fn networks_are_kept_with_the_account() {
     let next = Account { claim: ClaimId(Uuid::new_v4()), ..account };
     assert!(!is_known(&second, 19, &next).await, "who registers the passport anew is not at home there");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_tells_counts_as_if_it_had_come_here_and_is_not_passed_on() {
+    let (here, there) = (World::new(2), World::new(2));
+    let (alice, nobody, home, strange) = (passport("alice"), passport("nobody"), "192.0.2.1", "192.0.2.2");
+    for world in [&here, &there] {
+        world.guard.untold.begin();
+        world.succeeds(&alice, home);
+    }
+    let tell = || here.guard.heard(there.guard.untold.take().0);
+    assert_eq!((there.guesses(&alice, strange, 9), there.guesses(&nobody, "192.0.2.3", 9)), (9, 9));
+    assert!(!here.guard.is_tried(&here.attempt(&alice, strange)), "nobody has told");
+    tell();
+    assert!(
+        here.guard.is_tried(&here.attempt(&alice, strange)) && !here.guard.is_tried(&here.attempt(&alice, home))
+    );
+    assert!(here.allows(&alice, strange) && here.allows(&nobody, strange));
+    assert_eq!((there.guesses(&alice, strange, 9), there.guesses(&nobody, "192.0.2.3", 9)), (1, 1));
+    tell();
+    assert!(!here.allows(&alice, "192.0.2.9") && !here.allows(&nobody, "192.0.2.9"));
+    assert_eq!(here.guesses(&alice, home, 100), 100, "those of strangers do not count at home");
+    assert_eq!(
+        here.guard.untold.take().0.accounts,
+        [(alice.clone(), Some(home.parse().unwrap()), 100)],
+        "no echo"
+    );
+    assert!(!here.guard.lock().homes.contains(strange.parse().unwrap()) && !here.attempt(&alice, strange).is_known());
+
+    // Invented names push out no more than they would have here.
+    assert_eq!(there.guesses(&alice, home, 100), 100);
+    there.guard.untold.take();
+    for number in 0..400 {
+        there.guesses(&passport(&format!("nobody{number}")), &format!("10.0.{}.1", number % 200), 1);
+    }
+    tell();
+    assert!(!here.allows(&alice, strange), "invented names make nothing forgotten");
+    assert_eq!(here.guard.lock().strange.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_password_behind_wrong_ones_waits_for_the_word_of_others() {
+    let (world, alice, home) = (World::new(8), passport("alice"), "192.0.2.1");
+    let waits = async |from: &str| {
+        let began = tokio::time::Instant::now();
+        world.guard.hear_others(&world.attempt(&alice, from)).await;
+        !began.elapsed().is_zero()
+    };
+    world.succeeds(&alice, home);
+    assert_eq!(world.guesses(&alice, "192.0.2.2", 1), 1);
+    assert!(!waits("192.0.2.2").await, "there are no others");
+    world.guard.untold.begin();
+    assert!(waits("192.0.2.2").await && waits("192.0.2.3").await, "as long as the wrong one itself");
+    assert!(!waits(home).await);
+    for number in 0..11 {
+        assert!(!waits(home).await, "{number}");
+        world.guesses(&passport(&format!("u{number}")), home, 1);
+    }
+    assert!(waits(home).await, "one who tries many accounts from there");
+}
