@@ -179,10 +179,11 @@ impl AttemptGuard {
         !many && wrong < self.bounds.strange
     }
 
-    /// Whether wrong passwords have come lately that count for the attempt, or many of its network.
+    /// Whether wrong passwords have come lately that may shut the attempt out with those that others count: tried at the same, or more than a
+    /// few from its network, where that matters.
     fn is_tried(&self, attempt: &Attempt<'_>) -> bool {
         let (wrong, some) = self.counts(attempt, 10);
-        wrong > 0 || some
+        wrong > 0 || (some && !attempt.is_known())
     }
 
     /// How many wrong passwords were tried at the same, and whether of its network that part of what it may has come: 1 is all, 10 a tenth.
