@@ -216,7 +216,9 @@ async fn what_another_process_tells_counts_as_if_it_had_come_here_and_is_not_pas
         [(alice.clone(), Some(home.parse().unwrap()), 100)],
         "no echo"
     );
-    assert!(!here.guard.lock().homes.contains(strange.parse().unwrap()) && !here.attempt(&alice, strange).is_known());
+    assert!(
+        !here.guard.lock().homes.contains(strange.parse().unwrap()) && !here.attempt(&alice, strange).is_known()
+    );
 
     // Invented names push out no more than they would have here.
     assert_eq!(there.guesses(&alice, home, 100), 100);
