@@ -14,7 +14,9 @@ const BOARDS: usize = 2;
 /// So long after its end it is known that a switchboard is dead, and what it has left is brought: the time after which the checker
 /// asks that what is new waits for that.
 const KNOWN: Duration = Duration::from_millis(10_500);
-/// Of a hundred who were called, so many sign out at that moment.
+/// A switchboard learns of a reset in this time.
+const APART: Duration = Duration::from_millis(500);
+/// Of a hundred who were called, so many go shortly before, most of them since their client hangs and crashes.
 const GO: usize = 60;
 
 /// Conversations end with their switchboard: callers call again until they have a new one. Some of those called are away then, and come
@@ -27,11 +29,22 @@ pub(super) async fn switchboard(stage: &mut Stage) -> Result<String> {
     for board in boards.into_iter().take(BOARDS) {
         let length = stage.dice.millis(1_000, 12_000);
         let still = stage.dice.percent(35);
-        let began = Instant::now();
-        stage.fell(&board, still).await?;
         let mut gone: Vec<Account> = talks.iter().map(|(_, called)| *called).collect();
         gone.retain(|_| stage.dice.percent(GO));
-        gone.iter().for_each(|who| stage.go(*who));
+        // Some of them hang for a while before: what they are told in that time is kept.
+        let hang: Vec<Account> = gone.iter().copied().take(gone.len() * 2 / 3).collect();
+        hang.iter().for_each(|who| stage.outside.hang(*who));
+        sleep(stage.dice.millis(1_500, 3_500)).await;
+        for who in gone.iter().filter(|who| !hang.contains(who)) {
+            stage.go(*who);
+        }
+        for who in &hang {
+            stage.crash(*who);
+        }
+        // What a switchboard and a client that has stopped to read take with them together may be lost.
+        sleep(APART).await;
+        let began = Instant::now();
+        stage.fell(&board, still).await?;
         sleep(length).await;
         stage.raise(&board, still).await?;
         stage.dice.shuffle(&mut gone);

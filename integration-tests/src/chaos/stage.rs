@@ -161,6 +161,12 @@ impl Stage {
         (there.len(), elsewhere.len())
     }
 
+    /// The client that hangs crashes, and is not started again.
+    pub(super) fn crash(&mut self, account: Account) {
+        self.tell(account, Wish::away(Leave::Reset));
+        self.outside.crash(account);
+    }
+
     /// Signs somebody in, so that others see it.
     pub(super) fn come_visibly(&mut self, account: Account) {
         self.tell(account, Wish::look(Status::Online));

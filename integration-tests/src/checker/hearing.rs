@@ -12,7 +12,7 @@ const KNOWN: Duration = Duration::from_secs(10);
 const KEPT_FIRST: Duration = Duration::from_secs(2);
 /// What the way to the client may take off that.
 const ALLOWANCE: Duration = Duration::from_millis(200);
-/// What was read so soon before the end of a switchboard it may not have noted as read.
+/// What was read so soon before the end of a switchboard, or of its reader, may not have been noted as read.
 const NOT_NOTED: Duration = Duration::from_secs(5);
 /// So often a message that was kept is brought in one session, at most.
 const MOST_BROUGHT: usize = 3;
@@ -48,6 +48,7 @@ pub(super) struct Hearings {
     /// By sender and recipient, in the order in which they were read first.
     firsts: BTreeMap<(Account, Account), Vec<MessageId>>,
     visits: BTreeMap<(Account, Arc<str>), Visit>,
+    hung: Vec<(Account, Duration)>,
 }
 
 impl Hearings {
@@ -61,6 +62,10 @@ impl Hearings {
 
     pub(super) fn left(&mut self, who: Account, room: &Arc<str>, at: Duration) {
         self.visit(who, room).left = Some(at);
+    }
+
+    pub(super) fn hung(&mut self, who: Account, at: Duration) {
+        self.hung.push((who, at));
     }
 
     fn visit(&mut self, who: Account, room: &Arc<str>) -> &mut Visit {
@@ -87,7 +92,7 @@ impl Hearings {
     /// Those that were read more often than once, and whether that must not be.
     pub(super) fn repeated(&self, faults: &[Fault]) -> impl Iterator<Item = (&MessageId, bool)> {
         let repeated = self.of.iter().filter(|(_, hearings)| hearings.len() > 1);
-        repeated.map(|(message, hearings)| (message, !may_repeat(message, hearings, faults)))
+        repeated.map(|(message, hearings)| (message, !self.may_repeat(message, hearings, faults)))
     }
 
     /// Those that were read for the first time behind a later one of the same sender, although nothing excuses it.
@@ -122,27 +127,34 @@ impl Hearings {
         rang >= left + KNOWN && new_heard.at + ALLOWANCE < entered + KEPT_FIRST
     }
 
+    /// Whether a message may be read so often. It is brought again where a switchboard has ended, or seemed to, or a client has crashed,
+    /// before it was noted what had been read; some times a session, and never twice in its own conversation.
+    fn may_repeat(&self, message: &MessageId, hearings: &[Hearing], faults: &[Fault]) -> bool {
+        let kept = || hearings.iter().filter(|hearing| hearing.is_kept(message));
+        let brought = |session| kept().filter(|hearing| hearing.session == session).count();
+        let excused = |hearing: &Hearing| {
+            let boards = [message.board(), board(&hearing.room)];
+            let crashes = |(who, at): &(Account, Duration)| *who == message.to && is_soon(*at, hearing.at);
+            self.hung.iter().any(crashes)
+                || faults.iter().any(|fault| boards.contains(&Some(fault.board)) && is_near(fault, hearing.at))
+        };
+        let all_but_last = &hearings[..hearings.len().saturating_sub(1)];
+        all_but_last.iter().all(excused)
+            && hearings.len() - kept().count() <= 1
+            && kept().all(|hearing| brought(hearing.session) <= MOST_BROUGHT)
+    }
+
     fn first(&self, message: &MessageId) -> Option<&Hearing> {
         self.of.get(message)?.first()
     }
 }
 
-/// Whether a message may be read so often. It is brought again where a switchboard has ended, or seemed to, before it could note what
-/// was read; some times a session, and never twice in its own conversation.
-fn may_repeat(message: &MessageId, hearings: &[Hearing], faults: &[Fault]) -> bool {
-    let kept = || hearings.iter().filter(|hearing| hearing.is_kept(message));
-    let brought = |session| kept().filter(|hearing| hearing.session == session).count();
-    let excused = |hearing: &Hearing| {
-        let boards = [message.board(), board(&hearing.room)];
-        faults.iter().any(|fault| boards.contains(&Some(fault.board)) && is_near(fault, hearing.at))
-    };
-    let all_but_last = &hearings[..hearings.len().saturating_sub(1)];
-    all_but_last.iter().all(excused)
-        && hearings.len() - kept().count() <= 1
-        && kept().all(|hearing| brought(hearing.session) <= MOST_BROUGHT)
-}
-
 /// Whether the switchboard was away then, or soon after.
 fn is_near(fault: &Fault, at: Duration) -> bool {
     fault.from <= at + NOT_NOTED && fault.until.is_none_or(|until| at <= until)
+}
+
+/// Whether something happened soon after that.
+fn is_soon(at: Duration, after: Duration) -> bool {
+    (after..=after + NOT_NOTED).contains(&at)
 }

@@ -68,6 +68,8 @@ pub enum Event {
     },
     /// It was confirmed that the principal looks so.
     Looks(Status),
+    /// The client reads nothing and says nothing more, until it crashes.
+    Hung,
     /// The session is over, for that reason.
     Ended(&'static str),
     /// A contact was shown so; nothing: as offline.

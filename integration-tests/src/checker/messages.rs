@@ -41,7 +41,7 @@ pub struct Messages {
     pub received: usize,
     /// Messages of which the sender may believe that they arrive, and that have not.
     pub lost: Vec<MessageId>,
-    /// Messages that arrived again, as they may: their switchboard had ended before it could note that they were read.
+    /// Messages that arrived again, as they may: their switchboard had ended, or their reader crashed, before it was noted that they were read.
     pub again: usize,
     /// Messages that arrived more often than they may.
     pub repeated: Vec<MessageId>,
@@ -88,6 +88,7 @@ impl Fold {
                 let room = room.clone();
                 self.receive(entry.account, message, Hearing { at: entry.at, session: entry.session, room });
             }
+            Event::Hung => self.hearings.hung(entry.account, entry.at),
             Event::Rang(room) => self.hearings.rang(entry.account, room, entry.at),
             Event::Entered(room) => self.hearings.entered(entry.account, room, entry.at),
             Event::Left(room) => self.hearings.left(entry.account, room, entry.at),

@@ -259,6 +259,14 @@ fn who_is_brought_more_than_its_switchboard_excuses_is_seen() {
     assert_eq!(judge(story(2, 2), &all), (1, 0));
     assert_eq!(judge(story(3, 2), &all), (1, 0));
     assert_eq!(judge(story(4, 2), &all), (0, 1), "three times in one session");
+    // Bob's client hangs.
+    let hangs = |account, after: u64| {
+        let mut story = story(1, 2);
+        let hung = Entry { at: Duration::from_secs(after), account, session: SessionId(2), event: Event::Hung };
+        story.0.push(hung);
+        judge(story, &[])
+    };
+    assert_eq!([hangs(BOB, 7), hangs(BOB, 8), hangs(BOB, 1), hangs(ALICE, 7)], [(1, 0), (0, 1), (0, 1), (0, 1)]);
     // In its own conversation nothing comes twice.
     assert_eq!(judge(story(0, 2).then(BOB, 2, heard_in(FIRST, message(1))), &ended), (0, 1));
 }

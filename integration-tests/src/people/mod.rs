@@ -47,6 +47,8 @@ pub struct Outside {
     rooms: Mutex<HashSet<Arc<str>>>,
     /// Whether people go on saying things.
     talking: watch::Sender<bool>,
+    /// Whose clients hang.
+    hung: watch::Sender<HashSet<Account>>,
 }
 
 impl Outside {
@@ -67,12 +69,34 @@ impl Outside {
             passports,
             rooms: Mutex::default(),
             talking: watch::Sender::new(true),
+            hung: watch::Sender::default(),
         }))
     }
 
     /// Nobody says anything any more; what was said may still be answered and read.
     pub fn hush(&self) {
         self.talking.send_replace(false);
+    }
+
+    /// Somebody's client hangs from now on: it reads nothing and says nothing, on any of its connections.
+    pub fn hang(&self, account: Account) {
+        self.hung.send_modify(|hung| _ = hung.insert(account));
+    }
+
+    /// It crashes: what it has not read is gone, and its connections are reset.
+    pub fn crash(&self, account: Account) {
+        self.hung.send_modify(|hung| _ = hung.remove(&account));
+    }
+
+    /// Waits until a client hangs.
+    async fn hangs(&self, account: Account) {
+        // It ends with this, which those who wait hold.
+        _ = self.hung.subscribe().wait_for(|hung| hung.contains(&account)).await;
+    }
+
+    /// Waits until a client that hangs has crashed.
+    async fn crashes(&self, account: Account) {
+        _ = self.hung.subscribe().wait_for(|hung| !hung.contains(&account)).await;
     }
 
     fn is_talking(&self) -> bool {

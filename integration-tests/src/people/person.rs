@@ -19,7 +19,7 @@ use crate::client::{Client, Received};
 
 /// Before a sign-in that failed is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
-/// Before somebody is called again whose conversation was lost.
+/// Before somebody is called again.
 const CALL_AGAIN: Duration = Duration::from_secs(1);
 /// How often a client asks whether its server is there.
 const PING: Duration = Duration::from_secs(20);
@@ -144,6 +144,8 @@ enum Ending {
     Left(Leave),
     /// Another client has signed in.
     Displaced,
+    /// The client itself has hung and crashed.
+    Crashed,
     /// Any other way: it comes back.
     Lost(&'static str),
 }
@@ -157,7 +159,7 @@ struct Life {
     calls: mpsc::UnboundedReceiver<Account>,
     last: Option<SocketAddr>,
     attempts: usize,
-    /// Its conversations. Each ends with whom to call again: it was lost, or could not be opened.
+    /// Its conversations. Each that it has opened, or tried to, ends with whom to call again.
     talks: JoinSet<Option<Account>>,
     /// Whom to call again, and when; sooner if they come online.
     again: Option<(Account, Instant)>,
@@ -222,6 +224,10 @@ impl Life {
                 "reset"
             }
             Ending::Displaced => "signed in elsewhere",
+            Ending::Crashed => {
+                _ = serving.client.reset();
+                "crashed"
+            }
             Ending::Lost(reason) => reason,
         };
         self.note(session, Event::Ended(reason));
@@ -261,6 +267,11 @@ impl Life {
                     if let Some((whom, _)) = self.again.take() {
                         serving.ask_for_a_board(whom).await?;
                     }
+                }
+                () = self.outside.hangs(self.account) => {
+                    self.note(serving.session, Event::Hung);
+                    self.outside.crashes(self.account).await;
+                    return Ok(Ending::Crashed);
                 }
                 _ = ping.tick() => {
                     serving.client.raw(b"PNG\r\n").await?;
@@ -333,7 +344,10 @@ impl Life {
                 let (_, whom) = serving.ringing.swap_remove(at);
                 let (end, board, cookie) = (self.end(serving), received.token(3).parse()?, received.token(5));
                 let cookie = cookie.to_owned();
-                self.talks.spawn(async move { end.finish(end.call(board, &cookie, whom).await).then_some(whom) });
+                self.talks.spawn(async move {
+                    end.finish(end.call(board, &cookie, whom).await);
+                    Some(whom)
+                });
             }
             (error, _) if is_error(error) && serving.ringing.iter().any(|(trid, _)| *trid == answered) => {
                 let refused = serving.ringing.extract_if(.., |(trid, _)| *trid == answered);

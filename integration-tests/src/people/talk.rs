@@ -17,6 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Every so many messages one is of ack type `N`.
 const WITHOUT_ACK: u32 = 4;
 
+/// Why a client talks no more.
+enum Over {
+    /// The other one has left.
+    Alone,
+    /// It hangs itself.
+    Hung,
+}
+
 /// Whose end it is.
 #[derive(Debug)]
 pub(super) struct End {
@@ -89,13 +97,11 @@ impl End {
         timeout(PATIENCE, entering).await.context("the conversation is silent")?
     }
 
-    /// Writes down why it ended, if not as it should, and says whether it did not.
-    pub(super) fn finish(&self, outcome: Result<()>) -> bool {
-        let failed = outcome.is_err();
+    /// Writes down why it ended, if not as it should.
+    pub(super) fn finish(&self, outcome: Result<()>) {
         if let Err(error) = outcome {
             self.note(Event::Failed(format!("{error:#}")));
         }
-        failed
     }
 
     async fn talk(&self, mut client: Client, room: Arc<str>, whom: Account) -> Result<()> {
@@ -103,9 +109,14 @@ impl End {
         let ended = self.talk_on(&mut client, &room, whom, &mut waiting).await;
         // Also of what succeeds in silence: when that has succeeded, the checker knows.
         waiting.into_values().for_each(|message| self.note(Event::Unsure(message)));
+        if let Ok(Over::Hung) = ended {
+            self.outside.crashes(self.account).await;
+            self.note(Event::Left(room));
+            return client.reset();
+        }
         self.note(Event::Left(room));
         _ = client.raw(b"OUT\r\n").await;
-        ended
+        ended.map(drop)
     }
 
     async fn talk_on(
@@ -114,7 +125,7 @@ impl End {
         room: &Arc<str>,
         whom: Account,
         waiting: &mut BTreeMap<u32, MessageId>,
-    ) -> Result<()> {
+    ) -> Result<Over> {
         let talking = self.outside.talking.subscribe();
         // Not all at the same moment.
         let mut tick = interval(Duration::from_millis(300 + self.account as u64 * 37 % 200));
@@ -124,12 +135,13 @@ impl End {
                 received = client.receive() => {
                     let received = received?;
                     match received.verb() {
-                        "BYE" => return Ok(()),
+                        "BYE" => return Ok(Over::Alone),
                         "MSG" => self.hear(&received, room),
                         "ACK" | "NAK" => self.learn(&received, waiting),
                         _ => {}
                     }
                 }
+                () = self.outside.hangs(self.account) => return Ok(Over::Hung),
                 _ = tick.tick() => {
                     if *talking.borrow() && self.outside.is_open(room) {
                         self.say(client, room, whom, waiting).await?;
