@@ -120,14 +120,15 @@ impl Outgoing {
             | Request::Order { .. }
             | Request::Tallies { .. }
             | Request::Sightings { .. }
-            | Request::Gap
             | Request::Guesses(_) => self.queue.push(message),
-            Request::Register { .. }
+            Request::Gap
+            | Request::Register { .. }
             | Request::Unregister { .. }
             | Request::Done { .. }
             | Request::Displaced { .. }
             | Request::Void { .. } => {
-                // Without one of these the other side would be wrong for as long as the link lasts.
+                // Without one of these the other side would be wrong for as long as the link lasts, or, without word of a
+                // gap, for long. Queues are full just when there are gaps.
                 self.queue.push_urgent(message).inspect_err(|_| self.overrun.notify_one())
             }
         }

@@ -20,6 +20,8 @@ pub(super) struct Schedule {
     /// How long a node must have been away until its users are asked for.
     grace: Duration,
     peers: BTreeMap<NodeId, Peer>,
+    /// Gaps with nodes that are not in the view yet, with when to compare. They are forgotten after a period.
+    early: BTreeMap<NodeId, Instant>,
     /// The users of lives that are over are looked for at that time.
     orphans: Instant,
     /// When each node was last alive.
@@ -61,20 +63,29 @@ impl Schedule {
     /// Nothing is known yet.
     pub(super) fn new(period: Duration, grace: Duration, now: Instant) -> Self {
         let pause = Duration::from_secs(2).min(period / 4);
-        let (peers, alive, ended, over, losses) = Default::default();
-        Self { period, pause, grace, peers, orphans: now + period, alive, ended, over, losses }
+        let (peers, early, alive, ended, over, losses) = Default::default();
+        Self { period, pause, grace, peers, early, orphans: now + period, alive, ended, over, losses }
     }
 
     /// Takes note of which nodes there are. `random`: from 0 to 1, another one each time.
     pub(super) fn follow(&mut self, view: &View, watchings: &Watchings, now: Instant, random: f64) {
-        self.peers.retain(|node, peer| view.has(node, peer.generation));
+        let early = &mut self.early;
+        self.peers.retain(|node, peer| {
+            let lives = view.has(node, peer.generation);
+            if !lives && peer.hurried {
+                // It may have been of the life that follows.
+                early.insert(node.clone(), peer.due);
+            }
+            lives
+        });
         for node in view.of(Role::Notification) {
+            let early = self.early.remove(&node.id);
             let new = || Peer {
                 generation: node.generation,
-                // A gap tells of it if that is urgent: not all begin at once.
-                due: now + self.period.mul_f64(random),
+                // Not all begin at once, unless it is urgent.
+                due: early.unwrap_or(now + self.period.mul_f64(random)),
                 last: None,
-                hurried: false,
+                hurried: early.is_some(),
                 gaps: 0,
                 compared: vec![None; BUCKETS],
             };
@@ -87,6 +98,7 @@ impl Schedule {
                 self.ended.insert(life, now);
             }
         }
+        self.early.retain(|_, from| now.saturating_duration_since(*from) < self.period);
         for node in watchings.nodes() {
             self.alive.entry(node).or_insert((None, now));
         }
@@ -112,9 +124,12 @@ impl Schedule {
         }
     }
 
-    /// Notices of that node may be lost: its list is compared soon.
+    /// Notices of that node may be lost: its list is compared soon. The gap may be heard of before the node is in the view.
     pub(super) fn hurry(&mut self, node: &NodeId, now: Instant) {
-        let Some(peer) = self.peers.get_mut(node) else { return };
+        let Some(peer) = self.peers.get_mut(node) else {
+            self.early.entry(node.clone()).or_insert(now);
+            return;
+        };
         let pause = lengthened(self.pause, peer.gaps, self.period / 4);
         let soon = peer.last.map_or(now, |last| now.max(last + pause));
         if soon < peer.due {
@@ -175,7 +190,8 @@ impl Schedule {
         if now < self.orphans {
             return None;
         }
-        self.orphans = now + spread(self.period, random);
+        // Who has not answered may do so a grace after the sign-in: until then a session that has shown nothing keeps silent.
+        self.orphans = now + spread(self.period.min(self.grace), random);
         (!self.over.is_empty()).then(|| self.over.clone())
     }
 
@@ -239,7 +255,6 @@ mod tests {
         schedule.follow(&view(&[("a", 1), ("b", 1)]), &watchings, now, 0.5);
         assert_eq!((due(&mut schedule, now), schedule.next()), (None, secs(15)));
         schedule.hurry(&id("b"), now);
-        schedule.hurry(&id("unknown"), now);
         assert_eq!(due(&mut schedule, now).as_deref(), Some("b"));
         // More gaps at once make one more comparison, a moment later.
         schedule.hurry(&id("b"), now);
@@ -256,6 +271,39 @@ mod tests {
         schedule.done(&node, None, secs(64));
         assert!(schedule.due(secs(64), 1.0).is_some_and(|(other, _)| other != node));
         assert!(schedule.due(secs(66), 1.0).is_some_and(|(again, _)| again == node));
+    }
+
+    #[test]
+    fn a_gap_may_be_heard_of_before_its_node_is_in_the_view() {
+        let (watchings, now) = (Watchings::default(), Instant::now());
+        let mut schedule = Schedule::new(PERIOD, GRACE, now);
+        let secs = |secs| now + Duration::from_secs(secs);
+        for node in ["b", "c"] {
+            schedule.hurry(&id(node), now);
+        }
+        schedule.follow(&view(&[("a", 1), ("b", 1)]), &watchings, secs(1), 1.0);
+        assert_eq!([due(&mut schedule, secs(1)), due(&mut schedule, secs(1))], [Some("b".to_owned()), None]);
+        // Nor need it be the life that was in the view.
+        schedule.hurry(&id("b"), secs(10));
+        schedule.follow(&view(&[("a", 1), ("b", 2)]), &watchings, secs(11), 1.0);
+        assert_eq!(due(&mut schedule, secs(11)).as_deref(), Some("b"));
+        // That of the third is an old one by now.
+        schedule.follow(&view(&[("a", 1), ("b", 2)]), &watchings, secs(30), 1.0);
+        schedule.follow(&view(&[("c", 1)]), &watchings, secs(30), 1.0);
+        assert_eq!(due(&mut schedule, secs(30)), None);
+    }
+
+    #[test]
+    fn those_who_do_not_answer_are_looked_for_again_after_the_grace() {
+        let (watchings, now) = (Watchings::default(), Instant::now());
+        let mut schedule = Schedule::new(PERIOD, GRACE, now);
+        let life = watchings.life_of(&id("b"));
+        let searches = (0..40).filter(|secs| {
+            let at = now + Duration::from_secs(*secs);
+            schedule.follow(&view(&[("a", 1)]), &watchings, at, 1.0);
+            schedule.orphans_due(at, 1.0).is_some_and(|over| over == [life].into())
+        });
+        assert_eq!(searches.collect::<Vec<_>>(), [10, 20, 30]);
     }
 
     #[test]
