@@ -4,13 +4,14 @@
 mod suite;
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::client::{self, Client};
 use rustix::process::{Pid, Signal, kill_process};
 use suite::{PATIENCE, Up, any_ports, is_alive, log_of, monarch};
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -97,6 +98,47 @@ async fn typed(directory: &Path, greeting: &str, named: &[&str]) -> Result<()> {
         ensure!(status.success(), "{command}: {status}\n{said}");
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn demo_accounts_of_before_are_not_opened_to_the_world() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    Up::start_in(directory.path(), &any_ports()).await?.ctrl_c().await?;
+    // Nobody has to listen there: clients are told of it.
+    let opened: Vec<_> =
+        any_ports().into_iter().chain(["--notification-advertise=192.0.2.1:1864".into()]).collect();
+    let all = [ALICE, BOB, "carol@example.com"];
+    let declined: Vec<_> = opened.iter().cloned().chain(["--no-demo".into()]).collect();
+    for arguments in [&opened, &declined] {
+        let said = refused(directory.path(), arguments).await?;
+        ensure!(all.iter().all(|who| said.contains(&format!("user password {who}"))), "{said}");
+        ensure!(said.contains("--demo"), "{said}");
+    }
+    let asked: Vec<_> = opened.iter().cloned().chain(["--demo".into()]).collect();
+    Up::start_in(directory.path(), &asked).await?.ctrl_c().await?;
+    // Those that have another are named no more; when none is left it starts.
+    for (at, who) in all.iter().enumerate() {
+        let said = refused(directory.path(), &opened).await?;
+        let named: Vec<_> = all.iter().filter(|who| said.contains(*who)).collect();
+        ensure!(named == all[at..].iter().collect::<Vec<_>>(), "{said}");
+        let mut command = monarch(directory.path())?;
+        command.args(["user", "password", who, "--password-stdin"]).stdin(Stdio::piped());
+        let mut child = command.stdout(Stdio::null()).spawn()?;
+        child.stdin.take().context("no input")?.write_all(b"looking-glass\n").await?;
+        ensure!(timeout(PATIENCE, child.wait()).await??.success(), "{who}");
+    }
+    let up = Up::start_in(directory.path(), &opened).await?;
+    up.ctrl_c().await
+}
+
+/// What `monarch up` says that does not start.
+async fn refused(directory: &Path, arguments: &[String]) -> Result<String> {
+    let mut command = monarch(directory)?;
+    command.arg("up").args(suite::CHEAP).args(arguments);
+    let Output { status, stdout, stderr } = timeout(PATIENCE, command.output()).await??;
+    let said = [stdout, stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    ensure!(status.code() == Some(1), "{status}: {said}");
+    Ok(said)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

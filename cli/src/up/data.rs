@@ -13,8 +13,8 @@ use common::store::{self, Store};
 use rustix::fs::{FlockOperation, flock};
 
 use super::demo::{self, Demo, People};
-use crate::Failure;
 use crate::terminal::say;
+use crate::{Again, Failure};
 
 /// Held by the `monarch up` that runs on the directory.
 pub(super) const LOCK: &str = "up.lock";
@@ -62,8 +62,8 @@ impl DataDir {
     }
 
     /// Makes what a start needs and is not there: secrets, and with a new store the MD5 key and the demo accounts.
-    /// Says who is there then.
-    pub(super) async fn prepare(&self, config: &Config, demo: Demo) -> Result<People, Failure> {
+    /// Says who is there then. Refuses where others could sign in with the demo accounts' password and nobody has asked for that.
+    pub(super) async fn prepare(&self, config: &Config, demo: Demo, monarch: &Again) -> Result<People, Failure> {
         if !config.cluster.secrets.exists() {
             make_parent(&config.cluster.secrets)?;
             Keyring::create(&config.cluster.secrets).map_err(Failure::failed)?;
@@ -78,6 +78,10 @@ impl DataDir {
         if is_new {
             say(format!("monarch: made a new store in {}", config.store.path.display()));
         }
+        if let Demo::Exposed { .. } = demo {
+            // Made by an earlier start, when the addresses were this machine's own.
+            demo::refuse_known_password(&*store, config, monarch).await?;
+        }
         if !self.is_first_start(&*store).await? {
             return demo::people(&*store).await;
         }
@@ -91,8 +95,8 @@ impl DataDir {
         }
         match demo {
             Demo::Made => demo::create(&*store, config).await?,
-            Demo::Unwanted => {}
-            Demo::Exposed => say(
+            Demo::Unwanted | Demo::Exposed { declined: true } => {}
+            Demo::Exposed { declined: false } => say(
                 "monarch: no demo accounts, whose password everybody knows: others can reach these addresses. \
                  `monarch user add` makes accounts; `--demo` at a first start makes those all the same",
             ),

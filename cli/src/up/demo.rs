@@ -3,13 +3,13 @@
 use std::net::Ipv4Addr;
 
 use common::config::Config;
-use common::credentials::SealingKey;
+use common::credentials::{Asker, PasswordHasher, SealingKey};
 use common::model::{List, Passport};
 use common::store::{Edit, KnownNetwork, KnownNetworks, Store};
 
-use crate::Failure;
 use crate::account::Passwords;
 use crate::terminal::say;
+use crate::{Again, Failure};
 
 /// Passport and name of each.
 pub(super) const ACCOUNTS: [(&str, &str); 3] =
@@ -18,15 +18,18 @@ pub(super) const ACCOUNTS: [(&str, &str); 3] =
 /// The password of all of them.
 pub(super) const PASSWORD: &str = "wonderland";
 
-/// Whether a first start makes the demo accounts.
+/// Whether a first start makes the demo accounts, and a later one may leave them as they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Demo {
     /// It does.
     Made,
     /// Nobody wants them.
     Unwanted,
-    /// Others than this machine can reach the servers: everybody knows the password.
-    Exposed,
+    /// Others than this machine can reach the servers, and everybody knows the password: none with it may be there.
+    Exposed {
+        /// Nobody wants them either.
+        declined: bool,
+    },
 }
 
 impl Demo {
@@ -38,12 +41,14 @@ impl Demo {
         // What is told to clients says that they come by it, whoever hands them on to where is listened.
         let told = [dispatch.advertise, notification.advertise, switchboard.advertise];
         let mut for_clients = listened.into_iter().chain(https).chain(told.into_iter().flatten());
-        if declined {
-            Self::Unwanted
-        } else if asked || for_clients.all(|addr| addr.ip().to_canonical().is_loopback()) {
+        if asked {
             Self::Made
+        } else if !for_clients.all(|addr| addr.ip().to_canonical().is_loopback()) {
+            Self::Exposed { declined }
+        } else if declined {
+            Self::Unwanted
         } else {
-            Self::Exposed
+            Self::Made
         }
     }
 }
@@ -68,6 +73,37 @@ pub(super) async fn people(store: &dyn Store) -> Result<People, Failure> {
         }
     }
     Ok(People::There)
+}
+
+/// Refuses to go on while one of them has the password that everybody knows.
+pub(super) async fn refuse_known_password(
+    store: &dyn Store,
+    config: &Config,
+    monarch: &Again,
+) -> Result<(), Failure> {
+    let hasher = PasswordHasher::new(&config.accounts);
+    let mut open = Vec::new();
+    for (passport, _) in ACCOUNTS {
+        let who = Passport::parse(passport).map_err(Failure::failed)?;
+        let Some(account) = store.account(&who).await? else { continue };
+        let hash = Some(account.credentials.password_hash);
+        if hasher.verify(hash, PASSWORD.to_owned(), Asker::HERE).await.map_err(Failure::failed)? {
+            open.push(passport);
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let mut why = format!(
+        "not started: others than this machine can reach these addresses, and could sign in as {} with the demo \
+         accounts' password, which everybody knows. `--demo` starts all the same; otherwise give each another one:",
+        open.join(", ")
+    );
+    for passport in open {
+        why.push_str("\n  ");
+        why.push_str(&monarch.command(&format!("user password {passport}")));
+    }
+    Err(Failure::failed(why))
 }
 
 /// Creates them; those that are there stay as they are. May be repeated after it was cut short.
@@ -126,16 +162,17 @@ mod tests {
         assert_eq!(Demo::wanted(false, false, &config), Demo::Made);
         assert_eq!(Demo::wanted(false, true, &config), Demo::Unwanted);
         config.dispatch.http.listen = ([192, 0, 2, 1], 8080).into();
-        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed);
+        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed { declined: false });
         assert_eq!(Demo::wanted(true, false, &config), Demo::Made);
+        assert_eq!(Demo::wanted(false, true, &config), Demo::Exposed { declined: true });
         // Through a balancer or a router, others come to an address that nobody listens on here.
         let mut config = Config::default();
         config.notification.advertise = Some(([192, 0, 2, 1], 1864).into());
-        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed);
+        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed { declined: false });
         // Nobody listens there.
         let mut config = Config::default();
         config.dispatch.https.listen = ([192, 0, 2, 1], 8443).into();
-        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed);
+        assert_eq!(Demo::wanted(false, false, &config), Demo::Exposed { declined: false });
         config.dispatch.https.enabled = false;
         assert_eq!(Demo::wanted(false, false, &config), Demo::Made);
     }

@@ -54,7 +54,8 @@ pub(crate) struct UpArgs {
     /// made without
     #[arg(long)]
     create: bool,
-    /// Create the demo accounts alice, bob and carol at the first start although others than this machine can reach the servers
+    /// Create the demo accounts alice, bob and carol at the first start, and start while they have the password that everybody knows,
+    /// although others than this machine can reach the servers
     #[arg(long, conflicts_with = "no_demo")]
     demo: bool,
     /// Don't create them
@@ -107,7 +108,8 @@ async fn bring_up(suite: &mut Suite, args: &UpArgs, loaded: &Loaded, sources: &S
     let data = DataDir::take(&config.store.path)?;
     ports::check(config)?;
     let nodes = if args.or_fewer { args.nodes.possible(config, say) } else { args.nodes }.plan(config)?;
-    let people = data.prepare(config, Demo::wanted(args.demo, args.no_demo, config)).await?;
+    let monarch = Again::of_process(sources);
+    let people = data.prepare(config, Demo::wanted(args.demo, args.no_demo, config), &monarch).await?;
     suite.hold(data);
     let launch = Launch {
         binaries: args.binaries.clone().map_or_else(beside_this_program, Ok)?,
@@ -119,7 +121,7 @@ async fn bring_up(suite: &mut Suite, args: &UpArgs, loaded: &Loaded, sources: &S
     suite.start(&launch, nodes, config, seeds_are_default).await?;
     suite.until_ready(Duration::from_secs(args.ready_timeout)).await?;
     suite.note();
-    let (all, monarch) = (suite.addresses(), Again::of_process(sources));
+    let all = suite.addresses();
     let greeting = Greeting { config, all: &all, people, logs: &launch.logs, monarch: &monarch };
     print(&greeting.text());
     Ok(())
