@@ -241,11 +241,12 @@ impl<T: Transport> Session<T> {
         };
         match request {
             Request::Message { trid, ack, payload } => {
-                if !self.pace.has_waited_long() && self.waits_for_calm(ack, &payload) {
-                    self.pace.hold_for_calm(command);
-                } else if self.seat.conversation.wait(self.seat.participation.id).is_some() {
+                // The others first: whoever makes it wait has to answer for that, and only for that.
+                if self.seat.conversation.wait(self.seat.participation.id).is_some() {
                     self.board.metrics.waits_for_others.inc();
                     self.pace.hold(command, Wait::Others);
+                } else if !self.pace.has_waited_long() && self.waits_for_calm(ack, &payload) {
+                    self.pace.hold_for_calm(command);
                 } else if let Err(wait) = self.relay(trid, ack, &payload) {
                     self.board.metrics.waits_for_rate.inc();
                     self.pace.hold(command, Wait::Until(Instant::now() + wait));

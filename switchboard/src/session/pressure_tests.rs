@@ -410,3 +410,35 @@ async fn who_reads_nothing_is_not_waited_for_for_ever() {
     assert!((10..16).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
     assert!(!bob.is_over());
 }
+
+/// Whoever is behind holds up also those whose message waits until it can be written in time: it is cut as soon as if that were any
+/// other message, and what is said behind it does not wait for longer either.
+#[tokio::test(start_paused = true)]
+async fn who_is_behind_holds_up_whatever_is_said() {
+    for (names, bound) in [(&["alice", "carol"][..], 10), (&["alice", "carol", "bob"], 2)] {
+        for ack in ["N", "A"] {
+            let world = World::new();
+            let clients = world.chat(names).await;
+            let (alice, carol) = (&clients[0], &clients[1]);
+            carol.reads_at_most(0);
+            if let Some(bob) = clients.get(2) {
+                bob.reads_at_most(usize::MAX);
+            }
+            // So much is read that she is behind, and no more.
+            send(alice, 0..39, "U", P2P);
+            settles().await;
+            assert_eq!(alice.unread(), 0);
+            let begun = Instant::now();
+            alice.msg(100, ack, "text/x-msmsgsinvite", "x");
+            alice.msg(101, "A", TEXT, "behind it");
+            while !carol.is_over() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let cut = begun.elapsed();
+            assert!((bound..bound + 1).contains(&cut.as_secs()), "{names:?} {ack}: cut after {cut:?}");
+            hears_at_last(alice, " 101").await;
+            let told = begun.elapsed() - cut;
+            assert!(told < Duration::from_secs(1), "{names:?} {ack}: told {told:?} later");
+        }
+    }
+}
