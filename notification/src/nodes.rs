@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use common::cluster::{Role, View};
 use common::model::{Generation, NodeId};
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::hub::Item;
 use crate::services::Services;
@@ -36,8 +38,7 @@ pub(crate) async fn mourn(services: Arc<Services>) {
 }
 
 async fn tell(services: Arc<Services>, node: NodeId, generation: Generation) {
-    tokio::time::sleep(SILENCE).await;
-    if services.cluster.view().has(&node, generation) {
+    if !is_dead(services.cluster.watch(), &node, generation).await {
         return;
     }
     let mut told = 0;
@@ -46,6 +47,14 @@ async fn tell(services: Arc<Services>, node: NodeId, generation: Generation) {
         let after = Duration::from_secs(1) * told / ASKING;
         Item::SwitchboardLost { node: node.clone(), generation, after }
     });
+}
+
+/// Whether a life of a switchboard that gossip does not know is over: it may only have been cut off. One that has begun anew has no
+/// earlier life, so that what is said after its restart finds what was kept before it on its way.
+async fn is_dead(mut views: watch::Receiver<Arc<View>>, node: &NodeId, generation: Generation) -> bool {
+    let lives_anew = |view: &Arc<View>| view.node(node).is_some_and(|known| known.generation > generation);
+    let anew = timeout(SILENCE, views.wait_for(lives_anew)).await.is_ok_and(|changed| changed.is_ok());
+    anew || !views.borrow().has(node, generation)
 }
 
 fn lives(view: &View) -> Lives {
@@ -60,7 +69,32 @@ fn lost(before: &Lives, now: &Lives) -> Vec<(NodeId, Generation)> {
 
 #[cfg(test)]
 mod tests {
+    use common::cluster::Node;
+    use tokio::time::{Instant, advance};
+
     use super::*;
+    use crate::session::transcript::switchboard;
+
+    fn view(lives: &[u64]) -> Arc<View> {
+        let life = |life: &u64| Node { generation: Generation(*life), ..switchboard("sb-1", 0, 100) };
+        Arc::new(View::new(lives.iter().map(life)))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_switchboard_is_dead_after_seven_seconds_or_when_it_lives_anew() {
+        // What is known of it once it has been away for two seconds; it had its fifth life.
+        for (then, dead, after) in [(&[][..], true, 7), (&[6], true, 2), (&[5], false, 7), (&[4], true, 7)] {
+            let (views, begun) = (watch::Sender::new(view(&[])), Instant::now());
+            let node = NodeId::parse("sb-1").unwrap();
+            let seen = views.subscribe();
+            let asked = tokio::spawn(async move { is_dead(seen, &node, Generation(5)).await });
+            tokio::task::yield_now().await;
+            advance(Duration::from_secs(2)).await;
+            views.send_replace(view(then));
+            assert_eq!(asked.await.unwrap(), dead, "{then:?}");
+            assert_eq!(begun.elapsed().as_secs(), after, "{then:?}");
+        }
+    }
 
     #[test]
     fn a_node_that_lives_again_was_lost() {
