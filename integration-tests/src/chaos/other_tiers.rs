@@ -14,6 +14,8 @@ const BOARDS: usize = 2;
 /// So long after its end it is known that a switchboard is dead, and what it has left is brought: the time after which the checker
 /// asks that what is new waits for that.
 const KNOWN: Duration = Duration::from_millis(10_500);
+/// So long after it was started again.
+const ANEW: Duration = Duration::from_millis(4_300);
 /// A switchboard learns of a reset in this time.
 const APART: Duration = Duration::from_millis(500);
 /// Of a hundred who were called, so many go shortly before, most of them since their client hangs and crashes.
@@ -47,11 +49,13 @@ pub(super) async fn switchboard(stage: &mut Stage) -> Result<String> {
         stage.fell(&board, still).await?;
         sleep(length).await;
         stage.raise(&board, still).await?;
+        let raised = Instant::now();
         stage.dice.shuffle(&mut gone);
         for who in gone {
             // At any time from then on: some before the end is known, more of them behind.
-            let moment =
-                if stage.dice.percent(30) { Duration::ZERO } else { KNOWN.saturating_sub(began.elapsed()) };
+            let known = KNOWN.saturating_sub(began.elapsed());
+            let known = if still { known } else { known.min(ANEW.saturating_sub(raised.elapsed())) };
+            let moment = if stage.dice.percent(30) { Duration::ZERO } else { known };
             sleep(moment + stage.dice.millis(0, 200)).await;
             stage.come_visibly(who);
         }

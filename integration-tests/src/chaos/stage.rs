@@ -174,7 +174,7 @@ impl Stage {
 
     /// A node is killed, or stands still: nobody there answers.
     pub(super) async fn fell(&mut self, node: &str, still: bool) -> Result<()> {
-        self.outside.ledger.begins(self.hosts.clients(node)?);
+        self.outside.ledger.begins(self.hosts.clients(node)?, !still);
         if still { self.hosts.process(node)?.pause() } else { self.hosts.kill(node).await }
     }
 

@@ -8,6 +8,8 @@ use super::ledger::{Account, Fault, MessageId, SessionId, board};
 
 /// So soon after its end it is known that a switchboard is dead: gossip takes 2.5 s, what it has left may be brought 7 s later.
 const KNOWN: Duration = Duration::from_secs(10);
+/// Sooner of one that was started again: so soon after that.
+const ANEW: Duration = Duration::from_secs(4);
 /// So long what is new waits for what was kept, at most.
 const KEPT_FIRST: Duration = Duration::from_secs(2);
 /// What the way to the client may take off that.
@@ -96,14 +98,14 @@ impl Hearings {
     }
 
     /// Those that were read for the first time behind a later one of the same sender, although nothing excuses it.
-    pub(super) fn out_of_order(&self) -> BTreeSet<MessageId> {
+    pub(super) fn out_of_order(&self, faults: &[Fault]) -> BTreeSet<MessageId> {
         let mut found = BTreeSet::new();
         for messages in self.firsts.values() {
             for (at, message) in messages.iter().enumerate() {
                 let later = messages[..at].iter().filter(|before| before.number > message.number);
                 if later
                     .into_iter()
-                    .any(|before| before.room == message.room || self.ought_to_wait(before, message))
+                    .any(|before| before.room == message.room || self.ought_to_wait(before, message, faults))
                 {
                     found.insert(message.clone());
                 }
@@ -114,7 +116,7 @@ impl Hearings {
 
     /// Whether the new message of another conversation had to wait for this one, and did not. Somebody who is called gets first what was
     /// kept, once the end of the earlier conversation is known.
-    fn ought_to_wait(&self, new: &MessageId, kept: &MessageId) -> bool {
+    fn ought_to_wait(&self, new: &MessageId, kept: &MessageId, faults: &[Fault]) -> bool {
         let (Some(new_heard), Some(kept_heard)) = (self.first(new), self.first(kept)) else { return false };
         if new_heard.is_kept(new) || !kept_heard.is_kept(kept) {
             return false;
@@ -124,7 +126,7 @@ impl Hearings {
         let (Some(rang), Some(entered), Some(left)) = (called.rang, called.entered, before.left) else {
             return false;
         };
-        rang >= left + KNOWN && new_heard.at + ALLOWANCE < entered + KEPT_FIRST
+        rang >= known(kept, left, faults) && new_heard.at + ALLOWANCE < entered + KEPT_FIRST
     }
 
     /// Whether a message may be read so often. It is brought again where a switchboard has ended, or seemed to, or a client has crashed,
@@ -147,6 +149,15 @@ impl Hearings {
     fn first(&self, message: &MessageId) -> Option<&Hearing> {
         self.of.get(message)?.first()
     }
+}
+
+/// When everybody knows that the switchboard of a conversation is dead which somebody has left then.
+fn known(message: &MessageId, left: Duration, faults: &[Fault]) -> Duration {
+    let board = message.board();
+    let kills = faults.iter().filter(|fault| fault.killed && Some(fault.board) == board);
+    let anew =
+        kills.filter_map(|fault| fault.until.filter(|until| *until >= left)).map(|until| until + ANEW).min();
+    anew.map_or(left + KNOWN, |anew| anew.min(left + KNOWN))
 }
 
 /// Whether the switchboard was away then, or soon after.

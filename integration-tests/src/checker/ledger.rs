@@ -134,6 +134,8 @@ impl fmt::Display for Entry {
 pub struct Fault {
     /// Where clients find it.
     pub board: SocketAddr,
+    /// Whether it was killed: then it began a new life, once that was over.
+    pub killed: bool,
     /// When it began, since the start of the ledger.
     pub from: Duration,
     /// When it was over.
@@ -176,10 +178,10 @@ impl Ledger {
         lock(&self.entries).clone()
     }
 
-    /// From now on that switchboard answers nobody.
-    pub fn begins(&self, board: SocketAddr) {
+    /// From now on that switchboard answers nobody, since it was killed or stands still.
+    pub fn begins(&self, board: SocketAddr, killed: bool) {
         let from = self.start.elapsed();
-        lock(&self.faults).push(Fault { board, from, until: None });
+        lock(&self.faults).push(Fault { board, killed, from, until: None });
     }
 
     /// It answers again, or will as soon as it can.

@@ -142,7 +142,7 @@ impl Fold {
                 outcome.again += 1;
             }
         }
-        outcome.out_of_order = hearings.out_of_order().into_iter().collect();
+        outcome.out_of_order = hearings.out_of_order(faults).into_iter().collect();
         outcome
     }
 }

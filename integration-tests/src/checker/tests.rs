@@ -157,7 +157,12 @@ fn heard(story: Story, numbers: impl IntoIterator<Item = u32>) -> Messages {
 /// Something was wrong with the switchboard of the messages, or with the other one, between these seconds.
 fn fault(same: bool, from: u64, until: Option<u64>) -> Fault {
     let board = if same { "10.77.0.1:1865" } else { "10.77.0.2:1865" };
-    Fault { board: board.parse().unwrap(), from: Duration::from_secs(from), until: until.map(Duration::from_secs) }
+    Fault {
+        board: board.parse().unwrap(),
+        killed: false,
+        from: Duration::from_secs(from),
+        until: until.map(Duration::from_secs),
+    }
 }
 
 #[test]
@@ -225,6 +230,13 @@ fn what_is_new_and_does_not_wait_for_what_was_kept_is_seen() {
     let mut called = reopened(10, 100);
     called.0.retain(|entry| !matches!(entry.event, Event::Rang(_)));
     assert_eq!(Messages::of(&called.0, &[]).out_of_order, none);
+    // Sooner where its switchboard was started again in the ninth second; not if it only stood still, or another one was killed.
+    let order = |known, fault| Messages::of(&reopened(known, 100).0, &[fault]).out_of_order;
+    assert_eq!(order(6, Fault { killed: true, ..fault(true, 7, Some(9)) }), late);
+    assert_eq!(order(5, Fault { killed: true, ..fault(true, 7, Some(9)) }), none);
+    assert_eq!(order(6, fault(true, 7, Some(9))), none);
+    assert_eq!(order(6, Fault { killed: true, ..fault(false, 7, Some(9)) }), none);
+    assert_eq!(order(6, Fault { killed: true, ..fault(true, 2, Some(3)) }), none);
     // What was not kept, but said in a conversation that goes on.
     let mut goes_on = reopened(10, 100);
     for entry in &mut goes_on.0 {
@@ -255,7 +267,7 @@ fn who_is_brought_more_than_its_switchboard_excuses_is_seen() {
     // Once it has been brought, only the end of the one that brought it excuses another time.
     assert_eq!(judge(story(2, 2), &ended), (0, 1));
     let brings = "10.77.0.3:1865".parse().unwrap();
-    let all = [ended[0], Fault { board: brings, from: Duration::from_secs(12), until: None }];
+    let all = [ended[0], Fault { board: brings, killed: true, from: Duration::from_secs(12), until: None }];
     assert_eq!(judge(story(2, 2), &all), (1, 0));
     assert_eq!(judge(story(3, 2), &all), (1, 0));
     assert_eq!(judge(story(4, 2), &all), (0, 1), "three times in one session");
