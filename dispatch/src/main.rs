@@ -46,8 +46,8 @@ use http::{Routes, SignIn, Teller, Tls};
 use metrics::Metrics;
 use session::Desk;
 
-/// hickory logs a line for each query, and warns of whatever a stranger sends; the filter may still ask for that.
-const QUIET: &str = "hickory_server=error,hickory_net=error,";
+/// hickory logs a line for each query, and rustls and hickory warn of whatever a stranger sends; the filter may still ask for that.
+const QUIET: &str = "hickory_server=off,hickory_net=off,hickory_proto=off,rustls=error,";
 /// Connections that are still open after so long are cut.
 const DRAIN: Duration = Duration::from_secs(15);
 

@@ -14,12 +14,15 @@ use super::order::{Audience, Instruction, MAX_LEN, Order, OrderError};
 use super::{Cluster, Keyring, ORDERS, Role};
 use crate::clock;
 use crate::model::Passport;
-use crate::telemetry::{Answered, Desk};
+use crate::telemetry::{Answered, Desk, Seldom};
 
 /// The sessions of all nodes are told in that time, or the node counts as not reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// So long one principal is looked for.
 const PATIENCE_FOR_ONE: Duration = Duration::from_secs(4);
+
+/// Lines of orders that are none.
+static REFUSED: Seldom = Seldom::one_in(Duration::from_secs(10));
 
 /// Takes orders for a node: give it to [`Admin::take_orders`](crate::telemetry::Admin::take_orders).
 pub struct OrderDesk {
@@ -43,7 +46,9 @@ impl Desk for OrderDesk {
         match self.carry_out(&body).await {
             Ok(answered) => answered,
             Err(error) => {
-                tracing::warn!(%error, "refused an order");
+                if let Some(left_out) = REFUSED.permits() {
+                    tracing::warn!(%error, left_out, "refused an order");
+                }
                 Answered::Refused(error.to_string())
             }
         }

@@ -10,6 +10,7 @@ use common::config::{AccountsConfig, HttpConfig};
 use common::credentials::{Asker, AttemptGuard, Busy, PasswordHasher, Refusal, RefusalLog};
 use common::model::Passport;
 use common::store::{Account, KnownNetworks, SharedStore, Store, StoreError};
+use common::telemetry::Seldom;
 
 use super::recent::Recent;
 
@@ -107,6 +108,8 @@ pub(crate) struct SignIn {
     guard: Arc<AttemptGuard>,
     recent: Recent,
     refusals: RefusalLog,
+    /// Lines of sign-ins that the store did not answer.
+    failures: Seldom,
     ticket_ms: u64,
 }
 
@@ -124,7 +127,8 @@ impl SignIn {
         let (hasher, guard, recent) = (PasswordHasher::new(config), AttemptGuard::new(config), Recent::new()?);
         let guard = Arc::new(guard);
         let (refusals, ticket_ms) = (RefusalLog::default(), http.ticket_secs.saturating_mul(1000));
-        Ok(Self { accounts, sealer, hasher, guard, recent, refusals, ticket_ms })
+        let failures = Seldom::default();
+        Ok(Self { accounts, sealer, hasher, guard, recent, refusals, failures, ticket_ms })
     }
 
     /// What counts wrong passwords.
@@ -149,7 +153,9 @@ impl SignIn {
         let (account, networks) = match asked {
             (Ok(account), Ok(networks)) => (account, networks),
             (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%who, %error, "no sign-in: the account can't be read");
+                if let Some(left_out) = self.failures.permits() {
+                    tracing::error!(%who, %error, left_out, "no sign-in: the account can't be read");
+                }
                 return Outcome::Unavailable;
             }
         };

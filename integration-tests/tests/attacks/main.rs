@@ -6,6 +6,7 @@ mod edits;
 mod guessing;
 mod hash_line;
 mod hash_memory;
+mod log_filler;
 mod one_count;
 mod proxies;
 mod replays;

@@ -127,7 +127,7 @@ async fn greet<T: Transport>(connection: &mut Connection<T>, services: &Services
         services.metrics.command(command.verb());
         match handshake
             .command(&command, services)
-            .inspect_err(|error| tracing::info!(?command, %error, "refused"))?
+            .inspect_err(|error| tracing::debug!(?command, %error, "refused"))?
         {
             Step::Reply(reply) => connection.send(reply).map_err(|_| Closing::TooSlow)?,
             Step::Close(reply, closing) => {
@@ -150,7 +150,8 @@ async fn enter<T: Transport>(
     let signed_in = match sign_in::sign_in(services, &proof, peer).await {
         Ok(signed_in) => Box::new(signed_in),
         Err(denied) => {
-            tracing::info!(passport = %proof.passport, reason = denied.label(), "not signed in");
+            // Whatever outsiders can have said as often as they like has a bounded line elsewhere.
+            tracing::debug!(passport = %proof.passport, reason = denied.label(), "not signed in");
             let _ = connection.send(Line::error(denied.code(), proof.trid));
             return Err(denied.closing());
         }

@@ -11,6 +11,7 @@ use common::model::{Endpoint, Epoch, Passport};
 use common::msnp::challenge::md5_answer;
 use common::msnp::{ErrorCode, handshake, hotmail, miscellany, value};
 use common::store::{Account, StoreError};
+use common::telemetry::Seldom;
 use subtle::ConstantTimeEq;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -31,6 +32,8 @@ const SETTLING: Duration = Duration::from_secs(5);
 
 /// Refused passwords are answered at multiples of so long.
 const EVEN: Duration = Duration::from_millis(50);
+/// Lines of sign-ins that the store or the directory did not answer.
+static FAILURES: Seldom = Seldom::one_in(Duration::from_secs(1));
 
 /// A session that has signed in.
 pub(super) struct SignedIn {
@@ -77,7 +80,14 @@ pub(super) enum Denied {
 
 impl Denied {
     fn too_slow() -> Self {
-        tracing::error!("sign-in: store or directory too slow");
+        Self::unavailable(&"store or directory too slow")
+    }
+
+    /// As often as sign-ins fail while the store is down is not for the log.
+    fn unavailable(why: &dyn std::fmt::Display) -> Self {
+        if let Some(left_out) = FAILURES.permits() {
+            tracing::error!(%why, left_out, "sign-in: the store failed");
+        }
         Self::Unavailable
     }
 
@@ -114,8 +124,7 @@ impl Denied {
 
 impl From<StoreError> for Denied {
     fn from(error: StoreError) -> Self {
-        tracing::error!(%error, "sign-in: the store failed");
-        Self::Unavailable
+        Self::unavailable(&error)
     }
 }
 
