@@ -9,8 +9,8 @@ use crate::config::{Config, Loaded, differing};
 /// What one part does with the configuration of this moment.
 type Read = Box<dyn Fn(&Config) -> anyhow::Result<()> + Send>;
 
-/// What a process reads again at SIGHUP. Clones are the same.
-#[derive(Clone)]
+/// What a process reads again at SIGHUP. Clones are the same. The default listens for no signal.
+#[derive(Clone, Default)]
 pub struct Reload {
     parts: Arc<Mutex<Vec<Part>>>,
 }
@@ -46,7 +46,7 @@ impl Reload {
     /// When the signal can't be listened for.
     pub fn on_hangup(started: Loaded) -> std::io::Result<Self> {
         let hangups = signal(SignalKind::hangup())?;
-        let reload = Self { parts: Arc::default() };
+        let reload = Self::default();
         tokio::spawn(reload.clone().serve(started, hangups));
         Ok(reload)
     }
@@ -136,7 +136,7 @@ mod tests {
         };
         write("info", 1);
         let started = Arc::new(load(&Sources { file: Some(file.clone()), ..Sources::default() }).unwrap());
-        let reload = Reload { parts: Arc::default() };
+        let reload = Reload::default();
         let taken = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&taken);
         reload.add("log filter", &["log.filter"], move |config| {

@@ -100,7 +100,8 @@ async fn run(
     let clocks_agree = readiness.note("clocks");
     let admin = Admin::of(&own.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
-    let Some(store) = store::open_when_there(&config.store, &clock, &store_answers, shutdown).await? else {
+    let Some(store) = store::open_when_there(&config.store, &clock, reload, &store_answers, shutdown).await?
+    else {
         return Ok(None);
     };
 

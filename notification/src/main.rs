@@ -83,7 +83,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     reload.add("MD5 key", &["accounts.md5_key"], move |config| passwords.read_again(&config.accounts.md5_key));
     let admin = Admin::of(&own.node, readiness.clone(), &shutdown).await?;
     let clock = Arc::new(HybridClock::default());
-    let store = common::store::open_when_there(&config.store, &clock, &store_answers, &shutdown).await?;
+    let store = common::store::open_when_there(&config.store, &clock, reload, &store_answers, &shutdown).await?;
     let Some(store) = store else { return Ok(()) };
     let listener = Listener::bind(own.listen, AddressLimiter::new(own.connections_per_address)).await?;
     let proxies = Proxies::of(&config.proxies.networks).context("proxies.networks")?;

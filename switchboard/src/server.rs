@@ -53,7 +53,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let room = readiness.want("disk", "not looked yet");
     let admin = Admin::of(&part.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
-    let Some(store) = store::open_when_there(&config.store, &clock, &answers, shutdown).await? else {
+    let Some(store) = store::open_when_there(&config.store, &clock, reload, &answers, shutdown).await? else {
         return Ok(());
     };
 

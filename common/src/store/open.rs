@@ -10,6 +10,7 @@ use crate::clock::HybridClock;
 use crate::config::{StoreConfig, StoreKind};
 use crate::files;
 use crate::net::Shutdown;
+use crate::reload::Reload;
 use crate::telemetry::Condition;
 
 /// Between two attempts to open a store that is not there.
@@ -37,11 +38,11 @@ pub fn missing(config: &StoreConfig) -> StoreError {
 /// # Errors
 /// When it can't be opened; the error says what to do.
 pub async fn open(config: &StoreConfig) -> Result<SharedStore> {
-    open_by(config, Arc::default()).await
+    open_by(config, Arc::default(), &Reload::default()).await
 }
 
-/// The same with the clock of the process.
-async fn open_by(config: &StoreConfig, clock: Arc<HybridClock>) -> Result<SharedStore> {
+/// The same with the clock of the process, and what it reads again at SIGHUP.
+async fn open_by(config: &StoreConfig, clock: Arc<HybridClock>, reload: &Reload) -> Result<SharedStore> {
     match config.kind {
         StoreKind::Sqlite => {
             let is_new = is_missing(config);
@@ -56,18 +57,24 @@ async fn open_by(config: &StoreConfig, clock: Arc<HybridClock>) -> Result<Shared
             }
             Ok(Arc::new(store))
         }
-        StoreKind::Scylla => Ok(Arc::new(CqlStore::open_with(&config.scylla, Tuning::default(), clock).await?)),
+        StoreKind::Scylla => {
+            let store = CqlStore::open_with(&config.scylla, Tuning::default(), clock).await?;
+            store.follow(reload);
+            Ok(Arc::new(store))
+        }
     }
 }
 
 /// Opens the configured store, however long it takes until it is there; `answers` and the log say what is waited for.
-/// Nothing if the process is to end before. `clock` is that of the process's epochs: what it writes is ordered by it.
+/// Nothing if the process is to end before. `clock` is that of the process's epochs: what it writes is ordered by it. What the store
+/// can read again it does when `reload` says so.
 ///
 /// # Errors
 /// When waiting doesn't help: somebody has to do something, and the error says what.
 pub async fn open_when_there(
     config: &StoreConfig,
     clock: &Arc<HybridClock>,
+    reload: &Reload,
     answers: &Condition,
     shutdown: &Shutdown,
 ) -> Result<Option<SharedStore>> {
@@ -82,7 +89,7 @@ pub async fn open_when_there(
     }
     loop {
         let opened = tokio::select! {
-            opened = open_by(config, Arc::clone(clock)) => opened,
+            opened = open_by(config, Arc::clone(clock), reload) => opened,
             () = shutdown.begun() => return Ok(None),
         };
         match opened {
@@ -160,7 +167,9 @@ mod tests {
         let opening = tokio::spawn({
             let (answers, shutdown) = (answers.clone(), shutdown.clone());
             async move {
-                open_when_there(&config, &Arc::default(), &answers, &shutdown).await.map(|store| store.is_some())
+                open_when_there(&config, &Arc::default(), &Reload::default(), &answers, &shutdown)
+                    .await
+                    .map(|store| store.is_some())
             }
         });
         let error = "no CQL server";
@@ -203,12 +212,18 @@ mod tests {
         let (readiness, shutdown) = (Readiness::default(), Shutdown::default());
         let answers = readiness.require("store", "");
         assert!(
-            open_when_there(&config, &Arc::default(), &answers, &shutdown).await.unwrap().is_some()
+            open_when_there(&config, &Arc::default(), &Reload::default(), &answers, &shutdown)
+                .await
+                .unwrap()
+                .is_some()
                 && readiness.is_ready()
         );
         std::fs::write(dir.path().join("a-file"), "").unwrap();
         let config = StoreConfig { path: dir.path().join("a-file/data"), ..config };
-        let refused = open_when_there(&config, &Arc::default(), &answers, &shutdown).await.err().unwrap();
+        let refused = open_when_there(&config, &Arc::default(), &Reload::default(), &answers, &shutdown)
+            .await
+            .err()
+            .unwrap();
         assert!(matches!(&refused, StoreError::Refused(text) if text.contains("store.path")), "{refused}");
     }
 }

@@ -5,6 +5,7 @@
 
 mod given_names;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use scylla::client::session::Session;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 
 use super::connect::connect;
 use super::errors::{corrupt, unavailable};
+use super::keys::Keys;
 use super::policy::Profiles;
 use super::schema::{NAMES_FOLLOW, VERSION, steps_after};
 use super::server::Server;
@@ -39,7 +41,7 @@ pub(super) async fn migrate(
     config: &ScyllaConfig,
     told: &mut (dyn FnMut(String) + Send + Sync),
 ) -> Result<(i32, i32)> {
-    let session = connect(config, &Profiles::new(config), false).await?;
+    let session = connect(config, Arc::new(Keys::load(config)?), &Profiles::new(config), false).await?;
     let server = Server::ask(&session).await?;
     told(match server {
         Server::Cassandra => "the server is Apache Cassandra".to_owned(),

@@ -7,7 +7,7 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `connect`, `policy`, `server` | a session with the nodes; when another is asked; ScyllaDB or Cassandra |
+//! | `connect`, `keys`, `policy`, `server` | a session with the nodes; by what they know each other; when another is asked; ScyllaDB or Cassandra |
 //! | `schema`, `migrate` | the tables, and `monarch store migrate` |
 //! | `statements`, `db` | all that is asked, and how it is asked until it is answered |
 //! | `calls`, `turns`, `flights` | bounds; order where timestamps don't give it; reads that are shared |
@@ -25,6 +25,7 @@ mod flights;
 mod heartbeat;
 mod history;
 mod inbox;
+mod keys;
 mod migrate;
 mod names;
 mod networks;
@@ -50,6 +51,7 @@ use self::calls::Calls;
 use self::db::{Db, WAITING, bind};
 use self::errors::{strange, unavailable};
 use self::flights::Flights;
+use self::keys::Keys;
 use self::policy::Profiles;
 use self::stamps::Stamps;
 use self::statements::Statements;
@@ -63,6 +65,7 @@ use super::{
 use crate::clock::{self, HybridClock};
 use crate::config::ScyllaConfig;
 use crate::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};
+use crate::reload::Reload;
 
 /// What the values of a small write take up.
 const SMALL: usize = 1024;
@@ -93,6 +96,7 @@ pub struct CqlStore {
     buckets: Arc<Buckets>,
     pages: Flights<PageKey, Page>,
     back: Flights<BackKey, Vec<StoredMessage>>,
+    keys: Arc<Keys>,
 }
 
 impl CqlStore {
@@ -111,8 +115,8 @@ impl CqlStore {
     /// # Errors
     /// Those of [`open`](Self::open).
     pub async fn open_with(config: &ScyllaConfig, tuning: Tuning, clock: Arc<HybridClock>) -> Result<Self> {
-        let profiles = Profiles::new(config);
-        let session = connect::connect(config, &profiles, tuning.only_contact_points).await?;
+        let (profiles, keys) = (Profiles::new(config), Arc::new(Keys::load(config)?));
+        let session = connect::connect(config, Arc::clone(&keys), &profiles, tuning.only_contact_points).await?;
         migrate::check_version(&session, config).await?;
         let statements = Statements::prepare(&session, config, &profiles).await?;
         let stamps = Stamps::new(clock);
@@ -125,7 +129,13 @@ impl CqlStore {
             buckets: Arc::new(Buckets::new(tuning.bucket_rows)),
             pages: Flights::new(),
             back: Flights::new(),
+            keys,
         })
+    }
+
+    /// Reads the password and the certificates again at SIGHUP, for connections that are made later.
+    pub(super) fn follow(&self, reload: &Reload) {
+        self.keys.follow(reload);
     }
 
     /// Creates what is missing of keyspaces and tables and brings the rest up to date; `told` hears of each step. Safe at
@@ -145,7 +155,8 @@ impl CqlStore {
     /// # Errors
     /// Those of [`open`](Self::open).
     pub async fn look(config: &ScyllaConfig) -> Result<i32> {
-        let session = connect::connect(config, &Profiles::new(config), false).await?;
+        let keys = Arc::new(Keys::load(config)?);
+        let session = connect::connect(config, keys, &Profiles::new(config), false).await?;
         migrate::check_version(&session, config).await.map(|()| schema::VERSION)
     }
 
@@ -160,7 +171,7 @@ impl CqlStore {
 /// The keys of the configuration whose files can't be used, each with which file that is and why.
 #[must_use]
 pub fn unusable_files(config: &ScyllaConfig) -> Vec<(String, String)> {
-    connect::unusable_files(config)
+    keys::unusable_files(config)
 }
 
 async fn read_id(db: &Db) -> Result<Uuid> {
