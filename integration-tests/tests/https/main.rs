@@ -1,4 +1,9 @@
-//! Sign-in over TLS with the real binaries, by a client that trusts the development certificate and nothing else.
+//! Sign-in over TLS with the real binaries, by a client that trusts the development certificate and nothing else; and what it
+//! is shown after SIGHUP.
+
+mod hangup;
+#[path = "../suite/mod.rs"]
+mod suite;
 
 use std::path::Path;
 use std::sync::Arc;
