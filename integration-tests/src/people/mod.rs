@@ -2,10 +2,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `person` | one client: it does what it is wished to, and comes back when its connection is lost |
+//! | `person` | one client, as those see it who tell it what to do |
+//! | `life` | what it does: as it is wished to, and it comes back when its connection is lost |
 //! | `sign_in` | from dispatch to `USR OK`, by MD5 or with a ticket |
 //! | `talk` | one end of a conversation |
 
+mod life;
 mod person;
 mod sign_in;
 mod talk;
