@@ -423,6 +423,15 @@ impl Conversation {
         None
     }
 
+    /// A participant says something though others may be behind: it has waited for as long as it may.
+    pub(crate) fn go_ahead(&self, who: ParticipationId) {
+        let mut state = self.lock();
+        let one = state.participants.iter_mut().find(|p| p.participation.id == who);
+        if one.is_some_and(|one| one.pressure.set_waiting(false)) {
+            self.settle_pressure(state);
+        }
+    }
+
     /// A participant's session takes out of its mailbox what has waited there for kept messages.
     pub(crate) fn take_up(&self, who: ParticipationId) {
         let mut state = self.lock();

@@ -22,8 +22,12 @@ pub(crate) const MAILBOX: usize = 256 * 1024;
 
 /// Within this the sender of an `A` or `N` knows.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+/// So long others may hold up an `A` or `N` that was read, before it is taken up and [`PATIENCE`] begins: until all have read, until it
+/// can be written to them in time, and for the answer to the call before it, together. Then it is taken up, whoever is behind: it
+/// would be NAKed for nothing but its recipient's speed, and one message in so long throws nobody out.
+pub(crate) const HELD: Duration = Duration::from_secs(20);
 /// So much later a debug build takes it for a mistake.
-const MISTAKE: Duration = Duration::from_secs(1);
+pub(crate) const MISTAKE: Duration = Duration::from_secs(1);
 
 /// Something for one participant.
 #[derive(Debug)]
@@ -93,8 +97,8 @@ pub(crate) fn push(mailbox: &Sender<Push>, item: Push) {
     let _ = mailbox.send(item, weight);
 }
 
-/// The promise that a message's sender hears what became of it, as its ack type wants it: within [`PATIENCE`], or its
-/// connection closes. It is kept by [`Verdict::give`], or by dropping: what was not decided has failed.
+/// The promise that a message's sender hears what became of it, as its ack type wants it: within [`PATIENCE`] of its being taken up,
+/// which is within [`HELD`] of its being read, or its connection closes. It is kept by [`Verdict::give`], or by dropping: what was not decided has failed.
 pub(crate) struct Verdict(Option<Owed>);
 
 /// Whom to tell what became of a message, and how.
@@ -106,10 +110,12 @@ struct Owed {
     kind: Option<MessageKind>,
     /// When it was taken up.
     since: Instant,
+    /// How long others have held it up before.
+    held: Duration,
 }
 
 impl Verdict {
-    /// What is owed for a message that was read.
+    /// What is owed for a message that is taken up.
     pub(crate) fn owed(
         board: &Arc<Board>,
         reply: &Sender<Push>,
@@ -117,7 +123,23 @@ impl Verdict {
         ack: AckType,
         kind: Option<MessageKind>,
     ) -> Self {
-        Self(Some(Owed { board: Arc::clone(board), reply: reply.clone(), trid, ack, kind, since: Instant::now() }))
+        Self(Some(Owed {
+            board: Arc::clone(board),
+            reply: reply.clone(),
+            trid,
+            ack,
+            kind,
+            since: Instant::now(),
+            held: Duration::ZERO,
+        }))
+    }
+
+    /// Others have held it up so long since it was read.
+    pub(crate) fn held(mut self, held: Duration) -> Self {
+        if let Some(owed) = &mut self.0 {
+            owed.held = held;
+        }
+        self
     }
 
     /// Tells the sender, as its ack type wants it.
@@ -148,7 +170,7 @@ impl Owed {
     fn is_broken(&self) -> bool {
         let now = Instant::now();
         is_bounded(self.ack)
-            && now.duration_since(self.since) > PATIENCE + MISTAKE
+            && (now.duration_since(self.since) > PATIENCE + MISTAKE || self.held > HELD + MISTAKE)
             && !self.reply.is_closed()
             && !self.board.pulse.has_stood_still(now)
             && !self.board.is_over.load(Ordering::Relaxed)
@@ -157,8 +179,9 @@ impl Owed {
     fn settle(&self, fate: Fate) {
         debug_assert!(
             std::thread::panicking() || !self.is_broken(),
-            "a verdict comes {:?} late",
-            self.since.elapsed()
+            "a verdict is late: {:?} after {:?} of being held",
+            self.since.elapsed(),
+            self.held
         );
         self.board.metrics.message(self.kind, self.ack, fate);
         match fate {
@@ -305,6 +328,17 @@ mod tests {
         tokio::time::sleep(2 * MISTAKE).await;
         file.give(Fate::Succeeded);
         text.give(Fate::Succeeded);
+    }
+
+    /// Of what was held for too long no verdict is in time.
+    #[tokio::test(start_paused = true)]
+    #[should_panic(expected = "late")]
+    async fn to_be_held_counts() {
+        let world = World::new();
+        let (reply, _mailbox) = mailbox(MAILBOX);
+        let owed = |held| Verdict::owed(&world.board, &reply, TrId(7), AckType::Always, None).held(held);
+        owed(HELD).give(Fate::Succeeded);
+        owed(HELD + 2 * MISTAKE).give(Fate::Succeeded);
     }
 
     /// What nobody decides has failed, and a debug build stops there.

@@ -11,7 +11,7 @@ use common::msnp::switchboard::{self, Knock, Request};
 use common::msnp::verbs::{Phase, gate};
 use common::msnp::{Dialect, ErrorCode, Line, ParseError, Service};
 use common::net::{Connection, Event, Mailbox, Sender, Transport, mailbox};
-use tokio::time::sleep_until;
+use tokio::time::{sleep_until, timeout_at};
 
 use super::paced::Wait;
 use crate::board::Board;
@@ -57,8 +57,14 @@ impl Seat {
     pub(super) async fn turn(&self, waits: Wait) {
         match waits {
             Wait::Call => pending().await,
-            Wait::Others => Box::pin(self.conversation.may_speak(self.participation.id)).await,
-            Wait::Until(time) => Box::pin(sleep_until(time)).await,
+            Wait::Others(until) => {
+                let turn = self.conversation.may_speak(self.participation.id);
+                match until {
+                    None => Box::pin(turn).await,
+                    Some(until) => drop(Box::pin(timeout_at(until, turn)).await),
+                }
+            }
+            Wait::Calm(time) | Wait::Rate(time) => Box::pin(sleep_until(time)).await,
         }
     }
 }

@@ -30,7 +30,7 @@ use bytes::Bytes;
 use common::model::MessageId;
 use common::msnp::switchboard::{self, AckType, Request, Speaker};
 use common::msnp::verbs::{Phase, gate};
-use common::msnp::{Command, Decoder, ParseError, Service};
+use common::msnp::{Command, Decoder, ParseError, Service, TrId};
 use common::net::{Connection, Ended, Event, Mailbox, Transport};
 use tokio::time::Instant;
 
@@ -39,7 +39,7 @@ use crate::delivery::{Awaited, LiveCursor};
 use crate::departure;
 use crate::handing::Handing;
 use crate::kind::Kinds;
-use crate::push::{Farewell, Heard, Push, is_bounded};
+use crate::push::{Farewell, HELD, Heard, MISTAKE, Push, is_bounded};
 use call::Calls;
 use join::Seat;
 use paced::{Next, Pace, Wait};
@@ -196,7 +196,7 @@ impl<T: Transport> Session<T> {
         let next = if self.pace.is_watched(&self.connection) {
             Instant::now() + paced::WATCH
         } else if (planned.is_none() || planned == self.word.due())
-            && (self.is_watching() || self.pace.is_behind())
+            && (self.is_watching() || self.pace.is_behind() || self.is_held_up())
         {
             Instant::now() + LOOK
         } else {
@@ -241,18 +241,7 @@ impl<T: Transport> Session<T> {
         };
         match request {
             Request::Message { trid, ack, payload } => {
-                // The others first: whoever makes it wait has to answer for that, and only for that.
-                if self.seat.conversation.wait(self.seat.participation.id).is_some() {
-                    self.board.metrics.waits_for_others.inc();
-                    self.pace.hold(command, Wait::Others);
-                } else if !self.pace.has_waited_long() && self.waits_for_calm(ack, &payload) {
-                    self.pace.hold_for_calm(command);
-                } else if let Err(wait) = self.relay(trid, ack, &payload) {
-                    self.board.metrics.waits_for_rate.inc();
-                    self.pace.hold(command, Wait::Until(Instant::now() + wait));
-                } else {
-                    self.pace.is_taken_up();
-                }
+                self.message(command, trid, ack, &payload);
                 Ok(())
             }
             Request::Call { trid, callee } => {
@@ -267,11 +256,31 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// Passes a message on, or keeps it back: until the others have read, until it can be written to all of them in time, and until
+    /// its sender may say more. One whose sender is told is held up by others for [`HELD`] at most.
+    fn message(&mut self, command: Command, trid: TrId, ack: AckType, payload: &Bytes) {
+        let conversation = &self.seat.conversation;
+        let left = is_bounded(ack).then(|| HELD.saturating_sub(self.pace.held()));
+        // The others first: whoever makes it wait has to answer for that, and only for that.
+        if left == Some(Duration::ZERO) {
+            conversation.go_ahead(self.seat.participation.id);
+        } else if conversation.wait(self.seat.participation.id).is_some() {
+            self.board.metrics.waits_for_others.inc();
+            return self.pace.hold(command, Wait::Others(left.map(|left| Instant::now() + left)));
+        } else if !self.pace.has_waited_for_calm() && self.waits_for_calm(ack, payload) {
+            return self.pace.hold_for_calm(command);
+        }
+        if let Err(wait) = self.relay(trid, ack, payload) {
+            self.board.metrics.waits_for_rate.inc();
+            self.pace.hold(command, Wait::Rate(Instant::now() + wait));
+        }
+    }
+
     /// Whether a command that may be refused, or is, has to wait, since too many came before it. Keeps it back then.
     fn refusals_wait(&mut self, command: &Command) -> bool {
         let Some(wait) = self.calls.wait() else { return false };
         self.board.metrics.waits_for_rate.inc();
-        self.pace.hold(command.clone(), Wait::Until(Instant::now() + wait));
+        self.pace.hold(command.clone(), Wait::Rate(Instant::now() + wait));
         true
     }
 
@@ -285,7 +294,22 @@ impl<T: Transport> Session<T> {
 
     /// Takes up a command that had to wait.
     fn go_on(&mut self) -> Result<(), End> {
-        self.pace.take().map_or(Ok(()), |command| self.command(command))
+        if let Some(command) = self.pace.take() {
+            self.command(command)?;
+            self.pace.settle();
+        }
+        Ok(())
+    }
+
+    /// Whether a message whose sender is told is held for longer than it may be, whatever holds it. A debug build looks.
+    fn is_held_too_long(&self) -> bool {
+        let is_bounded = |command: &Command| match Request::parse(command) {
+            Ok(Request::Message { ack, .. }) => is_bounded(ack),
+            _ => false,
+        };
+        self.pace.held() > HELD + MISTAKE
+            && self.pace.command().is_some_and(is_bounded)
+            && !self.board.pulse.has_stood_still(Instant::now())
     }
 
     /// Bytes have been written.
@@ -353,6 +377,11 @@ impl<T: Transport> Session<T> {
         }
     }
 
+    /// Whether something is held of which a debug build looks for how long.
+    fn is_held_up(&self) -> bool {
+        cfg!(debug_assertions) && self.pace.waits().is_some()
+    }
+
     /// Whether there is something to look after from time to time.
     fn is_watching(&self) -> bool {
         let row = &self.seat.participation;
@@ -362,6 +391,7 @@ impl<T: Transport> Session<T> {
     }
 
     fn look(&mut self) {
+        debug_assert!(!self.is_held_too_long(), "a message is held for {:?}", self.pace.held());
         if self.cursor.is_waiting() {
             self.cursor.confirm(self.connection.confirmed());
         }

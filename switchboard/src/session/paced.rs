@@ -22,15 +22,28 @@ const CALM: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// A command that waits: commands are handled strictly in order. Boxed, since mostly there is none.
-    held: Option<Box<(Command, Wait)>>,
+    held: Option<Box<Held>>,
     /// The client has closed its side behind what is not read yet, and is served until then.
     until: Option<Instant>,
-    /// Until then at most a message waits until it can be written to everybody in time.
-    calm_by: Option<Instant>,
     /// Others wait for this client.
     behind: bool,
     /// Bytes that the client was last known to have confirmed.
     confirmed: u64,
+}
+
+/// A command that was read and kept back.
+#[derive(Debug)]
+struct Held {
+    /// Nothing while it is looked at once more.
+    command: Option<Command>,
+    waits: Wait,
+    /// It waits for that since then.
+    since: Instant,
+    read: Instant,
+    /// For so long it has waited since its own sender has said too much.
+    own: Duration,
+    /// Until then at most it waits until it can be written to everybody in time.
+    calm_by: Option<Instant>,
 }
 
 /// What a command waits for.
@@ -38,10 +51,12 @@ pub(super) struct Pace {
 pub(super) enum Wait {
     /// The answer to the call before it.
     Call,
-    /// Until the others have read.
-    Others,
+    /// Until the others have read, until then at most.
+    Others(Option<Instant>),
+    /// Until it is looked once more whether it can be written to everybody in time.
+    Calm(Instant),
     /// Until its sender may say more.
-    Until(Instant),
+    Rate(Instant),
 }
 
 /// What has happened on a connection.
@@ -55,36 +70,56 @@ pub(super) enum Next {
 }
 
 impl Pace {
-    /// Keeps a command back.
+    /// Keeps a command back: one that was just read, or the one that was [taken](Self::take) last.
     pub(super) fn hold(&mut self, command: Command, waits: Wait) {
-        self.held = Some(Box::new((command, waits)));
+        let now = Instant::now();
+        let new =
+            || Box::new(Held { command: None, waits, since: now, read: now, own: Duration::ZERO, calm_by: None });
+        let held = self.held.get_or_insert_with(new);
+        (held.command, held.waits, held.since) = (Some(command), waits, now);
     }
 
     /// Keeps back a message that can't be written to everybody in time, for a moment.
     pub(super) fn hold_for_calm(&mut self, command: Command) {
         let now = Instant::now();
-        self.calm_by.get_or_insert(now + PATIENCE);
-        self.hold(command, Wait::Until(now + CALM));
+        self.hold(command, Wait::Calm(now + CALM));
+        if let Some(held) = &mut self.held {
+            held.calm_by.get_or_insert(now + PATIENCE);
+        }
     }
 
-    /// Whether the next message has waited for that as long as it may. It is taken up then, and no more is known of its wait.
-    pub(super) fn has_waited_long(&mut self) -> bool {
-        self.calm_by.take_if(|by| *by <= Instant::now()).is_some()
+    /// Whether the command at hand has waited for that as long as it may.
+    pub(super) fn has_waited_for_calm(&self) -> bool {
+        let calm_by = self.held.as_ref().and_then(|held| held.calm_by);
+        calm_by.is_some_and(|by| by <= Instant::now())
     }
 
-    /// A message was taken up.
-    pub(super) fn is_taken_up(&mut self) {
-        self.calm_by = None;
+    /// For how long the command at hand has waited since it was read, whatever for, but for its own sender's pace.
+    pub(super) fn held(&self) -> Duration {
+        let Some(held) = &self.held else { return Duration::ZERO };
+        held.read.elapsed().saturating_sub(held.own + held.own_now())
     }
 
-    /// The command that was kept back.
+    /// The command that was kept back, to be looked at once more; [`settle`](Self::settle) comes after that.
     pub(super) fn take(&mut self) -> Option<Command> {
-        self.held.take().map(|held| held.0)
+        let held = self.held.as_mut()?;
+        held.own += held.own_now();
+        held.command.take()
+    }
+
+    /// What was taken has been taken up, unless it is kept back again: no more is known of its wait.
+    pub(super) fn settle(&mut self) {
+        self.held.take_if(|held| held.command.is_none());
     }
 
     /// What the command that is kept back waits for, if there is one.
     pub(super) fn waits(&self) -> Option<Wait> {
-        self.held.as_ref().map(|held| held.1)
+        self.held.as_ref().map(|held| held.waits)
+    }
+
+    /// The command that is kept back.
+    pub(super) fn command(&self) -> Option<&Command> {
+        self.held.as_ref().and_then(|held| held.command.as_ref())
     }
 
     /// Waits for the next thing to happen on the connection. Nothing is read while a command is kept back; the end of the
@@ -132,5 +167,13 @@ impl Pace {
     /// Whether they wait for what only the kernel knows.
     pub(super) fn is_watched<T: Transport>(&self, connection: &Connection<T>) -> bool {
         self.behind && connection.is_written()
+    }
+}
+
+impl Held {
+    /// How long it waits now since its own sender has said too much.
+    fn own_now(&self) -> Duration {
+        let is_own = self.command.is_some() && matches!(self.waits, Wait::Rate(_));
+        if is_own { self.since.elapsed() } else { Duration::ZERO }
     }
 }

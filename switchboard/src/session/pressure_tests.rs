@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::cluster::CookieRole;
 use common::model::{ChannelId, ParticipationId};
 use common::msnp::switchboard::Speaker;
-use common::net::mailbox;
+use common::msnp::{Decoder, Service};
+use common::net::{Connection, Event, Mailbox, mailbox};
 use tokio::time::Instant;
 
 use crate::conversation::{Conversation, Greeting, Participant, Recorded, Rules};
 use crate::participation::Participation;
 use crate::pressure::Pressure;
-use crate::push::MAILBOX;
-use crate::testing::{Asked, Client, World, claim, passport};
+use crate::push::{HELD, Heard, MAILBOX, Push};
+use crate::testing::{Asked, Client, World, claim, passport, wire};
+
+use super::paced::Wait;
+use super::{Session, join};
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const P2P: &str = "application/x-msnmsgrp2p";
@@ -63,6 +68,32 @@ async fn acks(client: &Client, trids: std::ops::Range<u32>) {
         let place = wanted.iter().position(|ack| *ack == line).unwrap_or_else(|| panic!("{line}"));
         wanted.swap_remove(place);
     }
+}
+
+/// Somebody without a connection: the test says how it reads.
+fn plant(
+    world: &World,
+    conversation: &Conversation,
+    name: &str,
+    pressure: Pressure,
+) -> (ParticipationId, Mailbox<Push>) {
+    let (mailbox, mails) = mailbox(MAILBOX);
+    let who = passport(name);
+    let participation = Participation::new(who.clone(), ParticipationId(world.board.clock.uuid()));
+    let id = participation.id;
+    let participant = Participant {
+        participation,
+        name: name.into(),
+        claim: claim(&who),
+        capabilities: 0,
+        wants_capabilities: false,
+        edition: None,
+        mailbox,
+        recorded: Recorded::default(),
+        pressure,
+    };
+    conversation.join(participant, Greeting::Opened(Bytes::new())).unwrap();
+    (id, mails)
 }
 
 /// Lets everything happen that needs no time.
@@ -236,37 +267,19 @@ async fn who_waits_hears_that_it_is_behind_itself() {
     let id = world.conversation_id();
     let conversation = Conversation::new(id, 100_000, ChannelId(world.board.clock.uuid()), RULES);
     let conversation = Arc::new(conversation);
-    let (mut ids, mut mailboxes) = (Vec::new(), Vec::new());
-    for name in ["alice", "bob"] {
-        let (mailbox, mails) = mailbox(MAILBOX);
-        mailboxes.push(mails);
-        let who = passport(name);
-        let participation = Participation::new(who.clone(), ParticipationId(world.board.clock.uuid()));
-        ids.push(participation.id);
-        let participant = Participant {
-            participation,
-            name: name.into(),
-            claim: claim(&who),
-            capabilities: 0,
-            wants_capabilities: false,
-            edition: None,
-            mailbox,
-            recorded: Recorded::default(),
-            pressure: Pressure::default(),
-        };
-        conversation.join(participant, Greeting::Opened(Bytes::new())).unwrap();
-    }
+    let (alice, _alice) = plant(&world, &conversation, "alice", Pressure::default());
+    let (bob, _bob) = plant(&world, &conversation, "bob", Pressure::default());
     let spoken = Speaker::new(&passport("x"), "x").says(&Bytes::from(vec![b'x'; UNREAD]));
-    conversation.relay(ids[0], &spoken, None);
+    conversation.relay(alice, &spoken, None);
     let begun = Instant::now();
     let waiting = tokio::spawn({
-        let (conversation, alice) = (Arc::clone(&conversation), ids[0]);
+        let conversation = Arc::clone(&conversation);
         async move { conversation.may_speak(alice).await }
     });
     settles().await;
-    conversation.relay(ids[1], &spoken, None);
+    conversation.relay(bob, &spoken, None);
     // He has something to say too.
-    conversation.may_speak(ids[1]).await;
+    conversation.may_speak(bob).await;
     waiting.await.unwrap();
     assert!(begun.elapsed() < Duration::from_millis(2_100), "{:?}", begun.elapsed());
 }
@@ -441,4 +454,77 @@ async fn who_is_behind_holds_up_whatever_is_said() {
             assert!(told < Duration::from_secs(1), "{names:?} {ack}: told {told:?} later");
         }
     }
+}
+
+/// A message waits for ten seconds at most until it can be written in time, also if others hold it up besides, again and again.
+#[tokio::test(start_paused = true)]
+async fn who_is_now_and_then_behind_does_not_hold_a_message_for_ever() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let _bob = world.join("bob", id).await;
+    alice.skip("JOI").await;
+    let conversation = world.board.conversations.find(id).unwrap();
+    let (carol, mut mails) = plant(&world, &conversation, "carol", Pressure::default());
+    alice.skip("JOI").await;
+    let begun = Instant::now();
+    // She has 40 KiB to read, and is behind just when the ten seconds end.
+    let reads = |elapsed: Duration| {
+        let unread = if elapsed.as_millis() % 10_500 >= 9_500 { UNREAD + 1 } else { 40 * 1024 };
+        conversation.report(carol, unread, 40 * 1024, 100_000 * elapsed.as_secs());
+    };
+    reads(Duration::ZERO);
+    alice.msg(1, "A", P2P, "x");
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        reads(begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(12), "not taken up");
+        if let Some(Push::Message(_, Heard::Awaited(ticket))) = mails.now() {
+            ticket.written();
+            break;
+        }
+    }
+    alice.hears("ACK 1\n").await;
+}
+
+/// Whatever others do: what was read is taken up at last, and nothing of it is NAKed for anybody's speed.
+#[tokio::test(start_paused = true)]
+async fn nobody_holds_up_a_message_for_ever() {
+    let world = World::new();
+    let (id, alice) = world.open("alice").await;
+    let conversation = world.board.conversations.find(id).unwrap();
+    // Behind, to blame for nothing, and never up to date.
+    let (carol, mut mails) = plant(&world, &conversation, "carol", Pressure::excused());
+    alice.skip("JOI").await;
+    conversation.report(carol, UNREAD + 1, 0, 0);
+    for trid in [1, 2] {
+        let begun = Instant::now();
+        alice.msg(trid, "A", TEXT, "x");
+        alice.hears(&format!("ACK {trid}\n")).await;
+        assert_eq!(begun.elapsed().as_secs(), HELD.as_secs());
+    }
+    // It waits no more once it is taken up: who would be to blame now is not to blame for that.
+    conversation.take_up(carol);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(mails.now().is_some());
+    // What is never told of has no such bound, and has not begun to wait before.
+    alice.msg(3, "D", P2P, "x");
+    assert!(tokio::time::timeout(Duration::from_secs(9), alice.line()).await.is_err());
+}
+
+/// Whatever holds it: what has no end is a mistake, and a debug build ends there.
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a message is held for")]
+async fn a_hold_without_an_end_is_found() {
+    let world = World::new();
+    let (client, transport) = wire();
+    let (id, who) = (world.conversation_id(), passport("alice"));
+    client.say(&format!("USR 1 {who} {}\n", world.doorman.cookie(&who, CookieRole::Caller, id)));
+    let decoder = Decoder::new(Service::Switchboard, 1664);
+    let mut connection = Connection::new(transport, decoder, Arc::clone(&world.board.pool));
+    let (seat, mailbox) = join::admit(&world.board, &mut connection).await.unwrap();
+    client.msg(2, "A", TEXT, "x");
+    let Event::Command(command) = connection.event().await else { panic!("no command") };
+    let mut session = Session::new(Arc::clone(&world.board), connection, seat, mailbox);
+    session.pace.hold(command, Wait::Calm(Instant::now() + Duration::from_secs(3600)));
+    let _ = tokio::time::timeout(Duration::from_secs(60), session.run()).await;
 }

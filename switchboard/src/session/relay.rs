@@ -23,7 +23,7 @@ impl<T: Transport> Session<T> {
         let stored = matches!(ack, AckType::Never | AckType::Failure | AckType::Always);
         let kind = if stored { self.kinds.of(payload) } else { None };
         self.seat.purse.say(payload.len(), kind.is_some(), Instant::now().into_std())?;
-        let verdict = Verdict::owed(&self.board, &self.seat.reply, trid, ack, kind);
+        let verdict = Verdict::owed(&self.board, &self.seat.reply, trid, ack, kind).held(self.pace.held());
         if payload.is_empty() {
             // A relayed empty message ends bitlbee's session (CLIENTS 16).
             verdict.give(Fate::Failed);
