@@ -1,9 +1,11 @@
 //! A node whose clock is off serves nobody: sign-ins, tickets and messages are in the order of clocks.
 
 use std::cmp::Ordering;
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::Cluster;
 use crate::net::Shutdown;
@@ -25,12 +27,14 @@ impl Cluster {
         condition.met();
         shutdown.spawn(async move {
             let (mut looks, mut row, mut last) = (interval(LOOK), 0, Standing::Right);
+            let mut witnesses = Witnesses::default();
             looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     _ = looks.tick() => {}
                     () = until.begun() => return,
                 }
+                cluster.post.believe(witnesses.of(&cluster, Instant::now()).await);
                 let standing = Standing::of(&cluster.post.clocks());
                 row = if standing.is_like(last) { row + 1 } else { 1 };
                 last = standing;
@@ -45,6 +49,51 @@ impl Cluster {
     #[must_use]
     pub fn clock_is_off(&self) -> bool {
         matches!(Standing::of(&self.post.clocks()), Standing::Off(_))
+    }
+}
+
+/// Whose untimely gossip says something about clocks: those that this node knows by timely one, or did lately, and its seeds.
+/// Others may be dead, and what they have sent be played by somebody.
+#[derive(Default)]
+struct Witnesses {
+    known: BTreeMap<SocketAddr, Instant>,
+    seeds: Vec<SocketAddr>,
+    /// When the seeds' names were looked up.
+    looked_up: Option<Instant>,
+}
+
+impl Witnesses {
+    /// So long somebody is believed who is known no more: a clock that was set loses all others, one after the other.
+    const MEMORY: Duration = Duration::from_secs(600);
+    /// Between two looks for the seeds' names.
+    const NAMES: Duration = Duration::from_secs(60);
+
+    /// Nothing: this node is alone, and can't tell.
+    async fn of(&mut self, cluster: &Cluster, now: Instant) -> Option<BTreeSet<SocketAddr>> {
+        let view = cluster.view();
+        let others = view.all().filter(|node| node.id != *cluster.id()).map(|node| node.gossip_addr);
+        if !self.know(others, now) {
+            return None;
+        }
+        if self.looked_up.is_none_or(|at| now.duration_since(at) >= Self::NAMES) {
+            self.looked_up = Some(now);
+            // A name server that is silent holds up nothing: what was found before stays.
+            if let Ok(seeds) = timeout(LOOK, cluster.post.resolved(&cluster.seeds)).await {
+                self.seeds = seeds;
+            }
+        }
+        Some(self.known.keys().chain(&self.seeds).copied().collect())
+    }
+
+    /// Takes note of who is there. Whether anybody is.
+    fn know(&mut self, others: impl Iterator<Item = SocketAddr>, now: Instant) -> bool {
+        self.known.retain(|_, last| now.duration_since(*last) < Self::MEMORY);
+        let mut is_alone = true;
+        for other in others {
+            is_alone = false;
+            self.known.insert(other, now);
+        }
+        !is_alone
     }
 }
 
@@ -120,6 +169,17 @@ mod tests {
         // Two hosts with as many nodes each, and two nodes: nobody can say which, and both say that.
         assert_eq!(Standing::of(&[0, 0, 2 * SECOND, 2 * SECOND, 2 * SECOND]), Standing::Half(2 * SECOND));
         assert_eq!(Standing::of(&[-60 * SECOND]), Standing::Half(-60 * SECOND));
+    }
+
+    #[test]
+    fn who_is_known_no_more_is_a_witness_for_a_while() {
+        let (mut witnesses, now) = (Witnesses::default(), Instant::now());
+        let [a, b] = [1, 2].map(|host| SocketAddr::from(([192, 0, 2, host], 1873)));
+        assert!(witnesses.know([a, b].into_iter(), now));
+        assert!(witnesses.know([b].into_iter(), now + Witnesses::MEMORY / 2));
+        assert!(witnesses.known.contains_key(&a));
+        assert!(!witnesses.know(std::iter::empty(), now + Witnesses::MEMORY));
+        assert_eq!(witnesses.known.keys().collect::<Vec<_>>(), [&b]);
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! what came since. Nor is it taken from anywhere else than the address that its sender tells others, from which it also sends
 //! where it is bound to all addresses of its host, see `source`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -123,10 +123,13 @@ pub(super) fn open<'a>(keys: &Keyring, datagram: &'a [u8]) -> Option<(Head, &'a 
 pub(super) struct Doorkeeper {
     heard: HashMap<SocketAddr, Heard>,
     untimely: HashMap<SocketAddr, Untimely>,
+    /// Whose untimely datagrams say something about clocks; everybody's, if that is not known.
+    witnesses: Option<BTreeSet<SocketAddr>>,
 }
 
 /// A sender whose datagrams are genuine and untimely. It is not listened to, but it says something about clocks, unless it is a
-/// recording: the times in a recording that is played at once, or again and again, do not rise as time does.
+/// recording: the times in a recording that is played at once, or again and again, do not rise as time does. In one that is
+/// played as fast as it was recorded they do, so that only witnesses are believed: a living one is heard itself.
 #[derive(Debug)]
 struct Untimely {
     /// Time and arrival of the first of a row that rises as time does, and of its last.
@@ -246,11 +249,17 @@ impl Doorkeeper {
         }
     }
 
+    /// From now on only the untimely datagrams of these say something about clocks; without any, those of everybody.
+    pub(super) fn believe(&mut self, witnesses: Option<BTreeSet<SocketAddr>>) {
+        self.witnesses = witnesses;
+    }
+
     /// How far the clocks of those that have sent something lately are behind the own one, in µs.
     pub(super) fn clocks(&self, now: Instant) -> Vec<i64> {
         let recent = self.heard.iter().filter(|(_, heard)| now.duration_since(heard.at) < RECENT);
         let is_heard = |from| self.heard.get(from).is_some_and(|heard| now.duration_since(heard.at) < RECENT);
-        let untimely = self.untimely.iter().filter(|(from, _)| !is_heard(from));
+        let is_believed = |from| self.witnesses.as_ref().is_none_or(|witnesses| witnesses.contains(from));
+        let untimely = self.untimely.iter().filter(|(from, _)| is_believed(from) && !is_heard(from));
         let timely = recent.filter_map(|(_, heard)| heard.behind.iter().copied().min());
         timely.chain(untimely.filter_map(|(_, row)| row.behind(now))).collect()
     }
@@ -379,5 +388,14 @@ mod tests {
             at_keeper(&mut keeper, wall + number * 500_000, number * 500);
         }
         assert_eq!(keeper.clocks(after(20_000)), [0]);
+        // As fast as it was recorded, and its sender is dead: it is no witness, as long as there are any.
+        let mut keeper = Doorkeeper::default();
+        for number in 0..40 {
+            at_keeper(&mut keeper, wall + number * 500_000, number * 500);
+        }
+        keeper.believe(Some([SocketAddr::from(([192, 0, 2, 9], 1873))].into()));
+        assert!(keeper.clocks(after(20_000)).is_empty());
+        keeper.believe(None);
+        assert_eq!(keeper.clocks(after(20_000)), [60_000_000]);
     }
 }

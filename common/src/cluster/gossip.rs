@@ -2,6 +2,7 @@
 //!
 //! One that fails a check is counted and dropped, and nobody is answered.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -148,6 +149,11 @@ impl Post {
             )),
             Dropped::Repeated => None,
         }
+    }
+
+    /// Whose untimely datagrams say something about clocks: see [`datagram::Doorkeeper::believe`].
+    pub(super) fn believe(&self, witnesses: Option<BTreeSet<SocketAddr>>) {
+        self.doorkeeper.lock().unwrap_or_else(PoisonError::into_inner).believe(witnesses);
     }
 
     /// How far the clocks of those heard lately are behind the own one, in µs.

@@ -173,7 +173,7 @@ impl Post {
     }
 
     /// Where seeds are, without the own address.
-    async fn resolved(&self, seeds: &[String]) -> Vec<SocketAddr> {
+    pub(super) async fn resolved(&self, seeds: &[String]) -> Vec<SocketAddr> {
         let mut found = Vec::new();
         for seed in seeds {
             match seed.parse() {
