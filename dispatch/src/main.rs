@@ -97,7 +97,7 @@ async fn run(
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
     let secrets = readiness.require("secrets", "not compared yet");
-    let clocks_agree = readiness.note("clocks");
+    let (clocks_agree, others) = (readiness.note("clocks"), readiness.note("others"));
     let admin = Admin::of(&own.node, readiness.clone(), shutdown).await?;
     let clock = Arc::new(HybridClock::default());
     let Some(store) = store::open_when_there(&config.store, &clock, reload, &store_answers, shutdown).await?
@@ -138,7 +138,7 @@ async fn run(
     let cluster = Cluster::start(&config.cluster, me, keys.clone(), clock, None, &mut registry, shutdown).await?;
     cluster.tell_joined(joined);
     cluster.watch_clock(clock_is_right, clocks_agree, shutdown);
-    let heart = heart::keep(&cluster, Arc::clone(&store), keys.clone(), secrets);
+    let heart = heart::keep(&cluster, Arc::clone(&store), keys.clone(), secrets, others);
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });
 

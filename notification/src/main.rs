@@ -71,7 +71,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
     let secrets = readiness.require("secrets", "not compared yet");
-    let clocks_agree = readiness.note("clocks");
+    let (clocks_agree, others) = (readiness.note("clocks"), readiness.note("others"));
     let open = readiness.require("open", "not yet");
     let mut registry = Registry::with_prefix("monarch");
     let metrics = Metrics::new(&mut registry);
@@ -106,7 +106,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
         Cluster::start(&config.cluster, me, keys.clone(), clock, Some(deliver), &mut registry, &shutdown).await?;
     cluster.tell_joined(joined);
     cluster.watch_clock(clock_is_right, clocks_agree, &shutdown);
-    let heart = heart::keep(&cluster, Arc::clone(&store), keys.clone(), secrets);
+    let heart = heart::keep(&cluster, Arc::clone(&store), keys.clone(), secrets, others);
     hub.keep_gate(Gate::of(&cluster, open));
     admin.publish(registry);
     admin.take_orders(OrderDesk { cluster: cluster.clone(), keys: keys.clone() });

@@ -47,7 +47,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let joined = readiness.require_told("cluster", "not yet part of the cluster");
     let clock_is_right = readiness.require("clock", "not compared yet");
     let secrets = readiness.require("secrets", "not compared yet");
-    let clocks_agree = readiness.note("clocks");
+    let (clocks_agree, others) = (readiness.note("clocks"), readiness.note("others"));
     // Conversations go on without: on a full disk nothing that is said is kept, and senders are told.
     let notification = readiness.want("notification", "not looked yet");
     let room = readiness.want("disk", "not looked yet");
@@ -96,7 +96,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     shutdown.spawn(keep_house(Arc::clone(&board), config.clone(), cluster.clone()));
     shutdown.spawn(disk::watch(Arc::clone(&board), config.clone(), room));
     shutdown.spawn(telemetry::watch_store(Arc::clone(&board.store), answers, shutdown.clone()));
-    let beating = common::heart::keep(&cluster, Arc::clone(&board.store), own_keys, secrets);
+    let beating = common::heart::keep(&cluster, Arc::clone(&board.store), own_keys, secrets, others);
     shutdown.spawn(heart::look(Arc::clone(&board)));
     shutdown.spawn({
         let board = Arc::clone(&board);

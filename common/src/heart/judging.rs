@@ -108,7 +108,7 @@ impl Hearts {
 }
 
 /// The first of some nodes by their names, and how many more there are.
-fn named(nodes: &[&NodeId]) -> String {
+pub(super) fn named(nodes: &[&NodeId]) -> String {
     let names: Vec<&str> = nodes.iter().take(NAMED).map(|node| node.as_str()).collect();
     let names = names.join(", ");
     match nodes.len().saturating_sub(NAMED) {

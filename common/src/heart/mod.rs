@@ -4,6 +4,7 @@
 //! Nobody compares clocks: what counts is whether a count has moved between two looks.
 
 mod judging;
+mod unheard;
 
 use std::time::Duration;
 
@@ -15,9 +16,13 @@ use crate::store::{Beat, Heartbeat, SharedStore};
 use crate::telemetry::Condition;
 
 use judging::Hearts;
+use unheard::Unheard;
 
 /// Between two looks at the others' hearts, as long as they matter. Every other time the own one beats.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Between two looks for those who are not heard, in looks.
+const WIDE_LOOK: u64 = 10;
 
 /// A heart that beats until this is dropped.
 #[derive(Debug)]
@@ -30,16 +35,17 @@ pub struct Heart {
 ///
 /// A node that gossip shows nobody else looks at the hearts of the others too, and tells the cluster whether it is alone. `secrets`
 /// does not hold while none of those that live shares a cluster secret with it, unless they have come, or have changed their secrets,
-/// after it had joined: then it is for them to be mended.
+/// after it had joined: then it is for them to be mended. `others` says, for operators, who lives without being heard: a node that
+/// has neighbours can't tell which side is wrong.
 #[must_use]
-pub fn keep(cluster: &Cluster, store: SharedStore, keys: Keyring, secrets: Condition) -> Heart {
+pub fn keep(cluster: &Cluster, store: SharedStore, keys: Keyring, secrets: Condition, others: Condition) -> Heart {
     secrets.met();
-    let beating = beat(cluster.clone(), store, keys, secrets);
+    let beating = beat(cluster.clone(), store, keys, secrets, others);
     Heart { _task: AbortOnDropHandle::new(tokio::spawn(beating)) }
 }
 
-async fn beat(cluster: Cluster, store: SharedStore, keys: Keyring, secrets: Condition) {
-    let (mut ticks, mut hearts) = (interval(LOOK), Hearts::default());
+async fn beat(cluster: Cluster, store: SharedStore, keys: Keyring, secrets: Condition, others: Condition) {
+    let (mut ticks, mut hearts, mut unheard) = (interval(LOOK), Hearts::default(), Unheard::default());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut count, mut own, mut can_beat) = (0, Vec::new(), false);
     for tick in 0_u64.. {
@@ -66,6 +72,9 @@ async fn beat(cluster: Cluster, store: SharedStore, keys: Keyring, secrets: Cond
         if can_beat && (are_new || (is_alone && (beats || !cluster.has_joined()))) {
             look(&cluster, &store, &mut hearts).await;
         }
+        if can_beat && tick.is_multiple_of(WIDE_LOOK) {
+            look_for_unheard(&cluster, &store, &mut unheard, &others).await;
+        }
         match is_alone.then(|| hearts.strangers(&keys, cluster.has_joined())).flatten() {
             Some(who) => secrets.missing(format!(
                 "no other node that lives shares a cluster secret with this one, {who}: compare the files of cluster secrets \
@@ -85,5 +94,14 @@ async fn look(cluster: &Cluster, store: &SharedStore, hearts: &mut Hearts) {
             cluster.see_company(hearts.company());
         }
         Err(error) => tracing::debug!(%error, "the hearts of others can't be seen"),
+    }
+}
+
+async fn look_for_unheard(cluster: &Cluster, store: &SharedStore, unheard: &mut Unheard, others: &Condition) {
+    let Ok(beats) = store.heartbeats().await else { return };
+    let view = cluster.view();
+    match unheard.look(&beats, (cluster.id(), cluster.generation()), |node| view.node(node).is_some()) {
+        Some(said) => others.missing(said),
+        None => others.met(),
     }
 }

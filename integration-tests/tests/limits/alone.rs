@@ -17,6 +17,8 @@ use super::{one_of_each, people, play, soon};
 const ASK: Duration = Duration::from_millis(100);
 /// A heart that stands still for so long is that of a dead node.
 const SILENCE: Duration = Duration::from_secs(6);
+/// Those who are not heard are looked for every ten seconds, and a busy machine adds something.
+const THREE_LOOKS: Duration = Duration::from_secs(45);
 /// How long it may take until a node goes on alone: 8 s, and what a busy machine adds.
 const SOON_AFTER: Duration = Duration::from_secs(14);
 
@@ -140,6 +142,35 @@ async fn of_a_cluster_that_has_died_the_first_node_to_come_back_goes_on_alone() 
         ensure!(took < SOON_AFTER, "after {took:?}\n{}", process.tail());
         for name in ["dispatch-1", "switchboard-1"] {
             world.restart(name).await?;
+        }
+        world.ready().await
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_clusters_at_one_store_name_each_other() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let secrets = world.directory().join("other.secrets");
+        write_secret(&secrets, "7")?;
+        let mut settings = vec![format!("cluster.secrets={}", secrets.display())];
+        let first = world.beside("dispatch-2", &settings).await?;
+        settings.push(format!("cluster.seeds={}", first.address("gossip")?));
+        let second = world.beside("notification-2", &settings).await?;
+        let known = world.process("dispatch-1")?;
+        for (process, others) in
+            [(&second, "dispatch-1, notification-1, switchboard-1"), (known, "dispatch-2, notification-2")]
+        {
+            let line = format!(
+                "others: warning: live by their heartbeats in the store, and are not part of this cluster: {others}. "
+            );
+            let said = timeout(THREE_LOOKS, async {
+                while !process.get("/readyz").await?.1.contains(&line) {
+                    sleep(ASK).await;
+                }
+                anyhow::Ok(())
+            });
+            said.await.with_context(|| format!("{line}\n{}", process.tail()))??;
         }
         world.ready().await
     })

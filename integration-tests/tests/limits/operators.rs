@@ -34,16 +34,16 @@ async fn a_tier_that_is_lost_shows_in_the_readiness_of_the_others() -> Result<()
     play(one_of_each(&[]), async |world| {
         world.kill("switchboard-1").await?;
         let without =
-            "clock: ok\nclocks: ok\ncluster: ok\nopen: ok\nsecrets: ok\nstore: ok\nswitchboard: waiting: no switchboard is ready; who opens a chat gets 280\n";
+            "clock: ok\nclocks: ok\ncluster: ok\nopen: ok\nothers: ok\nsecrets: ok\nstore: ok\nswitchboard: waiting: no switchboard is ready; who opens a chat gets 280\n";
         says(world, "notification-1", 200, without).await?;
         // Dispatch is not led astray by it: lists and presence need no switchboard.
-        says(world, "dispatch-1", 200, "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nsecrets: ok\nstore: ok\n").await?;
+        says(world, "dispatch-1", 200, "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nothers: ok\nsecrets: ok\nstore: ok\n").await?;
         world.kill("notification-1").await?;
         let without =
-            "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: waiting: no notification server is ready; clients get 601\nsecrets: ok\nstore: ok\n";
+            "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: waiting: no notification server is ready; clients get 601\nothers: ok\nsecrets: ok\nstore: ok\n";
         says(world, "dispatch-1", 503, without).await?;
         world.restart("notification-1").await?;
-        says(world, "dispatch-1", 200, "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nsecrets: ok\nstore: ok\n").await
+        says(world, "dispatch-1", 200, "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nothers: ok\nsecrets: ok\nstore: ok\n").await
     })
     .await
 }
@@ -64,12 +64,12 @@ async fn answers(process: &Process) -> Result<()> {
     ensure!(process.get("/healthz").await? == (200, "ok\n".to_owned()));
     let conditions = match process.tier() {
         "notification" => {
-            "clock: ok\nclocks: ok\ncluster: ok\nopen: ok\nsecrets: ok\nstore: ok\nswitchboard: ok\n"
+            "clock: ok\nclocks: ok\ncluster: ok\nopen: ok\nothers: ok\nsecrets: ok\nstore: ok\nswitchboard: ok\n"
         }
         "dispatch" => {
-            "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nsecrets: ok\nstore: ok\n"
+            "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nothers: ok\nsecrets: ok\nstore: ok\n"
         }
-        _ => "clock: ok\nclocks: ok\ncluster: ok\ndisk: ok\nnotification: ok\nsecrets: ok\nstore: ok\n",
+        _ => "clock: ok\nclocks: ok\ncluster: ok\ndisk: ok\nnotification: ok\nothers: ok\nsecrets: ok\nstore: ok\n",
     };
     ensure!(process.get("/readyz").await? == (200, conditions.to_owned()));
     ensure!(process.get("/").await?.0 == 404);

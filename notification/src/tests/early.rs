@@ -28,7 +28,13 @@ async fn who_comes_early_waits_five_seconds_and_is_then_told_to_come_back() {
     });
     let (readiness, keys) = (Readiness::default(), Keyring::from_secrets([[1; 32]]).unwrap());
     let secrets = readiness.require("secrets", "not yet");
-    let _heart = heart::keep(&house.services.cluster, Arc::clone(&house.services.store), keys, secrets);
+    let _heart = heart::keep(
+        &house.services.cluster,
+        Arc::clone(&house.services.store),
+        keys,
+        secrets,
+        readiness.note("others"),
+    );
     for _ in 0..2 {
         let mut client = house.knock("alice", "MSNP8").await;
         let began = Instant::now();
