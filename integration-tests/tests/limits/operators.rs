@@ -69,7 +69,9 @@ async fn answers(process: &Process) -> Result<()> {
         "dispatch" => {
             "certificate: ok\nclock: ok\nclocks: ok\ncluster: ok\nnotification: ok\nothers: ok\nsecrets: ok\nstore: ok\n"
         }
-        _ => "clock: ok\nclocks: ok\ncluster: ok\ndisk: ok\nnotification: ok\nothers: ok\nsecrets: ok\nstore: ok\n",
+        _ => {
+            "clock: ok\nclocks: ok\ncluster: ok\ndisk: ok\nnotification: ok\nothers: ok\nsecrets: ok\nstore: ok\n"
+        }
     };
     ensure!(process.get("/readyz").await? == (200, conditions.to_owned()));
     ensure!(process.get("/").await?.0 == 404);
