@@ -28,6 +28,15 @@ pub struct Told {
     pub overrun: u64,
 }
 
+/// Which other nodes a node has told of what is void, and whether they have said that they know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmations {
+    /// They have.
+    pub given: Vec<NodeId>,
+    /// They have not, or could not be told.
+    pub missing: Vec<NodeId>,
+}
+
 /// What became of an order on one notification node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reached {
@@ -35,6 +44,21 @@ pub struct Reached {
     pub node: NodeId,
     /// Its sessions; nothing if the node did not answer in time, or did not carry the order out.
     pub told: Option<Told>,
+    /// Of an order that makes something void: who else knows, as far as this node knows.
+    pub confirmations: Confirmations,
+}
+
+/// The same as the node itself says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct CarriedOut {
+    pub(super) told: Told,
+    pub(super) confirmations: Confirmations,
+}
+
+impl From<Told> for CarriedOut {
+    fn from(told: Told) -> Self {
+        Self { told, ..Self::default() }
+    }
 }
 
 /// The orders that were carried out here, each with what became of it.
@@ -48,7 +72,7 @@ pub(super) struct Orders {
 /// What became of an order, once that is known.
 type Done = Arc<OnceCell<Told>>;
 /// What a node says.
-type Answer = Pin<Box<dyn Future<Output = Option<Told>> + Send>>;
+type Answer = Pin<Box<dyn Future<Output = Option<CarriedOut>> + Send>>;
 
 impl Orders {
     /// Only who knows a cluster secret gets one in here, and an order is good for a minute: more than so many in that time are
@@ -104,18 +128,19 @@ impl Router {
             }
             let request = |id| Request::Order { id, sealed, order };
             let answer = self.links.to(place).and_then(|link| link.request(request).ok());
-            let told = async move {
+            let done = async move {
                 match answer?.await {
-                    Ok(Reply::CarriedOut { told, .. }) => told,
+                    Ok(Reply::CarriedOut { done, .. }) => done,
                     _ => None,
                 }
             };
-            asked.push((place.node.clone(), Box::pin(told)));
+            asked.push((place.node.clone(), Box::pin(done)));
         }
         let mut reached = Vec::with_capacity(asked.len());
-        for (node, told) in asked {
-            let told = timeout_at(deadline, told).await.ok().flatten();
-            reached.push(Reached { node, told });
+        for (node, done) in asked {
+            let done = timeout_at(deadline, done).await.ok().flatten();
+            let (told, confirmations) = done.map(|done| (done.told, done.confirmations)).unzip();
+            reached.push(Reached { node, told, confirmations: confirmations.unwrap_or_default() });
         }
         reached.sort_by(|a, b| a.node.cmp(&b.node));
         reached
@@ -128,12 +153,12 @@ impl Router {
         self: Arc<Self>,
         order: Order,
         sealed: u64,
-    ) -> impl Future<Output = Option<Told>> + Send + 'static {
+    ) -> impl Future<Output = Option<CarriedOut>> + Send + 'static {
         let runtime = self.runtime.clone();
         let done = runtime.spawn(async move {
             // Nobody is met twice by this one, nor by one that is older than this node.
             if let Some(void) = order.void() {
-                return Some(Told { sessions: self.void_by_order(void).await, overrun: 0 });
+                return Some(self.void_by_order(void).await);
             }
             if !self.orders.is_of_this_life(sealed) {
                 tracing::warn!(order = %order.id, sealed, "an operators' order from before this node began: not carried out");
@@ -147,7 +172,7 @@ impl Router {
                 tracing::info!(order = %order.id, what, sessions, overrun, "an operators' order");
                 told
             });
-            Some(*carried_out.await)
+            Some((*carried_out.await).into())
         });
         async { done.await.ok().flatten() }
     }

@@ -44,6 +44,7 @@ mod handle;
 mod handshake;
 mod inquiry;
 mod link;
+mod lost;
 mod membership;
 mod metrics;
 mod node;
@@ -66,7 +67,7 @@ mod ticket;
 mod voids;
 mod wire;
 
-pub use carrying_out::{Reached, Told};
+pub use carrying_out::{Confirmations, Reached, Told};
 pub use company::Company;
 pub use cookie::{Admittance, Cookie, CookieRole, Nonces};
 pub use gaps::Gap;

@@ -3,6 +3,7 @@
 //! The answer is a line for each notification node, `NODE SESSIONS OVERRUN` (see [`Told`]) or `NODE -` if it did not answer or did not
 //! carry the order out; for an order about one principal a line that says what became of it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::carrying_out::{Reached, Told};
 use super::order::{Audience, Instruction, MAX_LEN, Order, OrderError};
 use super::{Cluster, Keyring, ORDERS, Role};
 use crate::clock;
-use crate::model::Passport;
+use crate::model::{NodeId, Passport};
 use crate::telemetry::{Answered, Desk, Seldom};
 
 /// The sessions of all nodes are told in that time, or the node counts as not reached.
@@ -79,7 +80,7 @@ impl OrderDesk {
 
 fn lines(reached: &[Reached]) -> String {
     let mut text = String::new();
-    for Reached { node, told } in reached {
+    for Reached { node, told, .. } in reached {
         // Writing to a string can't fail.
         let _ = match told {
             Some(Told { sessions, overrun }) => writeln!(text, "{node} {sessions} {overrun}"),
@@ -91,25 +92,40 @@ fn lines(reached: &[Reached]) -> String {
 
 /// What became of the sessions that an old password has opened. To find none is no failure.
 fn about_a_password(who: &Passport, reached: &[Reached]) -> Answered {
-    let silent: Vec<&str> =
-        reached.iter().filter(|reached| reached.told.is_none()).map(|reached| reached.node.as_str()).collect();
-    if reached.iter().any(|reached| reached.told.is_some_and(|told| told.sessions > 0)) {
-        return Answered::Done(format!("{who} is signed out\n"));
-    }
     if reached.is_empty() {
         return Answered::Failed("there is no notification node at this moment".into());
     }
-    if silent.is_empty() {
-        return Answered::Done(format!("{who} was not signed in\n"));
+    let silent: Vec<&NodeId> =
+        reached.iter().filter(|reached| reached.told.is_none()).map(|reached| &reached.node).collect();
+    if silent.len() == reached.len() {
+        // Nobody knows of it, so that nobody can pass it on.
+        return Answered::Failed(format!("no answer from: {}", listed(silent)));
     }
-    let silent_ones = silent.join(", ");
-    Answered::Failed(if silent.len() == reached.len() {
-        format!("no answer from: {silent_ones}")
-    } else {
-        format!(
-            "no answer from: {silent_ones}; the others say so as soon as they are linked to it, within an hour"
-        )
-    })
+    let missing = unconfirmed(reached);
+    let had_sessions = reached.iter().any(|reached| reached.told.is_some_and(|told| told.sessions > 0));
+    // Who has confirmed, but not said how many sessions it had, may have had one.
+    let outcome = if had_sessions || !silent.is_empty() { "is signed out" } else { "was not signed in" };
+    if missing.is_empty() {
+        return Answered::Done(format!("{who} {outcome}\n"));
+    }
+    let outcome = if had_sessions { "is signed out" } else { "was not signed in where that is known" };
+    Answered::Failed(format!(
+        "{who} {outcome}; not confirmed by: {}, which is told as soon as another node is linked to it, within an hour",
+        listed(missing)
+    ))
+}
+
+/// The nodes that may go on with what is void: nobody has heard from them that they know.
+fn unconfirmed(reached: &[Reached]) -> BTreeSet<&NodeId> {
+    let (answered, silent): (Vec<_>, Vec<_>) = reached.iter().partition(|reached| reached.told.is_some());
+    let known: BTreeSet<_> =
+        answered.iter().flat_map(|reached| reached.confirmations.given.iter().chain([&reached.node])).collect();
+    let missing = answered.iter().flat_map(|reached| &reached.confirmations.missing);
+    missing.chain(silent.iter().map(|reached| &reached.node)).filter(|node| !known.contains(node)).collect()
+}
+
+fn listed<'n>(nodes: impl IntoIterator<Item = &'n NodeId>) -> String {
+    nodes.into_iter().map(NodeId::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// What became of an order about one principal, who has one session or, in later dialects, several.
@@ -135,12 +151,17 @@ fn about_one(who: &Passport, order: &Order, reached: &[Reached]) -> Answered {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{NodeId, SignOut};
+    use crate::cluster::Confirmations;
+    use crate::model::SignOut;
 
     fn reached(nodes: &[Option<(u64, u64)>]) -> Vec<Reached> {
         let node = |number| NodeId::parse(&format!("ns-{number}")).unwrap();
         let told = |told: &Option<(u64, u64)>| told.map(|(sessions, overrun)| Told { sessions, overrun });
-        nodes.iter().zip(1..).map(|(one, number)| Reached { node: node(number), told: told(one) }).collect()
+        let reached = |(one, number)| {
+            let confirmations = Confirmations::default();
+            Reached { node: node(number), told: told(one), confirmations }
+        };
+        nodes.iter().zip(1..).map(reached).collect()
     }
 
     #[test]
@@ -170,15 +191,38 @@ mod tests {
     #[test]
     fn what_became_of_an_old_password() {
         let who = Passport::parse("alice@example.com").unwrap();
-        let said = |nodes: &[_]| about_a_password(&who, &reached(nodes));
-        let done = |what| Answered::Done(format!("alice@example.com {what}\n"));
-        assert_eq!(said(&[Some((0, 0)), Some((1, 0)), None]), done("is signed out"));
-        assert_eq!(said(&[Some((0, 0)), Some((0, 0))]), done("was not signed in"));
-        assert_eq!(said(&[None]), Answered::Failed("no answer from: ns-1".into()));
-        for (nodes, why) in
-            [(&[Some((0, 0)), None][..], "no answer from: ns-2; the others"), (&[], "no notification")]
-        {
-            assert!(matches!(said(nodes), Answered::Failed(text) if text.contains(why)), "{why}");
+        // Who answers with so many sessions; the first says whom it knows to know, and of whom it doesn't.
+        let said = |nodes: &[_], given: &[&str], missing: &[&str]| {
+            let mut reached = reached(nodes);
+            if let Some(first) = reached.first_mut() {
+                let named = |names: &[&str]| names.iter().map(|name| NodeId::parse(name).unwrap()).collect();
+                first.confirmations = Confirmations { given: named(given), missing: named(missing) };
+            }
+            match about_a_password(&who, &reached) {
+                Answered::Done(text) => text,
+                Answered::Failed(text) => format!("failed: {text}"),
+                other => panic!("{other:?}"),
+            }
+        };
+        let (none, one) = (Some((0, 0)), Some((1, 0)));
+        let everybody = &["ns-2", "ns-3", "sb-1"];
+        assert_eq!(said(&[none, one, none], everybody, &[]), "alice@example.com is signed out\n");
+        assert_eq!(said(&[none, none], everybody, &[]), "alice@example.com was not signed in\n");
+        assert_eq!(said(&[none, None], everybody, &[]), "alice@example.com is signed out\n", "ns-2 knows");
+        assert_eq!(
+            said(&[none, none], &[], &["ns-2"]),
+            "alice@example.com was not signed in\n",
+            "it has answered"
+        );
+        assert_eq!(said(&[None], &[], &[]), "failed: no answer from: ns-1");
+        assert!(said(&[], &[], &[]).contains("no notification"));
+        for (nodes, missing, text) in [
+            (&[none, one, None][..], &[][..], "is signed out; not confirmed by: ns-3, which is told"),
+            (&[none, None], &[], "was not signed in where that is known; not confirmed by: ns-2, which"),
+            (&[one], &["sb-1", "sb-2"], "is signed out; not confirmed by: sb-1, sb-2, which"),
+        ] {
+            let said = said(nodes, &[], missing);
+            assert!(said.starts_with("failed: alice@example.com ") && said.contains(text), "{text}: {said}");
         }
     }
 }

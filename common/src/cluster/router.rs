@@ -19,6 +19,7 @@ use super::directory::{Directory, Verdict};
 use super::gaps::Gaps;
 use super::guesses::Hearer;
 use super::link::{Handler, Links, Origin, Replies, once_a_minute};
+use super::lost::Lost;
 use super::membership::Witness;
 use super::metrics::Metrics;
 use super::node::{Role, View};
@@ -60,6 +61,8 @@ pub(super) struct Router {
     pub(super) orders: Orders,
     /// What is void since accounts have other passwords.
     pub(super) voids: Mutex<Voids>,
+    /// Who may not know of it.
+    pub(super) lost: Mutex<Lost>,
     /// Whoever counts the wrong passwords that other nodes tell of.
     pub(super) hearer: OnceLock<Hearer>,
     joined: watch::Receiver<bool>,
@@ -102,6 +105,7 @@ impl Router {
             gaps,
             orders: Orders::new(clock::wall_ms()),
             voids: Mutex::default(),
+            lost: Mutex::default(),
             hearer: OnceLock::new(),
             joined,
             runtime: tokio::runtime::Handle::current(),
@@ -273,6 +277,7 @@ impl Witness for Router {
             }
         }
         self.links.follow(after);
+        lock(&self.lost).follow(before, after, Instant::now());
         {
             let mut directory = lock(&self.directory);
             for node in before.of(Role::Notification).filter(|node| !after.has(&node.id, node.generation)) {
@@ -353,7 +358,7 @@ impl Handler for Router {
             Request::Order { id, sealed, order } => {
                 let (back, done) = (replies.clone(), Arc::clone(&self).carry_out_here(order, sealed));
                 // Without an answer the node counts as one that was not reached.
-                let answer = async move { back.send(&Reply::CarriedOut { id, told: done.await }) };
+                let answer = async move { back.send(&Reply::CarriedOut { id, done: done.await }) };
                 self.delivery.run(answer, || tracing::warn!("too much to do to say what became of an order"));
             }
             Request::Tallies { id } => {

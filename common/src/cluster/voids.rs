@@ -7,13 +7,15 @@
 //! late and often it comes: an edition tells which credentials came before, and no clock is asked.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
+use super::carrying_out::{CarriedOut, Confirmations, Told};
 use super::node::Role;
 use super::outgoing::Outgoing;
 use super::router::{Router, lock};
@@ -102,16 +104,46 @@ fn tell(link: &Outgoing, voids: &[Void]) -> Vec<oneshot::Receiver<Reply>> {
 }
 
 impl Router {
-    /// Takes in what an order makes void, and waits a moment until the other nodes know. Returns how many sessions have ended here.
-    pub(super) async fn void_by_order(&self, void: Void) -> u64 {
-        let (ended, told) = self.void(&[void]);
-        let _ = timeout(MOMENT, join_all(told)).await;
-        ended
+    /// Takes in what an order makes void, and waits a moment until the other nodes know. Returns how many sessions have ended here, and
+    /// who knows. All are told, also of what is not new: whoever repeats an order wants to hear who has confirmed it.
+    pub(super) async fn void_by_order(&self, void: Void) -> CarriedOut {
+        let void = [void];
+        let (sessions, _) = self.take_in(&void);
+        let deadline = Instant::now() + MOMENT;
+        let asked: Vec<_> =
+            self.concerned().iter().map(|link| (link.place.node.clone(), tell(link, &void))).collect();
+        let mut confirmations = Confirmations::default();
+        for (node, answers) in asked {
+            let given = match timeout_at(deadline, try_join_all(answers)).await {
+                // Without an answer to wait for it could not be told.
+                Ok(Ok(answers)) => !answers.is_empty(),
+                _ => false,
+            };
+            if given { confirmations.given.push(node) } else { confirmations.missing.push(node) }
+        }
+        // They may have been found meanwhile: then they are told by the link to them, and nobody waits for that.
+        let lost = lock(&self.lost).within(LIFE, Instant::now());
+        confirmations.missing.extend(lost.into_iter().filter(|node| !confirmations.given.contains(node)));
+        CarriedOut { told: Told { sessions, overrun: 0 }, confirmations }
     }
 
-    /// Takes in what is void, and passes on what is new. Returns how many sessions or participations here have ended by it, now or
-    /// before, and the answers of those it was passed on to.
-    pub(super) fn void(&self, voids: &[Void]) -> (u64, Vec<oneshot::Receiver<Reply>>) {
+    /// Takes in what is void, and passes on what is new. Nobody waits for those it is passed on to.
+    pub(super) fn void(&self, voids: &[Void]) {
+        let (_, news) = self.take_in(voids);
+        for link in self.concerned() {
+            drop(tell(&link, &news));
+        }
+    }
+
+    /// The links to those who hear from this node what is void.
+    fn concerned(&self) -> Vec<Arc<Outgoing>> {
+        let mut links = self.links.dialed();
+        links.retain(|link| self.tells_voids(link));
+        links
+    }
+
+    /// Takes in what is void. Returns how many sessions or participations here have ended by it, now or before, and what was new.
+    fn take_in(&self, voids: &[Void]) -> (u64, Vec<Void>) {
         let (mut news, mut ended) = (Vec::new(), 0);
         for void in voids {
             let end = || self.delivery.hub().map_or(0, |hub| hub.void(void));
@@ -126,9 +158,7 @@ impl Router {
                 None => ended += known.ended(void),
             }
         }
-        let links = self.links.dialed();
-        let told = links.iter().filter(|link| self.tells_voids(link)).flat_map(|link| tell(link, &news));
-        (ended, told.collect())
+        (ended, news)
     }
 
     /// Whether what was got with these credentials is void.

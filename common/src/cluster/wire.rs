@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::carrying_out::Told;
+use super::carrying_out::CarriedOut;
 use super::guesses::Guesses;
 use super::notice::{Notice, Outcome};
 use super::order::Order;
@@ -90,7 +90,7 @@ pub(super) enum Reply {
     /// To [`Request::Ping`].
     Pong,
     /// To [`Request::Order`]. Nothing: it was not carried out.
-    CarriedOut { id: u64, told: Option<Told> },
+    CarriedOut { id: u64, done: Option<CarriedOut> },
     /// To [`Request::Tallies`]: one of each bucket.
     Tallies { id: u64, tallies: Vec<Tally> },
     /// To [`Request::Sightings`]: of as many of the buckets as fit into a frame.

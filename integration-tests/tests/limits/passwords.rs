@@ -135,12 +135,16 @@ async fn a_new_password_is_told_to_nodes_that_were_paused() -> Result<()> {
             world.process(node)?.pause()?;
         }
         let (code, said) = try_to_change(world, &alice, "another", &["--node", &admin]).await?;
-        ensure!(code == Some(1) && said.contains("no answer from: notification-2"), "{code:?} {said}");
+        let unconfirmed = "not confirmed by: notification-2, switchboard-1, which is told as soon as";
+        ensure!(code == Some(1) && said.contains(unconfirmed), "{code:?} {said}");
         // They are given up, and with them what was on its way.
         for node in paused {
             let lost = |line: &str| line.contains("node lost") && line.contains(&format!("node={node} "));
             until(node, async || Ok(world.process("notification-1")?.log().lines().any(lost))).await?;
         }
+        // Nobody who is paused has gone, though gossip no longer knows of it.
+        let (code, said) = try_to_change(world, &alice, "a third", &["--node", &admin]).await?;
+        ensure!(code == Some(1) && said.contains(unconfirmed), "{code:?} {said}");
         for node in paused {
             world.process(node)?.resume()?;
         }
@@ -150,6 +154,14 @@ async fn a_new_password_is_told_to_nodes_that_were_paused() -> Result<()> {
         let mut knocks = Client::connect(switchboard).await?;
         let answer = knocks.request("USR", &format!("{alice} {unused}")).await?;
         ensure!(answer.verb() == "911", "{:?}", answer.tokens);
+        // When they are back they confirm; a switchboard alone that says nothing is named as well.
+        world.ready().await?;
+        let said = change(world, &alice, "a fourth", &["--node", &admin]).await?;
+        ensure!(said.contains(&format!("{alice} was not signed in")), "{said}");
+        world.process("switchboard-1")?.pause()?;
+        let (code, said) = try_to_change(world, &alice, "a fifth", &["--node", &admin]).await?;
+        world.process("switchboard-1")?.resume()?;
+        ensure!(code == Some(1) && said.contains("not confirmed by: switchboard-1, which"), "{code:?} {said}");
         Ok(())
     })
     .await
