@@ -22,11 +22,17 @@ struct State {
 
 impl Default for Seldom {
     fn default() -> Self {
-        Self::new(20, Duration::from_secs(2))
+        Self::usual()
     }
 }
 
 impl Seldom {
+    /// Twenty lines, and one every two seconds.
+    #[must_use]
+    pub const fn usual() -> Self {
+        Self::new(20, Duration::from_secs(2))
+    }
+
     /// One line in so long.
     #[must_use]
     pub const fn one_in(pause: Duration) -> Self {
