@@ -5,7 +5,7 @@ use common::config::AccountsConfig;
 use common::credentials::{PasswordHasher, SealingKey};
 use common::model::{ClaimId, Edition, Limits, Passport};
 use common::msnp::value::encoded_len;
-use common::store::{Account, Claimed, Credentials, NewAccount, Store};
+use common::store::{Account, Claimed, Credentials, KnownNetwork, NewAccount, Store};
 use uuid::Uuid;
 
 use crate::Failure;
@@ -65,24 +65,39 @@ impl Passwords {
         Ok(store.create_account(new).await?)
     }
 
-    /// Gives an account another password, and returns its edition. Tickets made before open nothing any more.
+    /// Gives an account another password, and returns the epoch of its credentials. Tickets made before open nothing any more, and from
+    /// nowhere it is known that somebody has signed in with it.
     pub(crate) async fn change(
         &self,
         store: &dyn Store,
         account: &Account,
         password: &str,
         md5: Md5<'_>,
-    ) -> Result<Edition, Failure> {
+    ) -> Result<u64, Failure> {
         let (who, replaced) = (&account.passport, account.credentials.epoch);
         let credentials = self.credentials(who, account.claim, password, md5, Some(replaced)).await?;
-        let edition = credentials.edition();
+        let epoch = credentials.epoch;
         match store.set_credentials(who, account.claim, replaced, credentials).await? {
-            true => Ok(edition),
+            true => Ok(epoch),
             false => Err(Failure::failed(format!(
                 "not changed: {who} was given another password, removed or registered anew just now"
             ))),
         }
     }
+}
+
+/// Lets the networks from which the credentials of epoch `before` were shown be those of the ones of epoch `now`.
+pub(crate) async fn keep_networks(
+    store: &dyn Store,
+    who: &Passport,
+    before: u64,
+    now: u64,
+) -> Result<(), Failure> {
+    let mut known = store.known_networks(who).await?;
+    known.retain(|known| known.epoch == before);
+    let seen = (clock::wall_ms()..).zip(known.into_iter().rev());
+    let kept = seen.map(|(seen, known)| (who.clone(), KnownNetwork { epoch: now, seen, ..known }));
+    Ok(store.add_known_networks(kept.collect()).await?)
 }
 
 /// Whether people can type this password into a client, and the wire can carry it.

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use clap::{Args, Subcommand};
 use common::config::Config;
 use common::credentials::SealingKey;
-use common::model::Passport;
+use common::model::{Edition, Passport};
 use common::store::{AccountSummary, Claimed, Store};
 
-use crate::account::{Passwords, check_name, check_password};
+use crate::account::{Passwords, check_name, check_password, keep_networks};
 use crate::prompt::{keep_terminal, prompt};
 use crate::terminal::{harmless, say};
 use crate::{Failure, old_password, open_store};
@@ -55,7 +55,7 @@ pub(crate) struct PasswordArgs {
     /// Don't let the account sign in by MD5 any more
     #[arg(long)]
     no_md5: bool,
-    /// Leave alone who is signed in: only the next sign-in needs the new password
+    /// The old password is no secret of others: leave alone who is signed in, and know the networks that it came from
     #[arg(long)]
     keep_sessions: bool,
     /// The admin address of any node, instead of those that are configured
@@ -114,13 +114,16 @@ async fn change_password(
     let password = args.input.read(&who).await?;
     let md5 = args.md5 || (account.credentials.sealed_password.is_some() && !args.no_md5);
     let key = if md5 { Some(key_for_md5(store, config).await?) } else { None };
-    let edition = Passwords::new(&config.accounts).change(store, &account, &password, key.as_ref()).await?;
-    let ended = match args.keep_sessions {
-        true => None,
-        false => Some(old_password::end(&who, account.claim, edition, args.node, config).await),
+    let epoch = Passwords::new(&config.accounts).change(store, &account, &password, key.as_ref()).await?;
+    let (ended, kept) = match args.keep_sessions {
+        true => (None, keep_networks(store, &who, account.credentials.epoch, epoch).await),
+        false => {
+            (Some(old_password::end(&who, account.claim, Edition::of(epoch), args.node, config).await), Ok(()))
+        }
     };
     // Said last: whoever closes the pipe must not keep sessions alive.
     writeln!(out, "changed the password of {who}")?;
+    kept?;
     match ended {
         Some(said) => Ok(writeln!(out, "{}", said?)?),
         None => Ok(()),

@@ -7,7 +7,7 @@ use common::config::Config;
 use common::credentials::{PasswordHasher, SealingKey};
 use common::model::{ClaimId, Group, GroupId, List, Passport, Properties, Property};
 use common::net::network_of;
-use common::store::{Claimed, Credentials, Edit, KnownNetwork, KnownNetworks, NewAccount, SharedStore};
+use common::store::{Claimed, Credentials, Edit, KnownNetwork, NewAccount, SharedStore};
 use futures_util::stream::{self, StreamExt};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -81,11 +81,9 @@ impl AccountSource {
             (Some(key), true) => Some(key.seal(&account.passport, claim, &account.password)),
             (None, true) => anyhow::bail!("md5: the deployment has no key for MD5 passwords"),
         };
-        let credentials = Credentials {
-            epoch: getrandom::u64()?,
-            password_hash: self.hash(&account.password).await?,
-            sealed_password,
-        };
+        let epoch = getrandom::u64()?;
+        let credentials =
+            Credentials { epoch, password_hash: self.hash(&account.password).await?, sealed_password };
         let new = NewAccount {
             passport: account.passport.clone(),
             claim,
@@ -98,18 +96,17 @@ impl AccountSource {
             None => anyhow::bail!("the run has ended"),
         }
         match self.store.create_account(new).await? {
-            Claimed::Won => self.know_home(account).await,
+            Claimed::Won => self.know_home(account, epoch).await,
             Claimed::Taken => {
                 anyhow::bail!("{} is there already: take it over with `accounts same`", account.passport)
             }
         }
     }
 
-    async fn know_home(&self, account: &RunAccount) -> anyhow::Result<()> {
+    async fn know_home(&self, account: &RunAccount, epoch: u64) -> anyhow::Result<()> {
         let Some(network) = self.home else { return Ok(()) };
-        let known = KnownNetwork { network, seen: common::clock::wall_ms() };
-        let known = KnownNetworks { claim: account.claim, networks: vec![known] };
-        Ok(self.store.set_known_networks(vec![(account.passport.clone(), known)]).await?)
+        let known = KnownNetwork { network, epoch, seen: common::clock::wall_ms() };
+        Ok(self.store.add_known_networks(vec![(account.passport.clone(), known)]).await?)
     }
 
     /// Whether it has made any.

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use common::config::Config;
 use common::credentials::{Asker, PasswordHasher, SealingKey};
 use common::model::{List, Passport};
-use common::store::{Edit, KnownNetwork, KnownNetworks, Store};
+use common::store::{Edit, KnownNetwork, Store};
 
 use crate::account::Passwords;
 use crate::terminal::say;
@@ -135,9 +135,9 @@ pub(super) async fn create(store: &dyn Store, config: &Config) -> Result<(), Fai
 /// signed in to from it, and these are not among them.
 async fn know_this_machine(store: &dyn Store, who: &Passport) -> Result<(), Failure> {
     let Some(account) = store.account(who).await? else { return Ok(()) };
-    let here = KnownNetwork { network: Ipv4Addr::LOCALHOST.into(), seen: common::clock::wall_ms() };
-    let known = KnownNetworks { claim: account.claim, networks: vec![here] };
-    Ok(store.set_known_networks(vec![(who.clone(), known)]).await?)
+    let (epoch, seen) = (account.credentials.epoch, common::clock::wall_ms());
+    let here = KnownNetwork { network: Ipv4Addr::LOCALHOST.into(), epoch, seen };
+    Ok(store.add_known_networks(vec![(who.clone(), here)]).await?)
 }
 
 fn befriend(contact: &Passport, name: &str) -> [Edit; 3] {

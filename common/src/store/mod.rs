@@ -33,7 +33,7 @@ pub use history::{
 };
 pub use inbox::{InboxMessage, InboxPage, KEPT_FOR, SETTLED_AFTER};
 pub use look::look;
-pub use networks::{KnownNetwork, KnownNetworks};
+pub use networks::KnownNetwork;
 pub use open::{create, is_missing, migrate, missing, open, open_when_there};
 pub use roster::Edit;
 
@@ -105,11 +105,14 @@ pub trait Store: Send + Sync + 'static {
     /// changes nothing. May be lost in a crash.
     async fn touch(&self, seen: Vec<(Passport, u64)>) -> Result<()>;
 
-    /// From where somebody has signed in to the account of that passport, as it was written last.
-    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>>;
+    /// From where somebody has signed in to the account of that passport, the last network first: [`KnownNetwork::MOST`] at most. Some
+    /// may be of other credentials than those that the account has now.
+    async fn known_networks(&self, who: &Passport) -> Result<Vec<KnownNetwork>>;
 
-    /// Replaces the known networks of accounts; those of claims that hold no account any more are never read as another's.
-    async fn set_known_networks(&self, known: Vec<(Passport, KnownNetworks)>) -> Result<()>;
+    /// Adds networks to those that are known of accounts: what several processes add at the same time stays, and so does what was
+    /// seen last of what is too much. On CQL servers one in 256 takes the place of another. What is of other credentials than those
+    /// that the account has may be left out.
+    async fn add_known_networks(&self, known: Vec<(Passport, KnownNetwork)>) -> Result<()>;
 
     // Rosters.
 

@@ -2,50 +2,32 @@
 
 use std::net::IpAddr;
 
-use crate::model::ClaimId;
-
 /// A network from which somebody has shown an account's password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KnownNetwork {
     /// An IPv4 address, or an IPv6 address whose last eight bytes are 0.
     pub network: IpAddr,
+    /// The epoch of the credentials that were shown: it says nothing of those after them, nor of a later account of that name.
+    pub epoch: u64,
     /// When that was last noted, in milliseconds since 1970.
     pub seen: u64,
 }
 
-/// The networks of an account.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownNetworks {
-    /// The claim of the account: they say nothing of a later one of the same passport.
-    pub claim: ClaimId,
-    /// At most [`MOST`](Self::MOST).
-    pub networks: Vec<KnownNetwork>,
-}
-
-impl KnownNetworks {
+impl KnownNetwork {
     /// Networks of one account; the one seen least lately is forgotten.
     pub const MOST: usize = 8;
-}
 
-/// What stands in front, for the day on which the form changes.
-const VERSION: u8 = 1;
-
-/// The bytes that stores keep.
-pub(super) fn write(networks: &[KnownNetwork]) -> Vec<u8> {
-    let pairs: Vec<_> =
-        networks.iter().take(KnownNetworks::MOST).map(|known| (known.network, known.seen)).collect();
-    // Writing numbers to memory has no way to fail.
-    postcard::to_stdvec(&(VERSION, pairs)).unwrap_or_default()
-}
-
-/// Reads them. What is not of this form counts as nothing: it is learnt anew.
-pub(super) fn read(bytes: &[u8]) -> Vec<KnownNetwork> {
-    match postcard::from_bytes::<(u8, Vec<(IpAddr, u64)>)>(bytes) {
-        Ok((VERSION, pairs)) => {
-            let all = pairs.into_iter().map(|(network, seen)| KnownNetwork { network, seen });
-            all.take(KnownNetworks::MOST).collect()
+    /// Those of them that were seen last, the last one first, each once.
+    #[must_use]
+    pub fn last(mut all: Vec<Self>) -> Vec<Self> {
+        all.sort_by_key(|known| (std::cmp::Reverse(known.seen), known.network));
+        let mut last: Vec<Self> = Vec::with_capacity(Self::MOST);
+        for known in all {
+            if last.len() < Self::MOST && !last.iter().any(|newer| newer.network == known.network) {
+                last.push(known);
+            }
         }
-        _ => Vec::new(),
+        last
     }
 }
 
@@ -54,13 +36,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_written_is_read_and_nonsense_is_nothing() {
-        let networks = ["192.0.2.1", "2001:db8::"].map(|network| network.parse().unwrap());
-        let known = networks.map(|network| KnownNetwork { network, seen: u64::MAX });
-        assert_eq!(read(&write(&known)), known);
-        assert_eq!(read(&write(&[known[0]; 20])).len(), KnownNetworks::MOST);
-        for nonsense in [&[][..], &[2, 0], &[1, 255, 255, 255, 255, 15], b"nonsense"] {
-            assert_eq!(read(nonsense), []);
-        }
+    fn of_many_the_last_ones_count_and_of_one_its_last() {
+        let known = |network: u8, seen| KnownNetwork { network: [192, 0, 2, network].into(), epoch: 1, seen };
+        let all: Vec<_> = (0..20).map(|number| known(number % 10, u64::from(number))).collect();
+        let expected: Vec<_> = (12..20).rev().map(|number| known(number % 10, u64::from(number))).collect();
+        assert_eq!(KnownNetwork::last(all), expected);
+        assert_eq!(KnownNetwork::last(Vec::new()), []);
     }
 }

@@ -9,7 +9,7 @@ use common::cluster::{Keyring, SignInTicket};
 use common::config::{AccountsConfig, HttpConfig};
 use common::credentials::{Asker, AttemptGuard, Busy, PasswordHasher, Refusal, RefusalLog};
 use common::model::Passport;
-use common::store::{Account, KnownNetworks, SharedStore, Store, StoreError};
+use common::store::{Account, KnownNetwork, SharedStore, Store, StoreError};
 use common::telemetry::Seldom;
 
 use super::recent::Recent;
@@ -42,7 +42,7 @@ pub(crate) trait Accounts: Send + Sync + 'static {
     async fn account(&self, who: &Passport) -> Result<Option<Account>, StoreError>;
 
     /// From where it has been signed in to.
-    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>, StoreError>;
+    async fn known_networks(&self, who: &Passport) -> Result<Vec<KnownNetwork>, StoreError>;
 }
 
 #[async_trait]
@@ -51,7 +51,7 @@ impl Accounts for SharedStore {
         (**self).account(who).await
     }
 
-    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>, StoreError> {
+    async fn known_networks(&self, who: &Passport) -> Result<Vec<KnownNetwork>, StoreError> {
         (**self).known_networks(who).await
     }
 }
@@ -181,7 +181,7 @@ impl SignIn {
             return Outcome::Wrong(Refusal::TooMany);
         }
         let now = clock::wall_ms();
-        self.guard.succeeded(tried, now);
+        self.guard.succeeded(&tried, now);
         let expires = now.saturating_add(self.ticket_ms);
         let (member_id, credential_epoch) = (account.claim.0.as_u64_pair().0, account.credentials.epoch);
         Outcome::Right(Checked { passport: account.passport, member_id, expires, credential_epoch })

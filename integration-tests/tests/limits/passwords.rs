@@ -166,3 +166,41 @@ async fn a_new_password_is_told_to_nodes_that_were_paused() -> Result<()> {
     })
     .await
 }
+
+/// Whoever had the old password may have signed in with it, from a network that has been known since: that of the new one begins with
+/// no network, unless the old one was no secret of others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_password_is_known_from_no_network_of_the_old_one() -> Result<()> {
+    let settings = vec!["accounts.wrong_passwords=3".to_owned()];
+    play(Plan { notification: 1, settings, ..Plan::default() }, async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let clients = world.process("notification-1")?.address("clients")?;
+        let opens = async |last: u8, who: &str, password: &str| {
+            let mut client = Client::connect_from([127, 0, 0, last].into(), clients).await?;
+            anyhow::Ok(soon(client.authenticate(who, password)).await?.token(2) == "OK")
+        };
+        let (intruder, guesser) = (66, 67);
+        let store = common::store::open(&world.config().store).await?;
+        for who in [&alice, &bob] {
+            ensure!(opens(intruder, who, PASSWORD).await?, "with the password");
+            for number in 0..5 {
+                ensure!(!opens(guesser, who, &format!("guess{number}")).await?);
+            }
+            let passport = who.parse()?;
+            until("it is written from where somebody was let in", async || {
+                Ok(!store.known_networks(&passport).await?.is_empty())
+            })
+            .await?;
+            ensure!(
+                opens(intruder, who, PASSWORD).await?,
+                "where somebody has signed in, others' guesses don't count"
+            );
+        }
+        change(world, &alice, "another", &[]).await?;
+        change(world, &bob, "another", &["--keep-sessions"]).await?;
+        ensure!(!opens(intruder, &alice, "another").await?, "the intruder's network is still one of alice's");
+        ensure!(opens(intruder, &bob, "another").await?, "what bob keeps is not known");
+        Ok(())
+    })
+    .await
+}

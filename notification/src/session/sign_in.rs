@@ -239,7 +239,7 @@ async fn by_password(
             if !services.guard.allows(&attempt) {
                 return Err(Denied::Wrong(Refusal::TooMany));
             }
-            services.guard.succeeded(attempt, clock::wall_ms());
+            services.guard.succeeded(&attempt, clock::wall_ms());
             Ok(account)
         }
         _ => {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use common::model::{ChannelId, ClaimId, InboxId, MessageId, NodeId, ParticipationId, Passport, Roster};
 use common::store::{
     Account, AccountSummary, Beat, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
-    HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, SharedStore,
+    HistoryWrite, InboxMessage, InboxPage, KnownNetwork, NewAccount, Page, Participation, Result, SharedStore,
     Store, StoreError, StoredMessage,
 };
 use tokio::time::sleep;
@@ -98,8 +98,8 @@ moody! {
     remove_account(who: &Passport, claim: ClaimId) -> bool;
     accounts(after: Option<&Passport>, limit: usize) -> Vec<AccountSummary>;
     touch(seen: Vec<(Passport, u64)>) -> ();
-    known_networks(who: &Passport) -> Option<KnownNetworks>;
-    set_known_networks(known: Vec<(Passport, KnownNetworks)>) -> ();
+    known_networks(who: &Passport) -> Vec<KnownNetwork>;
+    add_known_networks(known: Vec<(Passport, KnownNetwork)>) -> ();
     append(write: HistoryWrite) -> ();
     read(channel: ChannelId, after: Option<&Cursor>, limit: usize) -> Page;
     read_back(channel: ChannelId, before: Option<MessageId>, limit: usize) -> Vec<StoredMessage>;

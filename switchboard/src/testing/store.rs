@@ -12,7 +12,7 @@ use common::model::{
 };
 use common::store::{
     Account, AccountSummary, Beat, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
-    HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
+    HistoryWrite, InboxMessage, InboxPage, KnownNetwork, NewAccount, Page, Participation, Result, Store,
     StoreError,
 };
 use tokio::sync::Notify;
@@ -151,10 +151,10 @@ impl Store for FakeStore {
         unused()
     }
     /// Everybody has blocked `blocked@example.com`.
-    async fn known_networks(&self, _: &Passport) -> Result<Option<KnownNetworks>> {
+    async fn known_networks(&self, _: &Passport) -> Result<Vec<KnownNetwork>> {
         unused()
     }
-    async fn set_known_networks(&self, _: Vec<(Passport, KnownNetworks)>) -> Result<()> {
+    async fn add_known_networks(&self, _: Vec<(Passport, KnownNetwork)>) -> Result<()> {
         unused()
     }
     async fn roster(&self, owner: &Passport) -> Result<Option<Roster>> {

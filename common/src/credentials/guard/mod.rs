@@ -30,9 +30,9 @@ use self::untold::{Tried, Untold};
 use self::window::{Slots, Window};
 use super::line::Asker;
 use crate::config::AccountsConfig;
-use crate::model::{ClaimId, Passport};
+use crate::model::Passport;
 use crate::net::{Grain, grains_of, network_of};
-use crate::store::{Account, KnownNetwork, KnownNetworks, Store};
+use crate::store::{Account, KnownNetwork, Store};
 
 /// Accounts of which wrong passwords are remembered, and networks from which somebody has signed in; the one that came least lately
 /// is forgotten.
@@ -107,13 +107,13 @@ impl Tables {
 pub struct Attempt<'a> {
     who: &'a Passport,
     network: IpAddr,
-    /// Nothing: there is no such account.
-    claim: Option<ClaimId>,
+    /// That of the account's credentials. Nothing: there is no such account.
+    epoch: Option<u64>,
     known: Vec<KnownNetwork>,
 }
 
 impl Attempt<'_> {
-    /// Whether somebody has signed in to this account from there before.
+    /// Whether somebody has signed in to this account from there before, with the password that it has now.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.known.iter().any(|known| known.network == self.network)
@@ -158,11 +158,11 @@ impl AttemptGuard {
         who: &'a Passport,
         from: IpAddr,
         account: Option<&Account>,
-        stored: Option<KnownNetworks>,
+        stored: Vec<KnownNetwork>,
     ) -> Attempt<'a> {
-        let claim = account.map(|account| account.claim);
-        let known = claim.map(|claim| self.networks.of(who, claim, stored)).unwrap_or_default();
-        Attempt { who, network: network_of(from), claim, known }
+        let epoch = account.map(|account| account.credentials.epoch);
+        let known = epoch.map(|epoch| self.networks.of(who, epoch, stored)).unwrap_or_default();
+        Attempt { who, network: network_of(from), epoch, known }
     }
 
     /// Whether the password may be checked. Otherwise the attempt gets the wrong-password answer unchecked.
@@ -190,7 +190,7 @@ impl AttemptGuard {
     fn counts(&self, attempt: &Attempt<'_>, part: u32) -> (u32, bool) {
         let now = self.slots.now();
         let mut tables = self.lock();
-        let wrong = match attempt.claim {
+        let wrong = match attempt.epoch {
             None => tables.nobodys.count(attempt.who, now),
             Some(_) if attempt.is_known() => tables.known.count(&(attempt.who, attempt.network), now),
             Some(_) => tables.strange.peek(attempt.who).map_or(0, |window| window.count(now)),
@@ -215,12 +215,12 @@ impl AttemptGuard {
             let now = self.slots.now();
             let mut tables = self.lock();
             tables.add_network(network, 1, now);
-            match attempt.claim {
+            match attempt.epoch {
                 Some(_) => tables.add_account(who.clone(), home, 1, now),
                 None => tables.nobodys.add(who, 1, now),
             }
         }
-        let tried = match attempt.claim {
+        let tried = match attempt.epoch {
             Some(_) => Tried::Account(who.clone(), home),
             None => Tried::Nobody(who.clone()),
         };
@@ -228,10 +228,10 @@ impl AttemptGuard {
     }
 
     /// The password was right, at `now` milliseconds since 1970: the network is one of the account's from now on.
-    pub fn succeeded(&self, attempt: Attempt<'_>, now: u64) {
+    pub fn succeeded(&self, attempt: &Attempt<'_>, now: u64) {
         self.lock().homes.add(attempt.network);
-        if let Some(claim) = attempt.claim {
-            self.networks.note(attempt.who, claim, attempt.known, attempt.network, now);
+        if let Some(epoch) = attempt.epoch {
+            self.networks.note(attempt.who, epoch, &attempt.known, attempt.network, now);
         }
     }
 

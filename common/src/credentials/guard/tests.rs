@@ -3,7 +3,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::*;
-use crate::model::{AddPrompt, Properties, Settings, StrangerPolicy};
+use crate::model::{AddPrompt, ClaimId, Properties, Settings, StrangerPolicy};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Credentials, NewAccount};
 
@@ -19,7 +19,7 @@ impl World {
 
     fn attempt<'a>(&self, who: &'a Passport, from: &str) -> Attempt<'a> {
         let account = (!who.as_str().starts_with("nobody")).then(|| account(who));
-        self.guard.attempt(who, from.parse().unwrap(), account.as_ref(), None)
+        self.guard.attempt(who, from.parse().unwrap(), account.as_ref(), Vec::new())
     }
 
     fn allows(&self, who: &Passport, from: &str) -> bool {
@@ -27,7 +27,7 @@ impl World {
     }
 
     fn succeeds(&self, who: &Passport, from: &str) {
-        self.guard.succeeded(self.attempt(who, from), 1);
+        self.guard.succeeded(&self.attempt(who, from), 1);
     }
 
     /// So many wrong passwords. Returns how many of them were looked at.
@@ -167,14 +167,20 @@ async fn networks_are_kept_with_the_account() {
     let account = store.account(&who).await.unwrap().unwrap();
     let guard = || AttemptGuard::new(&AccountsConfig::default());
     let first = guard();
-    let is_known = async |guard: &AttemptGuard, last: u8, account: &Account| {
-        let stored = store.known_networks(&who).await.unwrap();
-        guard.attempt(&who, [192, 0, 2, last].into(), Some(account), stored).is_known()
+    let attempt =
+        async |guard: &AttemptGuard, last: u8, account: &Account, then: fn(&AttemptGuard, &Attempt<'_>, u8)| {
+            let stored = store.known_networks(&who).await.unwrap();
+            let attempt = guard.attempt(&who, [192, 0, 2, last].into(), Some(account), stored);
+            then(guard, &attempt, last);
+            attempt.is_known()
+        };
+    let succeeds = |guard: &AttemptGuard, attempt: &Attempt<'_>, last: u8| {
+        guard.succeeded(attempt, 1_700_000_000_000 + u64::from(last));
     };
+    let is_known =
+        async |guard: &AttemptGuard, last, account: &Account| attempt(guard, last, account, |_, _, _| ()).await;
     for last in 0..20 {
-        let stored = store.known_networks(&who).await.unwrap();
-        let attempt = first.attempt(&who, [192, 0, 2, last].into(), Some(&account), stored);
-        first.succeeded(attempt, 1000 + u64::from(last));
+        attempt(&first, last, &account, succeeds).await;
         assert!(is_known(&first, last, &account).await, "before it is written");
         if last % 3 == 0 {
             first.flush(&*store).await;
@@ -187,8 +193,28 @@ async fn networks_are_kept_with_the_account() {
     for (last, known) in [(11, false), (12, true), (19, true), (20, false)] {
         assert_eq!(is_known(&second, last, &account).await, known, "{last}");
     }
-    let next = Account { claim: ClaimId(Uuid::new_v4()), ..account };
-    assert!(!is_known(&second, 19, &next).await, "who registers the passport anew is not at home there");
+
+    // Two processes learn of a network each, and neither loses the other's.
+    attempt(&first, 30, &account, succeeds).await;
+    attempt(&second, 31, &account, succeeds).await;
+    first.flush(&*store).await;
+    second.flush(&*store).await;
+    for last in [19, 30, 31] {
+        assert!(is_known(&guard(), last, &account).await, "{last}");
+    }
+    // Nowhere is whoever has another password at home, until that one is shown; what is learnt of the old one comes too late.
+    attempt(&first, 32, &account, succeeds).await;
+    let credentials = Credentials { epoch: 2, ..account.credentials.clone() };
+    assert!(store.set_credentials(&who, claim, 1, credentials.clone()).await.unwrap());
+    let changed = Account { credentials, ..account };
+    for last in [19, 30, 31, 32] {
+        assert!(!is_known(&first, last, &changed).await && !is_known(&guard(), last, &changed).await, "{last}");
+    }
+    attempt(&second, 30, &changed, succeeds).await;
+    second.flush(&*store).await;
+    first.flush(&*store).await;
+    let known = [19, 30, 31, 32].map(|last| is_known(&first, last, &changed));
+    assert_eq!(futures_util::future::join_all(known).await, [false, true, false, false]);
 }
 
 #[tokio::test(start_paused = true)]

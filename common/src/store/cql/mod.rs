@@ -59,7 +59,7 @@ use self::turns::Turns;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
     Account, AccountSummary, Beat, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
-    HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
+    HistoryWrite, InboxMessage, InboxPage, KnownNetwork, NewAccount, Page, Participation, Result, Store,
     StoredMessage,
 };
 use crate::clock::{self, HybridClock};
@@ -244,12 +244,12 @@ impl Store for CqlStore {
         self.write(accounts::touch(&self.db, &seen)).await
     }
 
-    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>> {
+    async fn known_networks(&self, who: &Passport) -> Result<Vec<KnownNetwork>> {
         self.calls.read(networks::read(&self.db, who)).await
     }
 
-    async fn set_known_networks(&self, known: Vec<(Passport, KnownNetworks)>) -> Result<()> {
-        self.write(networks::set(&self.db, &known)).await
+    async fn add_known_networks(&self, known: Vec<(Passport, KnownNetwork)>) -> Result<()> {
+        self.write(networks::add(&self.db, &known)).await
     }
 
     async fn roster(&self, owner: &Passport) -> Result<Option<Roster>> {

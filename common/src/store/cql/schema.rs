@@ -67,7 +67,9 @@ const STEPS: &[&[&str]] = &[&[
 ], &[
     // The tables stay as they are; see `given_names`.
 ], &[
-    "CREATE TABLE IF NOT EXISTS {k}.known_networks (passport text PRIMARY KEY, claim uuid, networks blob) {by_key}",
+    // A network has one place, see `networks.rs`.
+    "CREATE TABLE IF NOT EXISTS {k}.known_networks (passport text, place int, network inet, epoch bigint, seen bigint,
+        PRIMARY KEY (passport, place)) {by_key}",
     // In place of `heartbeats`: no statement that both servers know adds a column only where it is missing.
     "CREATE TABLE IF NOT EXISTS {k}.hearts (node text, generation bigint, beats bigint, secrets blob,
         PRIMARY KEY (node, generation)) WITH CLUSTERING ORDER BY (generation DESC) AND {reads}",

@@ -36,7 +36,7 @@ use self::database::Database;
 use super::cursor::{HELD_BACK, Reading};
 use super::{
     Account, AccountSummary, Beat, ChannelMember, ChannelOf, Claimed, Credentials, Cursor, Edit, Heartbeat,
-    HistoryWrite, InboxMessage, InboxPage, KnownNetworks, NewAccount, Page, Participation, Result, Store,
+    HistoryWrite, InboxMessage, InboxPage, KnownNetwork, NewAccount, Page, Participation, Result, Store,
     StoreError, StoredMessage,
 };
 use crate::clock;
@@ -161,13 +161,13 @@ impl Store for SqliteStore {
         self.accounts.write(seen.len() * SMALL, move |c| accounts::touch(c, &seen)).await
     }
 
-    async fn known_networks(&self, who: &Passport) -> Result<Option<KnownNetworks>> {
+    async fn known_networks(&self, who: &Passport) -> Result<Vec<KnownNetwork>> {
         let who = who.clone();
         self.accounts.read(move |c| networks::read(c, &who)).await
     }
 
-    async fn set_known_networks(&self, known: Vec<(Passport, KnownNetworks)>) -> Result<()> {
-        self.accounts.write(known.len() * SMALL, move |c| networks::set(c, &known)).await
+    async fn add_known_networks(&self, known: Vec<(Passport, KnownNetwork)>) -> Result<()> {
+        self.accounts.write(known.len() * SMALL, move |c| networks::add(c, &known)).await
     }
 
     async fn roster(&self, owner: &Passport) -> Result<Option<Roster>> {

@@ -15,7 +15,7 @@ use common::cluster::SignInTicket;
 use common::config::{AccountsConfig, DispatchConfig};
 use common::credentials::{PasswordHasher, Refusal};
 use common::model::{AddPrompt, ClaimId, Passport, Properties, Settings, StrangerPolicy};
-use common::store::{Account, Credentials, KnownNetworks, StoreError};
+use common::store::{Account, Credentials, KnownNetwork, StoreError};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use uuid::Uuid;
@@ -45,8 +45,8 @@ impl Accounts for Memory {
         Ok(self.accounts.lock().unwrap().get(who).cloned())
     }
 
-    async fn known_networks(&self, _: &Passport) -> Result<Option<KnownNetworks>, StoreError> {
-        Ok(None)
+    async fn known_networks(&self, _: &Passport) -> Result<Vec<KnownNetwork>, StoreError> {
+        Ok(Vec::new())
     }
 }
 

@@ -1,6 +1,8 @@
--- From where somebody has signed in to an account, in the form of store/networks.rs.
+-- From where somebody has signed in to an account, and with which credentials.
 CREATE TABLE known_networks (
-    passport TEXT PRIMARY KEY,
-    claim BLOB NOT NULL,
-    networks BLOB NOT NULL
+    passport TEXT NOT NULL,
+    network TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    seen INTEGER NOT NULL,
+    PRIMARY KEY (passport, network)
 ) STRICT, WITHOUT ROWID;
