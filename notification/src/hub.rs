@@ -46,6 +46,11 @@ pub(crate) enum Item {
         /// Each session has another one, so that the store isn't asked by all at once.
         after: Duration,
     },
+    /// What it should have heard from a switchboard may be lost: what was kept may be asked for after that time.
+    MayBeKept {
+        /// Each session has another one.
+        after: Duration,
+    },
     /// Operators have something to say.
     Bulletin(Bulletin),
     /// Operators end the session.

@@ -1,4 +1,4 @@
-//! Mourning switchboards: a dead one can't say what it has not delivered.
+//! Watching switchboards: a dead one can't say what it has not delivered, and what one has said that was cut off may be lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use common::model::{Generation, NodeId};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::hub::Item;
+use crate::hub::{Hub, Item};
 use crate::services::Services;
 
 type Lives = BTreeMap<NodeId, Generation>;
@@ -19,7 +19,7 @@ const SILENCE: Duration = Duration::from_secs(7);
 /// So many sessions a second ask for what a dead switchboard has left.
 const ASKING: u32 = 500;
 
-/// Watches the view until shutdown. Once a switchboard has been away, sessions ask for what it has left.
+/// Watches the view until shutdown. Once a switchboard has been away, sessions ask for what it has left, or has told them in vain.
 pub(crate) async fn mourn(services: Arc<Services>) {
     let mut views = services.cluster.watch();
     let mut known = lives(&views.borrow_and_update());
@@ -38,14 +38,21 @@ pub(crate) async fn mourn(services: Arc<Services>) {
 }
 
 async fn tell(services: Arc<Services>, node: NodeId, generation: Generation) {
-    if !is_dead(services.cluster.watch(), &node, generation).await {
-        return;
-    }
+    let is_dead = is_dead(services.cluster.watch(), &node, generation).await;
+    tell_sessions(&services.hub, &node, generation, is_dead);
+}
+
+fn tell_sessions(hub: &Hub, node: &NodeId, generation: Generation, is_dead: bool) {
     let mut told = 0;
-    services.hub.tell_all(|| {
+    hub.tell_all(|| {
         told += 1;
         let after = Duration::from_secs(1) * told / ASKING;
-        Item::SwitchboardLost { node: node.clone(), generation, after }
+        if is_dead {
+            Item::SwitchboardLost { node: node.clone(), generation, after }
+        } else {
+            // Where it was, sessions of this side may have counted as signed in nowhere, and it does not tell them again.
+            Item::MayBeKept { after }
+        }
     });
 }
 
@@ -70,9 +77,11 @@ fn lost(before: &Lives, now: &Lives) -> Vec<(NodeId, Generation)> {
 #[cfg(test)]
 mod tests {
     use common::cluster::Node;
+    use common::model::{Endpoint, Passport};
     use tokio::time::{Instant, advance};
 
     use super::*;
+    use crate::hub::Access;
     use crate::session::transcript::switchboard;
 
     fn view(lives: &[u64]) -> Arc<View> {
@@ -93,6 +102,26 @@ mod tests {
             views.send_replace(view(then));
             assert_eq!(asked.await.unwrap(), dead, "{then:?}");
             assert_eq!(begun.elapsed().as_secs(), after, "{then:?}");
+        }
+    }
+
+    #[test]
+    fn sessions_ask_also_when_a_switchboard_was_only_cut_off() {
+        for is_dead in [true, false] {
+            let (hub, node) = (Arc::new(Hub::new()), NodeId::parse("sb-1").unwrap());
+            let names = ["1@example.com", "2@example.com"].map(|name| Passport::parse(name).unwrap());
+            let mut sessions = names.map(|who| hub.enter(&who, Endpoint::SOLE, Access::SOME));
+            tell_sessions(&hub, &node, Generation(5), is_dead);
+            let mut turns: Vec<Duration> = sessions
+                .iter_mut()
+                .map(|(_, mailbox)| match mailbox.now().expect("it is told") {
+                    Item::SwitchboardLost { after, .. } if is_dead => after,
+                    Item::MayBeKept { after } if !is_dead => after,
+                    other => panic!("{other:?}"),
+                })
+                .collect();
+            turns.sort();
+            assert_eq!(turns, [1, 2].map(|turn| Duration::from_secs(turn) / ASKING), "each in its turn");
         }
     }
 

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::pickup::{Life, Pickups};
 use crate::pulse::Pulse;
 use crate::purse::Purses;
+use crate::telling::{PickedUp, Tellings};
 
 /// What all connections of this process share.
 pub(crate) struct Board {
@@ -49,6 +50,7 @@ pub(crate) struct Board {
     pub(crate) disk: Disk,
     pub(crate) cursors: Cursors,
     pub(crate) pickups: Pickups,
+    pub(crate) tellings: Tellings,
     pub(crate) clock: MessageClock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pool: Arc<BufferPool>,
@@ -79,12 +81,12 @@ pub(crate) trait Peers: Send + Sync + 'static {
     /// Invites a principal, and says what became of it.
     fn invite(&self, callee: &Passport, invitation: Invitation, patience: Duration) -> Answer<Outcome>;
 
-    /// Tells a principal that one of its participations was closed with something outstanding.
-    fn outstanding(&self, who: &Passport, participation: ParticipationId);
+    /// Tells a principal that one of its participations was closed with something outstanding. Whether it has heard, or is signed in
+    /// nowhere; takes `patience` at most.
+    fn outstanding(&self, who: &Passport, participation: ParticipationId, patience: Duration) -> Answer<bool>;
 
-    /// Tells the session of that epoch that it has been brought what was kept; `complete`: all that is wanted now;
-    /// `unanswered`: but what is of those in whose names it was rung in vain.
-    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>);
+    /// Tells a session that it has been brought what was kept. Whether it has heard, or is no more; takes `patience` at most.
+    fn picked_up(&self, who: &Passport, how: PickedUp, patience: Duration) -> Answer<bool>;
 
     /// Tells the session of that epoch which of the messages that it was brought have been delivered.
     fn delivered(&self, who: &Passport, epoch: Epoch, messages: Arc<[Uuid]>);
@@ -140,12 +142,13 @@ impl Peers for Cluster {
         Box::pin(async move { cluster.route(&callee, Notice::Invite(invitation), patience).await })
     }
 
-    fn outstanding(&self, who: &Passport, participation: ParticipationId) {
-        self.post(vec![(who.clone(), Notice::Outstanding { participation })]);
+    fn outstanding(&self, who: &Passport, participation: ParticipationId, patience: Duration) -> Answer<bool> {
+        tell(self, who, Notice::Outstanding { participation }, patience)
     }
 
-    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>) {
-        self.post(vec![(who.clone(), Notice::PickedUp { epoch, complete, unanswered })]);
+    fn picked_up(&self, who: &Passport, how: PickedUp, patience: Duration) -> Answer<bool> {
+        let PickedUp { epoch, complete, unanswered } = how;
+        tell(self, who, Notice::PickedUp { epoch, complete, unanswered }, patience)
     }
 
     fn delivered(&self, who: &Passport, epoch: Epoch, messages: Arc<[Uuid]>) {
@@ -192,6 +195,12 @@ impl Peers for Cluster {
             _ => Life::Absent,
         }
     }
+}
+
+/// Whether a session has taken it, or there is none.
+fn tell(cluster: &Cluster, who: &Passport, notice: Notice, patience: Duration) -> Answer<bool> {
+    let (cluster, who) = (cluster.clone(), who.clone());
+    Box::pin(async move { cluster.route(&who, notice, patience).await != Outcome::Unknown })
 }
 
 fn ask(

@@ -8,6 +8,7 @@ use common::store::StoreError;
 
 use crate::board::Board;
 use crate::participation::Participation;
+use crate::telling::{self, Word};
 
 /// Between two attempts, at first and at last.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -26,7 +27,7 @@ pub(crate) async fn settle(board: Arc<Board>, gone: Arc<Participation>, live_cur
         return;
     }
     if outstanding {
-        board.peers.outstanding(&gone.passport, gone.id);
+        telling::tell(&board, &gone.passport, Word::Outstanding(gone.id));
     }
 }
 

@@ -14,6 +14,7 @@
 //! | `kind` | which messages are kept |
 //! | `history` | what is kept, on its bounded way into the store |
 //! | `participation`, `delivery`, `cursors`, `departure` | delivery as a cursor over history: the row of an admission, how far its client has got, the cursor written behind, the end of the row |
+//! | `telling` | what sessions must hear, said until they have |
 //! | `heart` | the heartbeats of switchboards that gossip has lost |
 //! | `pickup/`, `handing` | bringing principals what was kept for them |
 
@@ -38,6 +39,7 @@ mod push;
 mod rings;
 mod server;
 mod session;
+mod telling;
 #[cfg(test)]
 mod testing;
 

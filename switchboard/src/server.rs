@@ -29,6 +29,7 @@ use crate::pickup::{Desk, Pickups};
 use crate::pulse::Pulse;
 use crate::purse::{Allowance, Purses};
 use crate::session;
+use crate::telling::Tellings;
 
 /// How long conversations may take to end when the process does: a connection lingers for 2 s, a message is given
 /// up after 10 s.
@@ -154,6 +155,7 @@ fn board(
         disk: Disk::default(),
         cursors: Cursors::new(Arc::clone(&store)),
         pickups: Pickups::new(Duration::from_secs(part.kept_secs.min(120))),
+        tellings: Tellings::default(),
         clock: MessageClock::new()?,
         pool: Arc::new(BufferPool::default()),
         shutdown: shutdown.clone(),

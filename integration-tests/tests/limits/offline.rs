@@ -312,6 +312,30 @@ async fn who_pings_its_notification_server_has_read_what_it_had() -> Result<()> 
     .await
 }
 
+/// The switchboard's word that something is left comes while nobody hears it: it is said again, and nobody has to sign in anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn word_of_what_is_left_reaches_a_session_whose_node_stood_still() -> Result<()> {
+    play(one_of_each(&[]), async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[]).await?;
+        let (mut at_alice, mut at_bob) = (sign_in(world, &alice).await?, sign_in(world, &bob).await?);
+        for (secs, text) in [(6, "after six seconds"), (12, "after twelve")] {
+            let (_chat, listener) = says((&mut at_alice, &alice), (&mut at_bob, &bob), text).await?;
+            world.process("notification-1")?.pause()?;
+            listener.reset()?;
+            sleep(Duration::from_secs(secs)).await;
+            world.process("notification-1")?.resume()?;
+            let ring = timeout(Duration::from_secs(30), at_bob.expect("RNG")).await.context(text)??;
+            let mut chat = soon(client::answer(&ring, &bob)).await?;
+            hears(&mut chat, &[text]).await?;
+            chat.raw(b"OUT\r\n").await?;
+            soon(chat.rest()).await?;
+            ensure!(!is_rung(&mut at_bob, QUIET).await, "rung again, {text}");
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// A client that never shows that it has read what it was brought is rung three times; the next session begins anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_is_brought_three_times_in_a_session() -> Result<()> {

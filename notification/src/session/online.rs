@@ -194,7 +194,8 @@ impl<'a, T: Transport> Online<'a, T> {
     fn take_beside(&mut self, item: Item) {
         match item {
             Item::Notice(_) | Item::Invite(..) | Item::Asked(..) | Item::Missed(_) => self.take(item),
-            Item::AskedForKept(_) | Item::SwitchboardLost { .. } | Item::Bulletin(_) => self.take(item),
+            Item::AskedForKept(_) | Item::SwitchboardLost { .. } | Item::MayBeKept { .. } => self.take(item),
+            Item::Bulletin(_) => self.take(item),
             // These end the session or make it say something of itself: better once it knows where it stands.
             Item::Displaced | Item::Reannounce | Item::SignOut(_) | Item::ShutDown => {
                 self.inbox.put_off(item);
@@ -216,6 +217,7 @@ impl<'a, T: Transport> Online<'a, T> {
             Item::SwitchboardLost { node, generation, after } => {
                 self.session.switchboard_lost(&node, generation, (Instant::now() + after).into_std());
             }
+            Item::MayBeKept { after } => self.session.may_be_kept((Instant::now() + after).into_std()),
             Item::Notice(notice) => {
                 self.services.metrics.notices_in.inc();
                 let now = Instant::now().into_std();
@@ -243,7 +245,9 @@ impl<'a, T: Transport> Online<'a, T> {
                 out.line(miscellany::out(OutReason::Elsewhere));
                 out.close(Closing::Displaced);
             }
-            Item::Reannounce => self.session.announce(&mut out),
+            Item::Reannounce => {
+                self.session.was_missing(Instant::now().into_std(), &**self.services, &mut out);
+            }
             Item::Missed(missed) => {
                 tracing::info!(?missed, "others said too much at once: it is found out again");
                 self.session.missed(missed, Instant::now().into_std(), &mut out);

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::brought::Brought;
+use super::out::Out;
 use super::{Session, Surroundings};
 use crate::hub::Item;
 use crate::services::Services;
@@ -27,6 +28,9 @@ const SOON: Duration = Duration::from_secs(1);
 const HOLDER: Duration = Duration::from_millis(500);
 /// How long a switchboard may take to say that it serves.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sessions that the directory had lost ask within so many milliseconds.
+const MISSING_MS: u64 = 10_000;
 
 /// A life of a switchboard.
 type Life = (NodeId, Generation);
@@ -212,6 +216,18 @@ impl Session {
     /// A switchboard is dead.
     pub(crate) fn switchboard_lost(&mut self, node: &NodeId, generation: Generation, at: Instant) {
         self.pick_up.lost(&(node.clone(), generation), at);
+    }
+
+    /// Word that something was kept may be lost: it is asked for at `at`.
+    pub(crate) fn may_be_kept(&mut self, at: Instant) {
+        self.pick_up.want(at);
+    }
+
+    /// The directory had lost the session: whoever had something to say to it was told that it is not here. Many are lost at once,
+    /// and do not ask for what was kept at the same time.
+    pub(crate) fn was_missing(&mut self, now: Instant, env: &dyn Surroundings, out: &mut Out) {
+        self.announce(out);
+        self.may_be_kept(now + Duration::from_millis(env.random_u64() % MISSING_MS));
     }
 
     /// The switchboard that served last.

@@ -39,6 +39,7 @@ use uuid::Uuid;
 
 use crate::board::Board;
 use crate::handing::Progress;
+use crate::telling::{self, PickedUp, Word};
 use ledger::{Ledger, Write};
 use plan::Plan;
 use room::Met;
@@ -135,6 +136,7 @@ impl Pickups {
         }
         if state.running {
             state.is_for(epoch, unanswered);
+            state.takes_back(board.tellings.withdraw(who));
             state.again = true;
             pickup.changed.notify_waiters();
             return true;
@@ -145,6 +147,7 @@ impl Pickups {
             return false;
         };
         state.is_for(epoch, unanswered);
+        state.takes_back(board.tellings.withdraw(who));
         state.running = true;
         drop(state);
         board.shutdown.spawn(run(Arc::clone(board), pickup, place));
@@ -181,8 +184,9 @@ async fn run(board: Arc<Board>, pickup: Arc<Pickup>, place: OwnedSemaphorePermit
         drop(state);
         if !goes_on {
             Pickups::forget(&mut served, &pickup);
-            drop(served);
-            board.peers.picked_up(&pickup.who, epoch, complete, unanswered);
+            let how = PickedUp { epoch, complete, unanswered };
+            // Before anybody asks again: what is said of an earlier time is withdrawn then.
+            telling::tell(&board, &pickup.who, Word::PickedUp(how));
             break;
         }
     }
@@ -197,6 +201,12 @@ impl State {
         }
         self.epoch = epoch;
         self.unanswered.extend(unanswered);
+    }
+
+    /// The session has not heard how it ended before, but asks again: whom it has not answered is not to be rung once more.
+    fn takes_back(&mut self, unheard: Option<PickedUp>) {
+        let of_this = unheard.filter(|unheard| unheard.epoch == self.epoch);
+        self.unanswered.extend(of_this.into_iter().flat_map(|unheard| unheard.unanswered));
     }
 }
 
@@ -383,6 +393,7 @@ async fn follow(
     drop(served);
     if let Some(later) = later {
         // The recipient has signed in anew meanwhile, and was told that nothing more waits.
-        board.peers.picked_up(&pickup.who, later, false, unanswered);
+        let how = PickedUp { epoch: later, complete: false, unanswered };
+        telling::tell(&board, &pickup.who, Word::PickedUp(how));
     }
 }

@@ -235,6 +235,27 @@ async fn a_session_that_takes_no_invitations_asks_again() {
     assert_eq!(world.peers.have_picked_up(2).await[1], (passport("hidden"), EPOCH, false));
 }
 
+/// The word that all was brought is lost, and the session asks once more: whom it has not answered it is not rung for again.
+#[tokio::test(start_paused = true)]
+async fn who_has_not_heard_the_end_is_not_rung_again_for_who_was_not_answered() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    said(&world, &kept, "alice", "one");
+    world.peers.lost.store(usize::MAX, std::sync::atomic::Ordering::Relaxed);
+    asks(&world, "bob").await;
+    ring(&world, 0).await;
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    asks(&world, "bob").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.peers.lost.store(0, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(world.peers.have_picked_up(1).await, [(passport("bob"), EPOCH, true)]);
+    assert_eq!(*world.peers.unanswered.lock().unwrap(), [passport("alice")]);
+    assert_eq!(world.peers.invited.lock().unwrap().len(), 1, "and once is enough");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(world.peers.picked_up.lock().unwrap().len(), 1, "it is said once");
+}
+
 #[tokio::test(start_paused = true)]
 async fn another_session_need_not_wait_for_the_ring_of_the_first() {
     let world = World::new();

@@ -31,6 +31,7 @@ use crate::pickup::{Desk, Life, Pickups};
 use crate::pulse::Pulse;
 use crate::purse::{Allowance, Purses};
 use crate::session;
+use crate::telling::{PickedUp, Tellings};
 
 pub(crate) use store::{Asked, FakeStore, Mood};
 pub(crate) use wire::{Client, wire};
@@ -122,6 +123,8 @@ impl Doorman for Arc<FakeDoorman> {
 #[derive(Default)]
 pub(crate) struct FakePeers {
     pub(crate) invited: Mutex<Vec<(Passport, Invitation)>>,
+    /// So many words to sessions are lost.
+    pub(crate) lost: AtomicUsize,
     pub(crate) told: Mutex<Vec<Passport>>,
     pub(crate) picked_up: Mutex<Vec<(Passport, Epoch, bool)>>,
     /// Messages of which sessions were told that they are delivered.
@@ -166,15 +169,23 @@ impl Peers for Arc<FakePeers> {
         })
     }
 
-    fn outstanding(&self, who: &Passport, _: ParticipationId) {
-        lock(&self.told).push(who.clone());
-        self.telling.notify_waiters();
+    fn outstanding(&self, who: &Passport, _: ParticipationId, _: Duration) -> Answer<bool> {
+        let hears = self.hears();
+        if hears {
+            lock(&self.told).push(who.clone());
+            self.telling.notify_waiters();
+        }
+        Box::pin(std::future::ready(hears))
     }
 
-    fn picked_up(&self, who: &Passport, epoch: Epoch, complete: bool, unanswered: Vec<Passport>) {
-        *lock(&self.unanswered) = unanswered;
-        lock(&self.picked_up).push((who.clone(), epoch, complete));
-        self.telling.notify_waiters();
+    fn picked_up(&self, who: &Passport, how: PickedUp, _: Duration) -> Answer<bool> {
+        let hears = self.hears();
+        if hears {
+            *lock(&self.unanswered) = how.unanswered;
+            lock(&self.picked_up).push((who.clone(), how.epoch, how.complete));
+            self.telling.notify_waiters();
+        }
+        Box::pin(std::future::ready(hears))
     }
 
     fn delivered(&self, _: &Passport, _: Epoch, messages: Arc<[Uuid]>) {
@@ -222,6 +233,12 @@ impl Peers for Arc<FakePeers> {
 }
 
 impl FakePeers {
+    /// Whether the next word to a session is not lost.
+    fn hears(&self) -> bool {
+        let less = |lost: usize| lost.checked_sub(1);
+        self.lost.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err()
+    }
+
     /// Waits until so many sessions were told that they have been brought what was kept.
     pub(crate) async fn have_picked_up(&self, count: usize) -> Vec<(Passport, Epoch, bool)> {
         loop {
@@ -299,6 +316,7 @@ impl World {
             disk: Disk::default(),
             cursors: Cursors::new(Arc::clone(&store) as _),
             pickups: Pickups::new(Duration::from_secs(60)),
+            tellings: Tellings::default(),
             clock: MessageClock::new().unwrap(),
             metrics,
             pool: Arc::new(BufferPool::default()),

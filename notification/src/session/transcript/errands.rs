@@ -299,6 +299,19 @@ fn what_was_kept_is_asked_for_while_the_client_may_be_rung() {
          @ wait 10
          @ outstanding
          @ wait 0
+         ? kept
+         @ serves
+         @ brought 1 all
+         @ wait 10
+         @ reannounce
+         > bob looks NLN Alice 0
+         > erin looks NLN Alice 0
+         @ wait 10
+         ? kept
+         @ serves
+         @ brought 1 all
+         @ back
+         @ wait 0
          ? kept",
     );
 }

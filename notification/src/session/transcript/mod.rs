@@ -201,7 +201,7 @@ fn check_in(world: &World, dialect: &'static Dialect, script: &str) {
 
 /// `bob looks STATUS message`, `bob answers STATUS|nothing`, `bob answers STATUS phones`, `bob gone`, `bob absent`,
 /// `bob asks [phones]`, `bob calls [again]`, `bob phones VALUE`,
-/// `bob kept EPOCH`, `operators say TEXT`, `operators stop MINUTES`, `edit EFFECT who`, `begin`, `reannounce`, `wait SECONDS`,
+/// `bob kept EPOCH`, `operators say TEXT`, `operators stop MINUTES`, `edit EFFECT who`, `begin`, `reannounce`, `back`, `wait SECONDS`,
 /// `outstanding`, `serves`, `brought EPOCH all|part`, `switchboard asks heard|brought`; `elsewhere`: of another session's client.
 fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world: &World, out: &mut Out) {
     let mut words = line.split(' ');
@@ -221,7 +221,8 @@ fn event(session: &mut Session, line: &str, count: u64, now: &mut Instant, world
     let from = || who(subject);
     match (subject, verb) {
         ("begin", _) => session.begin(*now, out),
-        ("reannounce", _) => session.announce(out),
+        ("reannounce", _) => session.was_missing(*now, world, out),
+        ("back", _) => session.may_be_kept(*now),
         ("wait", secs) => {
             *now += Duration::from_secs(secs.parse().unwrap());
             session.tick(*now, world, out);
