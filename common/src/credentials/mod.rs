@@ -10,5 +10,5 @@ mod sealing;
 pub use guard::{Attempt, AttemptGuard};
 pub use hasher::{Busy, PasswordHasher};
 pub use line::Asker;
-pub use refusal::{Refusal, RefusalLog};
+pub use refusal::{Refusal, RefusalLog, until_even};
 pub use sealing::{SealingKey, SealingKeyError};

@@ -1,6 +1,9 @@
 //! Why somebody was not signed in: for operators, never for the client.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
 
 use crate::model::Passport;
 use crate::telemetry::Seldom;
@@ -49,6 +52,20 @@ impl Refusal {
     }
 }
 
+/// Refused passwords are answered at multiples of so long.
+const EVEN: Duration = Duration::from_millis(50);
+
+/// Waits until the refusal may leave of an attempt that came then. Whether there is such an account makes microseconds, which who
+/// asks often enough could tell.
+pub async fn until_even(came: Instant) {
+    sleep_until(came + evened(came.elapsed())).await;
+}
+
+fn evened(took: Duration) -> Duration {
+    let whole = u32::try_from(took.as_nanos() / EVEN.as_nanos()).unwrap_or(u32::MAX);
+    EVEN.saturating_mul(whole.saturating_add(1))
+}
+
 /// Tells the log of refusals, a bounded number of lines.
 #[derive(Debug, Default)]
 pub struct RefusalLog(Seldom);
@@ -60,5 +77,22 @@ impl RefusalLog {
             let reason = why.label();
             tracing::info!(%who, %from, by, reason, left_out, "sign-in refused");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn refusals_leave_at_even_times() {
+        let ms = Duration::from_millis;
+        for (took, leaves) in [(0, 50), (1, 50), (49, 50), (50, 100), (120, 150)] {
+            let came = Instant::now();
+            tokio::time::advance(ms(took)).await;
+            until_even(came).await;
+            assert_eq!(came.elapsed(), ms(leaves), "{took}");
+        }
+        assert!(evened(Duration::MAX) > Duration::from_secs(3600));
     }
 }

@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use common::clock;
 use common::cluster::{Keyring, SignInTicket};
 use common::config::{AccountsConfig, HttpConfig};
-use common::credentials::{Asker, AttemptGuard, Busy, PasswordHasher, Refusal, RefusalLog};
+use common::credentials::{Asker, AttemptGuard, Busy, PasswordHasher, Refusal, RefusalLog, until_even};
 use common::model::Passport;
 use common::store::{Account, KnownNetwork, SharedStore, Store, StoreError};
 use common::telemetry::Seldom;
+use tokio::time::Instant;
 
 use super::recent::Recent;
 
@@ -137,12 +138,14 @@ impl SignIn {
     }
 
     /// Checks an attempt that came from an address by HTTP or SOAP. Without such an account it takes as long as with a
-    /// wrong password.
+    /// wrong password, and both are refused at even times.
     pub(super) async fn check(&self, attempt: Attempt, from: IpAddr, by: &'static str) -> Outcome {
         let Attempt { passport, passwords } = attempt;
+        let came = Instant::now();
         let outcome = self.outcome(&passport, passwords, from).await;
         if let Outcome::Wrong(why) = &outcome {
             self.refusals.tell(by, &passport, from, *why);
+            until_even(came).await;
         }
         outcome
     }

@@ -7,6 +7,7 @@ mod guessing;
 mod hash_line;
 mod hash_memory;
 mod log_filler;
+mod names;
 mod one_count;
 mod proxies;
 mod replays;

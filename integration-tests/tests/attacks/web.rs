@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
-use tokio::time::timeout;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Instant, timeout};
 
 /// An answer that takes longer is none.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -28,17 +28,21 @@ pub(crate) fn request(passport: &str, password: &str, headers: &str) -> String {
 
 /// Whether a password is taken by SOAP.
 pub(crate) async fn soap(from: IpAddr, http: SocketAddr, passport: &str, password: &str) -> Result<bool> {
+    let request = soap_request(passport, password);
+    let answer = timeout(PATIENCE, ask(from, http, request.as_bytes())).await.context("no answer")??;
+    let (token, fault) = (answer.contains("BinarySecurityToken"), answer.contains("wsse:FailedAuthentication"));
+    ensure!(token != fault, "neither a ticket nor a refusal: {answer}");
+    Ok(token)
+}
+
+/// The bytes of such an attempt.
+pub(crate) fn soap_request(passport: &str, password: &str) -> String {
     let body = format!(
         "<Envelope><Header><Security><UsernameToken><Username>{passport}</Username><Password>{password}</Password>\
          </UsernameToken></Security></Header><Body><RequestSecurityToken Id=\"RST1\"><AppliesTo><EndpointReference>\
          <Address>messenger.msn.com</Address></EndpointReference></AppliesTo></RequestSecurityToken></Body></Envelope>"
     );
-    let length = body.len();
-    let request = format!("POST /RST.srf HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}");
-    let answer = timeout(PATIENCE, ask(from, http, request.as_bytes())).await.context("no answer")??;
-    let (token, fault) = (answer.contains("BinarySecurityToken"), answer.contains("wsse:FailedAuthentication"));
-    ensure!(token != fault, "neither a ticket nor a refusal: {answer}");
-    Ok(token)
+    format!("POST /RST.srf HTTP/1.0\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
 /// Sign-in by Passport 1.4, passed on by a proxy at `by`, which writes `before` before it and `lines` into its head.
@@ -53,10 +57,27 @@ pub(crate) async fn passed_on(
     status(&timeout(PATIENCE, ask(by, http, &bytes)).await.context("no answer")??)
 }
 
-async fn ask(from: IpAddr, http: SocketAddr, request: &[u8]) -> Result<String> {
+/// The answer to a request, and how long it took once there was a connection.
+pub(crate) async fn timed(from: IpAddr, http: SocketAddr, request: &str) -> Result<(String, Duration)> {
+    let asking = async {
+        let mut stream = connect(from, http).await?;
+        let begun = Instant::now();
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        anyhow::Ok((answer, begun.elapsed()))
+    };
+    timeout(PATIENCE, asking).await.context("no answer")?
+}
+
+async fn connect(from: IpAddr, http: SocketAddr) -> Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((from, 0).into())?;
-    let mut stream = socket.connect(http).await?;
+    Ok(socket.connect(http).await?)
+}
+
+async fn ask(from: IpAddr, http: SocketAddr, request: &[u8]) -> Result<String> {
+    let mut stream = connect(from, http).await?;
     stream.write_all(request).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use common::clock;
 use common::cluster::{Location, TicketError};
-use common::credentials::Refusal;
+use common::credentials::{Refusal, until_even};
 use common::model::{Endpoint, Epoch, Passport};
 use common::msnp::challenge::md5_answer;
 use common::msnp::{ErrorCode, handshake, hotmail, miscellany, value};
 use common::store::{Account, StoreError};
 use common::telemetry::Seldom;
 use subtle::ConstantTimeEq;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::handshake::{Evidence, Proof};
 use super::inbox::Inbox;
@@ -30,8 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Who comes before this node may take clients waits so long for that, and is then told to come back.
 const SETTLING: Duration = Duration::from_secs(5);
 
-/// Refused passwords are answered at multiples of so long.
-const EVEN: Duration = Duration::from_millis(50);
 /// Lines of sign-ins that the store or the directory did not answer.
 static FAILURES: Seldom = Seldom::one_in(Duration::from_secs(1));
 
@@ -205,16 +203,9 @@ async fn check(services: &Services, proof: &Proof, peer: SocketAddr) -> Result<A
         Evidence::Ticket(ticket) => return by_ticket(services, &proof.passport, ticket).await,
     };
     if matches!(checked, Err(Denied::Wrong(_))) {
-        sleep_until(came + evened(came.elapsed())).await;
+        until_even(came).await;
     }
     checked
-}
-
-/// When a refusal leaves whose making took so long: whether there is such an account makes microseconds, which who asks often
-/// enough can tell.
-fn evened(took: Duration) -> Duration {
-    let whole = u32::try_from(took.as_nanos() / EVEN.as_nanos()).unwrap_or(u32::MAX);
-    EVEN.saturating_mul(whole.saturating_add(1))
 }
 
 /// Sign-in by MD5 or in the clear. An unknown account, one without MD5, and a wrong password take the same steps.
@@ -307,16 +298,6 @@ pub(super) fn welcome(session: &Session, proof: &Proof, peer: SocketAddr, servic
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn refusals_leave_at_even_times() {
-        let ms = Duration::from_millis;
-        assert_eq!(
-            [ms(0), ms(1), ms(49), ms(50), ms(120)].map(evened),
-            [ms(50), ms(50), ms(50), ms(100), ms(150)]
-        );
-        assert!(evened(Duration::MAX) > Duration::from_secs(3600));
-    }
 
     #[test]
     fn only_the_right_password_of_a_known_account_answers() {
