@@ -176,6 +176,8 @@ pub enum Notice {
         epoch: Epoch,
         /// In whose names its client was rung in vain: it is not rung for them again.
         unanswered: Vec<Passport>,
+        /// It has heard of nothing new, and only wonders: what is under way goes on as it is.
+        reminder: bool,
     },
     /// The end of what [`Notice::PickUp`] began.
     PickedUp {

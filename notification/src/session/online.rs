@@ -284,9 +284,9 @@ impl<'a, T: Transport> Online<'a, T> {
     /// Somebody else asks, since the session has its client to serve.
     fn ask_for_kept(&self) {
         let (who, epoch) = (self.session.passport.clone(), self.session.here.epoch);
-        let (known, unanswered) = (self.session.picked_up_by().cloned(), self.session.unanswered().to_vec());
+        let (known, asked) = (self.session.picked_up_by().cloned(), self.session.pick_up());
         let (services, patient) = (Arc::clone(self.services), self.session.asks_first());
-        self.services.shutdown.spawn(pickup::ask(services, who, epoch, known, unanswered, patient));
+        self.services.shutdown.spawn(pickup::ask(services, who, epoch, known, asked, patient));
     }
 
     /// Carries out what the session wants done.

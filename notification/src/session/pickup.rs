@@ -22,6 +22,8 @@ use crate::services::Services;
 const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 /// After so many senders in whose names the client was rung in vain it takes no kept messages before its next sign-in.
 const MOST_UNANSWERED: usize = 32;
+/// Who is served for so long asks whether it still is: the word that it is not may be lost.
+const REMINDER: Duration = Duration::from_secs(30);
 /// What is asked for so soon is as good as under way.
 const SOON: Duration = Duration::from_secs(1);
 /// How long it may take to say whether it has served an earlier session.
@@ -56,6 +58,8 @@ pub(crate) struct PickUp {
     unanswered: Vec<Passport>,
     brought: Brought,
     failures: u32,
+    /// It has heard of nothing new since it was served, and only wonders.
+    reminds: bool,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -64,8 +68,8 @@ enum State {
     Idle,
     /// It is being found out whether something was kept, and who brings it.
     Asking,
-    /// A switchboard serves.
-    Served,
+    /// A switchboard serves: it has said so last at that time.
+    Served(Instant),
 }
 
 /// What came of asking.
@@ -93,7 +97,7 @@ impl PickUp {
 
     /// Whether something is being brought, or will be in a moment.
     pub(super) fn is_under_way(&self, now: Instant) -> bool {
-        self.state != State::Idle || self.deadline().is_some_and(|due| self.mourns || due <= now + SOON)
+        self.state != State::Idle || self.asks().is_some_and(|due| self.mourns || due <= now + SOON)
     }
 
     /// Its client is called. What a dead switchboard has left comes before what is said there: it is not its turn that is waited
@@ -106,14 +110,29 @@ impl PickUp {
 
     /// When to ask, if ever.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        self.asks().into_iter().chain(self.wonders()).min()
+    }
+
+    /// When to ask for what it has heard of.
+    fn asks(&self) -> Option<Instant> {
         self.due.filter(|_| self.unanswered.len() < MOST_UNANSWERED)
+    }
+
+    /// When to ask whether it is still served.
+    fn wonders(&self) -> Option<Instant> {
+        let State::Served(since) = self.state else { return None };
+        Some(since + REMINDER)
     }
 
     /// Whether to ask now. It is under way then.
     pub(super) fn begins(&mut self, now: Instant) -> bool {
-        let begins = self.deadline().is_some_and(|due| due <= now);
+        let (asks, wonders) = [self.asks(), self.wonders()].map(|due| due.is_some_and(|due| due <= now)).into();
+        let begins = asks || wonders;
         if begins {
-            (self.due, self.mourns) = (None, false);
+            self.reminds = !asks;
+            if asks {
+                (self.due, self.mourns) = (None, false);
+            }
             (self.state, self.again, self.overtaken) = (State::Asking, false, false);
         }
         begins
@@ -123,7 +142,7 @@ impl PickUp {
         match asked {
             Asked::Nothing => self.end(true, now),
             Asked::Of(node, generation) => {
-                (self.state, self.known) = (State::Served, Some((node, generation)));
+                (self.state, self.known) = (State::Served(now), Some((node, generation)));
                 if std::mem::take(&mut self.again) {
                     self.due = Some(now);
                 } else if self.overtaken {
@@ -171,7 +190,7 @@ impl PickUp {
     pub(super) fn served(&mut self, complete: bool, unanswered: Vec<Passport>, now: Instant) {
         unanswered.into_iter().for_each(|sender| self.waits_for_the_next(sender));
         match self.state {
-            State::Served => self.end(complete, now),
+            State::Served(_) => self.end(complete, now),
             State::Asking => self.overtaken |= !complete,
             State::Idle if !complete => self.want(now + PAUSES.0),
             State::Idle => {}
@@ -180,7 +199,7 @@ impl PickUp {
 
     /// A switchboard is dead: what it has left may be asked for at `at`.
     pub(super) fn lost(&mut self, life: &Life, at: Instant) {
-        if self.known.take_if(|known| *known == *life).is_some() && self.state == State::Served {
+        if self.known.take_if(|known| *known == *life).is_some() && matches!(self.state, State::Served(_)) {
             self.state = State::Idle;
         }
         self.mourns |= self.state != State::Asking;
@@ -240,25 +259,26 @@ impl Session {
         self.pick_up.failures == 0
     }
 
-    /// Senders in whose names the client was rung in vain.
-    pub(crate) fn unanswered(&self) -> &[Passport] {
-        &self.pick_up.unanswered
+    /// What it asks the switchboard that is to serve it.
+    pub(crate) fn pick_up(&self) -> Notice {
+        let PickUp { unanswered, reminds, .. } = &self.pick_up;
+        Notice::PickUp { epoch: self.here.epoch, unanswered: unanswered.clone(), reminder: *reminds }
     }
 }
 
-/// Finds out whether something was kept and who brings it, and puts the answer into the session's mailbox. `patient`: see
-/// [`choose`].
+/// Finds out whether something was kept and who brings it, and puts the answer into the session's mailbox. `pick_up`: what that one is
+/// asked; `patient`: see [`choose`].
 pub(super) async fn ask(
     services: Arc<Services>,
     who: Passport,
     epoch: Epoch,
     known: Option<Life>,
-    unanswered: Vec<Passport>,
+    pick_up: Notice,
     patient: bool,
 ) {
     let asked = match is_kept(&services, &who).await {
         Ok(false) => Asked::Nothing,
-        Ok(true) => find(&services, &who, Notice::PickUp { epoch, unanswered }, known, patient).await,
+        Ok(true) => find(&services, &who, pick_up, known, patient).await,
         Err(error) => {
             tracing::warn!(%who, %error, "can't see whether messages were kept");
             Asked::Failed
@@ -445,7 +465,7 @@ mod tests {
         pick_up.asked(of(life()), now);
         assert!(pick_up.begins(now), "though it serves: the word of its end may have been lost");
         pick_up.asked(of(life()), now);
-        assert_eq!(pick_up.deadline(), None);
+        assert_eq!(pick_up.asks(), None);
         pick_up.served(true, Vec::new(), now);
         pick_up.want(now);
         assert!(pick_up.begins(now));
@@ -466,6 +486,30 @@ mod tests {
         assert!(pick_up.begins(now));
         pick_up.asked(Asked::Nothing, now);
         assert_eq!((pick_up.deadline(), pick_up.failures), (None, 0));
+    }
+
+    /// The word of its end is lost: others' messages would wait for what was kept in each later chat.
+    #[test]
+    fn who_is_served_for_long_asks_whether_it_still_is() {
+        let (mut pick_up, now) = (PickUp::default(), Instant::now());
+        pick_up.want(now);
+        assert!(pick_up.begins(now) && !pick_up.reminds);
+        pick_up.asked(of(life()), now);
+        for turn in 1..4 {
+            let wonders = now + turn * REMINDER;
+            assert_eq!(pick_up.deadline(), Some(wonders));
+            assert!(!pick_up.begins(wonders - Duration::from_millis(1)));
+            assert!(pick_up.begins(wonders) && pick_up.reminds && !pick_up.begins(wonders));
+            pick_up.asked(of(life()), wonders);
+            assert!(pick_up.is_under_way(wonders), "it is");
+        }
+        let later = now + 4 * REMINDER;
+        pick_up.want(later);
+        assert!(pick_up.begins(later) && !pick_up.reminds, "what it has heard of meanwhile is looked for");
+        pick_up.asked(of(life()), later);
+        assert!(pick_up.begins(later + REMINDER));
+        pick_up.asked(Asked::Nothing, later + REMINDER);
+        assert!(!pick_up.is_under_way(later + REMINDER) && pick_up.deadline().is_none(), "it is not");
     }
 
     #[test]

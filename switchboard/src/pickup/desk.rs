@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use common::cluster::{Audience, Deliver, Instruction, Notice, Outcome, Told, Void};
 use common::model::{Endpoint, Epoch, Passport};
 
+use super::Request;
 use crate::board::Board;
 
 /// Where other nodes ask for what was kept, and say that rings are over. It is there before the switchboard that it belongs to.
@@ -25,8 +26,9 @@ impl Deliver for Desk {
     async fn deliver(&self, to: &Passport, _: Option<Epoch>, notice: Notice) -> Outcome {
         let Some(board) = self.0.get().and_then(Weak::upgrade) else { return Outcome::Unknown };
         let takes = match notice {
-            Notice::PickUp { epoch, unanswered } => {
-                !board.shutdown.has_begun() && board.pickups.begin(&board, to, epoch, unanswered)
+            Notice::PickUp { epoch, unanswered, reminder } => {
+                let asked = Request { epoch, unanswered, reminder };
+                !board.shutdown.has_begun() && board.pickups.begin(&board, to, asked)
             }
             Notice::Holds => board.pickups.holds(to),
             Notice::RingOver { conversation, ring } => {

@@ -83,6 +83,16 @@ struct Pickup {
     gate: tokio::sync::Mutex<()>,
 }
 
+/// What a session asks.
+struct Request {
+    /// Which.
+    epoch: Epoch,
+    /// In whose names it was rung in vain.
+    unanswered: Vec<Passport>,
+    /// It only wonders whether it is still served.
+    reminder: bool,
+}
+
 #[derive(Debug)]
 struct State {
     ledger: Ledger,
@@ -123,9 +133,9 @@ impl Pickups {
         self.served.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to serve a session, or has whoever serves it already look once more. `unanswered`: in whose names it was rung
-    /// in vain. False if too many are served.
-    fn begin(&self, board: &Arc<Board>, who: &Passport, epoch: Epoch, unanswered: Vec<Passport>) -> bool {
+    /// Begins to serve a session, or has whoever serves it already look once more. False if too many are served.
+    fn begin(&self, board: &Arc<Board>, who: &Passport, asked: Request) -> bool {
+        let Request { epoch, unanswered, reminder } = asked;
         let mut served = self.lock();
         let pickup = served.entry(who.clone()).or_insert_with(|| Pickup::new(who, epoch));
         let pickup = Arc::clone(pickup);
@@ -137,7 +147,7 @@ impl Pickups {
         if state.running {
             state.is_for(epoch, unanswered);
             state.takes_back(board.tellings.withdraw(who));
-            state.again = true;
+            state.again |= !reminder;
             pickup.changed.notify_waiters();
             return true;
         }

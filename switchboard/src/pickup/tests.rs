@@ -85,7 +85,7 @@ async fn asks(world: &World, who: &str) {
 /// The same, but for what is of those in whose names it was rung in vain.
 async fn asks_but(world: &World, who: &str, unanswered: &[&str]) {
     let unanswered = unanswered.iter().map(|sender| passport(sender)).collect();
-    let pick_up = Notice::PickUp { epoch: EPOCH, unanswered };
+    let pick_up = Notice::PickUp { epoch: EPOCH, unanswered, reminder: false };
     assert_eq!(world.desk.deliver(&passport(who), None, pick_up).await, Outcome::Accepted);
 }
 
@@ -235,6 +235,29 @@ async fn a_session_that_takes_no_invitations_asks_again() {
     assert_eq!(world.peers.have_picked_up(2).await[1], (passport("hidden"), EPOCH, false));
 }
 
+/// A session that only wonders whether it is served is not brought more for that: a mute client would keep its place for as long as it
+/// has senders.
+#[tokio::test(start_paused = true)]
+async fn who_wonders_changes_nothing_of_what_is_under_way() {
+    for reminder in [true, false] {
+        let world = World::new();
+        let kept = row(&world, "bob", 1, true);
+        note(&world, &kept);
+        for sender in ["alice", "carol", "dave", "erin"] {
+            said(&world, &kept, sender, "one");
+        }
+        asks(&world, "bob").await;
+        ring(&world, 0).await;
+        let wonders = Notice::PickUp { epoch: EPOCH, unanswered: Vec::new(), reminder };
+        assert_eq!(world.desk.deliver(&passport("bob"), None, wonders.clone()).await, Outcome::Accepted);
+        world.peers.have_picked_up(1).await;
+        assert_eq!(world.peers.invited.lock().unwrap().len(), if reminder { 3 } else { 4 }, "{reminder}");
+        // Nobody serves it any more, so that it is served again.
+        assert_eq!(world.desk.deliver(&passport("bob"), None, wonders).await, Outcome::Accepted);
+        world.peers.have_picked_up(2).await;
+    }
+}
+
 /// The word that all was brought is lost, and the session asks once more: whom it has not answered it is not rung for again.
 #[tokio::test(start_paused = true)]
 async fn who_has_not_heard_the_end_is_not_rung_again_for_who_was_not_answered() {
@@ -265,7 +288,7 @@ async fn another_session_need_not_wait_for_the_ring_of_the_first() {
     asks(&world, "bob").await;
     ring(&world, 0).await;
     let begun = tokio::time::Instant::now();
-    let pick_up = Notice::PickUp { epoch: Epoch(8), unanswered: Vec::new() };
+    let pick_up = Notice::PickUp { epoch: Epoch(8), unanswered: Vec::new(), reminder: false };
     world.desk.deliver(&passport("bob"), None, pick_up).await;
     let (_, invitation) = ring(&world, 1).await;
     assert_eq!(invitation.kept.map(|kept| kept.session), Some(Epoch(8)));

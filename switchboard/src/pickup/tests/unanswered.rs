@@ -55,7 +55,7 @@ async fn who_was_not_answered_waits_for_the_next_session() {
     assert_eq!(world.peers.invited.lock().unwrap().len(), 2);
     assert_eq!(*world.peers.unanswered.lock().unwrap(), [passport("alice")]);
     // The next session is rung for all.
-    let pick_up = Notice::PickUp { epoch: Epoch(8), unanswered: Vec::new() };
+    let pick_up = Notice::PickUp { epoch: Epoch(8), unanswered: Vec::new(), reminder: false };
     world.desk.deliver(&passport("bob"), None, pick_up).await;
     let (_, invitation) = ring(&world, 2).await;
     assert_eq!((invitation.caller, invitation.kept.unwrap().session), (passport("alice"), Epoch(8)));
