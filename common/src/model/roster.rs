@@ -73,6 +73,8 @@ pub struct Roster {
     pub phones: BTreeMap<PhoneNumber, PhoneContact>,
     /// By number.
     pub groups: BTreeMap<u16, Group>,
+    /// The mark of a change of which the copies at contacts may not have been written: nothing if all are.
+    pub copies_owed: Option<u64>,
 }
 
 impl Roster {

@@ -92,6 +92,10 @@ pub enum Edit {
     AddPrompt(AddPrompt),
     /// Sets a property of the owner, or clears it.
     Property(Property, Option<String>),
+    /// Copies of the owner's name or properties are to be written at contacts from now on, by somebody who remembers that mark.
+    CopiesOwed(u64),
+    /// All that were owed with that mark are written. Of those owed with a later one this says nothing.
+    CopiesWritten(u64),
     /// The list version and times after these edits, and the digest of the reverse list as last shown.
     Stamp {
         /// `Settings::list_version`
@@ -134,9 +138,15 @@ pub(super) struct RosterRow {
 }
 
 /// The roster of the account that `owner` claimed: the one place that says what rows mean, for every store.
-pub(super) fn assemble(owner: ClaimId, settings: Settings, rows: Vec<RosterRow>, groups: Vec<Group>) -> Roster {
-    let mut roster =
-        Roster { settings, contacts: BTreeMap::new(), phones: BTreeMap::new(), groups: number(groups) };
+pub(super) fn assemble(
+    owner: ClaimId,
+    settings: Settings,
+    rows: Vec<RosterRow>,
+    groups: Vec<Group>,
+    copies_owed: Option<u64>,
+) -> Roster {
+    let (contacts, phones) = (BTreeMap::new(), BTreeMap::new());
+    let mut roster = Roster { settings, contacts, phones, groups: number(groups), copies_owed };
     let known: BTreeSet<GroupId> = roster.groups.values().map(|group| group.id).collect();
     for row in rows.into_iter().filter(|row| !row.lists.is_empty()) {
         let on_forward = row.lists.contains(List::Forward);

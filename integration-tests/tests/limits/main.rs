@@ -13,6 +13,7 @@ mod hangup;
 mod lists;
 mod logs;
 mod losses;
+mod names;
 mod offline;
 mod operators;
 mod orders;

@@ -53,6 +53,8 @@ fn apply(roster: &mut Roster, claim: ClaimId, edit: &Edit) {
         Edit::AddPrompt(prompt) => settings.add_prompt = *prompt,
         Edit::Property(property, Some(value)) => drop(settings.properties.insert(*property, value.clone())),
         Edit::Property(property, None) => drop(settings.properties.remove(property)),
+        Edit::CopiesOwed(mark) => roster.copies_owed = Some(*mark),
+        Edit::CopiesWritten(mark) => drop(roster.copies_owed.take_if(|owed| owed == mark)),
         Edit::Stamp { version, lists_changed, settings_changed, reverse_digest } => {
             settings.list_version = *version;
             settings.lists_changed = *lists_changed;

@@ -315,11 +315,23 @@ impl Owner<'_> {
         self.now_ms.max(last.saturating_add(1))
     }
 
+    /// Whether copies are owed to contacts once the roster is as `after`: of another name, or of all that is said of the owner to
+    /// those who may see it from now on. Whoever is let see it by name is given them with the edit.
+    fn owes_copies(&self, after: &Roster) -> bool {
+        let watchers = |roster: &Roster| roster.watchers(self.passport).count();
+        let policies = [&self.roster.settings, &after.settings].map(|settings| settings.strangers);
+        after.settings.friendly_name != self.roster.settings.friendly_name
+            || policies[0] != policies[1] && watchers(after) > watchers(self.roster)
+    }
+
     /// The plan of an accepted request. Without edits there is no stamp either.
     fn accept(&self, touches: Touches, reply: Bytes, mut edits: Vec<Edit>, effects: Vec<Effect>) -> Plan {
         if !edits.is_empty() {
             let mut after = self.roster.clone();
             fold(&mut after, self.claim, &edits);
+            if self.owes_copies(&after) {
+                edits.push(Edit::CopiesOwed(self.later(self.roster.settings.settings_changed)));
+            }
             edits.push(self.stamp(touches, &after));
         }
         Plan { reply, edits, effects }

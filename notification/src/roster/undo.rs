@@ -70,8 +70,10 @@ fn undo_one(before: &Roster, edit: &Edit, all: &[Edit]) -> Option<Option<Edit>> 
         }
         // Of a group it is not known who was in it.
         Edit::RemoveGroup(_) => return None,
-        // A copy of the name that the owner has told the contact; versions only rise.
-        Edit::NameAtContact { .. } | Edit::Stamp { .. } => return Some(None),
+        // A copy of the name that the owner has told the contact; copies that are owed in vain are written; versions only rise.
+        Edit::NameAtContact { .. } | Edit::CopiesOwed(_) | Edit::CopiesWritten(_) | Edit::Stamp { .. } => {
+            return Some(None);
+        }
     }))
 }
 
@@ -118,7 +120,8 @@ mod tests {
             settings_changed: 0,
             reverse_digest: 0,
         };
-        let mut roster = Roster { settings, contacts: [].into(), phones: [].into(), groups: [].into() };
+        let mut roster =
+            Roster { settings, contacts: [].into(), phones: [].into(), groups: [].into(), copies_owed: None };
         let edits = [
             on("bob", List::Forward, true),
             on("bob", List::Allow, true),

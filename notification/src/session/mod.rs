@@ -206,18 +206,10 @@ fn leave(services: &Arc<Services>, signed_in: SignedIn, held_for: Duration) {
 
 /// What contacts are still to be given is written behind the session's back.
 fn write_last_copies(services: &Arc<Services>, session: &mut Session) {
-    let (batches, who) = (session.last_copies(), session.passport.clone());
-    if batches.is_empty() {
-        return;
+    let ((copies, owed), who) = (session.last_copies(), session.passport.clone());
+    if !copies.is_empty() || owed.is_some() {
+        services.shutdown.spawn(copies::write_last(Arc::clone(services), who, copies, owed));
     }
-    let writer = Arc::clone(services);
-    services.shutdown.spawn(async move {
-        for batch in batches {
-            if let Err(error) = writer.store.edit(&who, batch).await {
-                return tracing::warn!(%error, "can't write a name to its owner's contacts");
-            }
-        }
-    });
 }
 
 /// Says goodbye at once, or later. If the principal comes back meanwhile, here or elsewhere, what its new session

@@ -77,6 +77,7 @@ impl Session {
         now: Instant,
     ) -> Self {
         let own = Own::new(&roster.settings.friendly_name);
+        let copies = Copies::owed_by(&roster, now);
         Self {
             passport,
             claim,
@@ -90,7 +91,7 @@ impl Session {
             contacts: Contacts::new(dialect),
             others: Others::default(),
             asking: Asking::default(),
-            copies: Copies::default(),
+            copies,
             pick_up: PickUp::default(),
             rings: Rings::default(),
             doubt: None,

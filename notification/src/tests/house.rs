@@ -164,6 +164,11 @@ impl House {
         self.store.set(mood);
     }
 
+    /// How many edits the store was asked for.
+    pub(super) fn edits(&self) -> u64 {
+        self.store.edits()
+    }
+
     /// How many sessions the directory holds.
     pub(super) fn registered(&self) -> u64 {
         let mut text = String::new();

@@ -459,6 +459,41 @@ async fn contacts_learn_a_new_name_while_they_are_away() {
     assert_eq!(list[list.len() - 2..], ["LST alice@example.com Alice 1 0", "BPR PHH 555"]);
 }
 
+/// Also where the store is away just when the session ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_name_follows_though_the_store_fails_at_the_end() {
+    let house = House::open().await;
+    let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+    house.list(&bob, &[List::Forward], &alice).await;
+    let mut client = house.sign_in("alice", "MSNP8").await;
+    client.says("REA 5 alice@example.com Al").await;
+    client.hears_of("REA 5").await;
+    let asked = house.edits();
+    house.store_is(Mood { edits: Edits::NotMade, ..Mood::default() });
+    client.says("OUT").await;
+    client.hears_out().await;
+    House::soon("the copies were tried", async || house.edits() > asked).await;
+    let stored = async |who: &Passport| house.services.store.roster(who).await.unwrap().unwrap();
+    assert!(stored(&alice).await.copies_owed.is_some() && stored(&bob).await.contacts[&alice].name != "Al");
+    house.store_is(Mood::default());
+    House::soon("they are written", async || stored(&alice).await.copies_owed.is_none()).await;
+    assert_eq!(stored(&bob).await.contacts[&alice].name, "Al");
+}
+
+/// What the session of a node that has died had not written yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_session_writes_the_name_that_is_owed() {
+    let house = House::open().await;
+    let (alice, bob) = (house.account("alice").await, house.account("bob").await);
+    house.list(&bob, &[List::Forward], &alice).await;
+    let renamed = vec![Edit::FriendlyName("Al".into()), Edit::CopiesOwed(7)];
+    house.services.store.edit(&alice, renamed).await.unwrap();
+    let stored = async |who: &Passport| house.services.store.roster(who).await.unwrap().unwrap();
+    let _client = house.sign_in("alice", "MSNP8").await;
+    House::soon("they are written", async || stored(&alice).await.copies_owed.is_none()).await;
+    assert_eq!(stored(&bob).await.contacts[&alice].name, "Al");
+}
+
 #[tokio::test]
 async fn a_full_reverse_list_takes_nobody_more() {
     let mut config = Config::default();

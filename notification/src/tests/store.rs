@@ -1,5 +1,6 @@
 //! A store that can be slow, or fail, when a test wants it to.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,15 +43,21 @@ pub(super) enum Edits {
 pub(super) struct Moody {
     inner: SharedStore,
     mood: Mutex<Mood>,
+    /// Edits that were asked for.
+    edits: AtomicU64,
 }
 
 impl Moody {
     pub(super) fn new(inner: SharedStore) -> Self {
-        Self { inner, mood: Mutex::default() }
+        Self { inner, mood: Mutex::default(), edits: AtomicU64::new(0) }
     }
 
     pub(super) fn set(&self, mood: Mood) {
         *self.mood.lock().unwrap_or_else(PoisonError::into_inner) = mood;
+    }
+
+    pub(super) fn edits(&self) -> u64 {
+        self.edits.load(Ordering::Relaxed)
     }
 
     fn mood(&self) -> Mood {
@@ -79,6 +86,7 @@ macro_rules! moody {
 
             async fn edit(&self, owner: &Passport, edits: Vec<Edit>) -> Result<()> {
                 let mood = self.mood();
+                self.edits.fetch_add(1, Ordering::Relaxed);
                 sleep(mood.edit_after).await;
                 if mood.edits != Edits::NotMade {
                     self.inner.edit(owner, edits).await?;

@@ -175,6 +175,7 @@ impl Store for FakeStore {
             contacts,
             phones: Default::default(),
             groups: Default::default(),
+            copies_owed: None,
         }))
     }
     async fn edit(&self, _: &Passport, _: Vec<Edit>) -> Result<()> {

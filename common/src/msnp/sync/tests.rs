@@ -19,7 +19,7 @@ fn empty() -> Roster {
         settings_changed: 1_750_006_800_000,
         reverse_digest: 0,
     };
-    Roster { settings, contacts: [].into(), phones: [].into(), groups: [].into() }
+    Roster { settings, contacts: [].into(), phones: [].into(), groups: [].into(), copies_owed: None }
 }
 
 const FRIENDS: &str = "2a6a0f0e-7b0d-4a5d-9b0a-0d0f5f0c1a01";

@@ -128,8 +128,13 @@ pub async fn an_account_that_is_removed_leaves_nothing_to_the_next(source: &dyn 
     let friend = account(&one, "friend").await;
     let group = Group { id: GroupId(Uuid::new_v4()), number: 1, name: "Friends".into() };
     let member = Edit::Membership { contact: friend.clone(), group: group.id, on: true };
-    let edits =
-        [list(&friend, List::Forward, true), Edit::PutGroup(group), member, Edit::FriendlyName("New".into())];
+    let edits = [
+        list(&friend, List::Forward, true),
+        Edit::PutGroup(group),
+        member,
+        Edit::FriendlyName("New".into()),
+        Edit::CopiesOwed(7),
+    ];
     one.edit(&who, edits.into()).await.unwrap();
     one.edit(&friend, vec![list(&who, List::Forward, true)]).await.unwrap();
     one.touch(vec![(who.clone(), clock::wall_ms())]).await.unwrap();
@@ -154,7 +159,7 @@ pub async fn an_account_that_is_removed_leaves_nothing_to_the_next(source: &dyn 
     assert_eq!(other.create_account(again).await.unwrap(), Claimed::Won);
     let roster = roster(&one, &who).await;
     assert!(roster.contacts.is_empty() && roster.groups.is_empty(), "{roster:?}");
-    assert_eq!(roster.settings.friendly_name, "Somebody");
+    assert_eq!((&*roster.settings.friendly_name, roster.copies_owed), ("Somebody", None));
     assert!(one.inbox(&who, None, 10).await.unwrap().messages.is_empty(), "what was kept was for somebody else");
 }
 

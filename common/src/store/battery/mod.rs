@@ -62,6 +62,7 @@ macro_rules! store_battery {
             phones_are_contacts
             leaving_the_forward_list_leaves_all_groups
             settings_are_kept
+            copies_are_owed_until_they_are_written
             repeated_edits_change_nothing
             edits_come_all_or_none
             large_rosters_are_whole

@@ -273,6 +273,22 @@ pub async fn leaving_the_forward_list_leaves_all_groups(source: &dyn Source) {
     assert_eq!(contact(&other, &me, &you).await.unwrap().groups.len(), 0);
 }
 
+/// Until they are written; what is said of earlier ones says nothing of later ones.
+pub async fn copies_are_owed_until_they_are_written(source: &dyn Source) {
+    let (one, other) = two(source).await;
+    let me = account(&one, "me").await;
+    assert_eq!(roster(&one, &me).await.copies_owed, None);
+    one.edit(&me, vec![Edit::FriendlyName("A".into()), Edit::CopiesOwed(7)]).await.unwrap();
+    assert_eq!(roster(&other, &me).await.copies_owed, Some(7));
+    other.edit(&me, vec![Edit::FriendlyName("B".into()), Edit::CopiesOwed(u64::MAX)]).await.unwrap();
+    one.edit(&me, vec![Edit::CopiesWritten(7)]).await.unwrap();
+    assert_eq!(roster(&one, &me).await.copies_owed, Some(u64::MAX));
+    for _ in 0..2 {
+        other.edit(&me, vec![Edit::CopiesWritten(u64::MAX)]).await.unwrap();
+        assert_eq!(roster(&one, &me).await.copies_owed, None);
+    }
+}
+
 /// Every setting is changed by its edit alone.
 pub async fn settings_are_kept(source: &dyn Source) {
     let (one, other) = two(source).await;

@@ -182,9 +182,10 @@ pub(super) async fn remove(db: &Db, who: &Passport, claim: ClaimId, turn: &mut T
         _ => return Ok(false),
     }
     let all = &db.statements;
-    let tables = [&all.remove_settings, &all.remove_roster, &all.remove_groups, &all.remove_known_networks];
+    let lists = [&all.remove_settings, &all.remove_roster, &all.remove_groups, &all.remove_copies];
+    let tables = lists.into_iter().chain([&all.remove_known_networks]);
     let owned = tables.map(|table| bind(table, &(stamp, who.as_str())));
-    let mut writes = owned.into_iter().collect::<Result<Vec<_>>>()?;
+    let mut writes = owned.collect::<Result<Vec<_>>>()?;
     // Its timestamps are the times seen, and none is later than now.
     writes.push(bind(&all.remove_last_active, &(of_ms(crate::clock::wall_ms()), who.as_str()))?);
     writes.push(Names::removal(db, who, stamp)?);

@@ -29,10 +29,19 @@ const AROUND: usize = 48;
 
 /// See [`Store::roster`](crate::store::Store::roster).
 pub(super) async fn read(db: &Db, owner: &Passport) -> Result<Option<Roster>> {
-    let (kept, settings, contacts, groups) =
-        tokio::join!(accounts::find(db, owner), settings::read(db, owner), contacts(db, owner), groups(db, owner));
+    let account = async { tokio::join!(accounts::find(db, owner), settings::read(db, owner)) };
+    let lists = async { tokio::join!(contacts(db, owner), groups(db, owner)) };
+    let ((kept, settings), (contacts, groups), copies) = tokio::join!(account, lists, copies_owed(db, owner));
     let (Some(kept), settings, contacts, groups) = (kept?, settings?, contacts?, groups?) else { return Ok(None) };
-    Ok(Some(assemble(kept.claim, settings.over(&kept), contacts, groups)))
+    Ok(Some(assemble(kept.claim, settings.over(&kept), contacts, groups, copies?)))
+}
+
+async fn copies_owed(db: &Db, owner: &Passport) -> Result<Option<u64>> {
+    let row = db.row::<(Option<i64>, Option<i64>, Option<i64>)>(&db.statements.copies, (owner.as_str(),)).await?;
+    let Some((owed, written, stamp)) = row else { return Ok(None) };
+    // What this owner writes next holds, also where the clock of whoever wrote this is ahead.
+    db.stamps.seen(owner, stamp);
+    Ok(owed.filter(|_| owed != written).map(i64::cast_unsigned))
 }
 
 type ContactRow = (
@@ -213,9 +222,11 @@ impl<'a> Plan<'a> {
                 self.write(&s.put_property, [at, text(property.code()), text(value), me]);
             }
             Edit::Property(property, None) => self.write(&s.drop_property, [text(property.code()), at, me]),
+            Edit::CopiesOwed(mark) => self.write(&s.copies_owed, [at, number(*mark), me]),
+            Edit::CopiesWritten(mark) => self.write(&s.copies_written, [at, number(*mark), me]),
             Edit::Stamp { version, lists_changed, settings_changed, reverse_digest } => {
-                let [a, b, c, d] = [version, lists_changed, settings_changed, reverse_digest]
-                    .map(|number| CqlValue::BigInt(number.cast_signed()));
+                let [a, b, c, d] =
+                    [version, lists_changed, settings_changed, reverse_digest].map(|value| number(*value));
                 self.write(&s.set_stamp, [at, a, b, c, d, me]);
             }
         }
@@ -258,6 +269,10 @@ impl<'a> Plan<'a> {
 
 fn text(text: &str) -> CqlValue {
     CqlValue::Text(text.to_owned())
+}
+
+fn number(number: u64) -> CqlValue {
+    CqlValue::BigInt(number.cast_signed())
 }
 
 fn bit(on: bool) -> CqlValue {

@@ -70,6 +70,8 @@ const STEPS: &[&[&str]] = &[&[
     // A network has one place, see `networks.rs`.
     "CREATE TABLE IF NOT EXISTS {k}.known_networks (passport text, place int, network inet, epoch bigint, seen bigint,
         PRIMARY KEY (passport, place)) {by_key}",
+    // Two marks of the owner's: its copies at contacts are owed while they differ.
+    "CREATE TABLE IF NOT EXISTS {k}.copies (owner text PRIMARY KEY, owed bigint, written bigint) {by_key}",
     // In place of `heartbeats`: no statement that both servers know adds a column only where it is missing.
     "CREATE TABLE IF NOT EXISTS {k}.hearts (node text, generation bigint, beats bigint, secrets blob,
         PRIMARY KEY (node, generation)) WITH CLUSTERING ORDER BY (generation DESC) AND {reads}",

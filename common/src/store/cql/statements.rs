@@ -84,6 +84,11 @@ statements! {
     Write put_property "UPDATE {k}.settings USING TIMESTAMP ? SET properties[?] = ? WHERE owner = ?";
     Write drop_property "DELETE properties[?] FROM {k}.settings USING TIMESTAMP ? WHERE owner = ?";
 
+    Read copies "SELECT owed, written, WRITETIME(written) FROM {k}.copies WHERE owner = ?";
+    Write copies_owed "UPDATE {k}.copies USING TIMESTAMP ? SET owed = ? WHERE owner = ?";
+    Write copies_written "UPDATE {k}.copies USING TIMESTAMP ? SET written = ? WHERE owner = ?";
+    Write remove_copies "DELETE FROM {k}.copies USING TIMESTAMP ? WHERE owner = ?";
+
     Write remove_settings "DELETE FROM {k}.settings USING TIMESTAMP ? WHERE owner = ?";
     Write remove_roster "DELETE FROM {k}.roster USING TIMESTAMP ? WHERE owner = ?";
     Write remove_groups "DELETE FROM {k}.groups USING TIMESTAMP ? WHERE owner = ?";

@@ -127,6 +127,7 @@ pub(super) fn remove(connection: &Connection, who: &Passport, claim: ClaimId) ->
         "DELETE FROM properties WHERE passport = ?",
         "DELETE FROM last_active WHERE passport = ?",
         "DELETE FROM known_networks WHERE passport = ?",
+        "DELETE FROM copies_owed WHERE passport = ?",
         "DELETE FROM roster WHERE owner = ?",
         "DELETE FROM contact_properties WHERE owner = ?",
         "DELETE FROM groups WHERE owner = ?",

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use super::accounts;
 use super::columns::Columns;
@@ -16,7 +16,14 @@ pub(super) fn read(connection: &Connection, owner: &Passport) -> Result<Option<R
     let snapshot = connection.unchecked_transaction()?;
     let Some(account) = accounts::read_within(&snapshot, owner)? else { return Ok(None) };
     let (contacts, groups) = (contacts(&snapshot, owner)?, groups(&snapshot, owner)?);
-    Ok(Some(assemble(account.claim, account.settings, contacts, groups)))
+    let copies_owed = copies_owed(&snapshot, owner)?;
+    Ok(Some(assemble(account.claim, account.settings, contacts, groups, copies_owed)))
+}
+
+fn copies_owed(connection: &Connection, owner: &Passport) -> Result<Option<u64>> {
+    let mut statement = connection.prepare_cached("SELECT mark FROM copies_owed WHERE passport = ?")?;
+    let mark = statement.query_row([owner.as_str()], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(mark.map(i64::cast_unsigned))
 }
 
 /// A row for each contact and group it is in, or one without a group.
@@ -153,6 +160,13 @@ fn apply(connection: &Connection, owner: &Passport, edit: &Edit) -> Result<()> {
         ),
         Edit::Property(property, None) => {
             run("DELETE FROM properties WHERE passport = ? AND property = ?", params![me, property.code()])
+        }
+        Edit::CopiesOwed(mark) => run(
+            "INSERT INTO copies_owed (passport, mark) VALUES (?, ?) ON CONFLICT DO UPDATE SET mark = excluded.mark",
+            params![me, mark.cast_signed()],
+        ),
+        Edit::CopiesWritten(mark) => {
+            run("DELETE FROM copies_owed WHERE passport = ? AND mark = ?", params![me, mark.cast_signed()])
         }
         Edit::Stamp { version, lists_changed, settings_changed, reverse_digest } => {
             let [version, lists_changed, settings_changed, reverse_digest] =

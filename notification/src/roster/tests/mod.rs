@@ -67,6 +67,7 @@ impl Desk {
                 contacts: BTreeMap::new(),
                 phones: BTreeMap::new(),
                 groups: BTreeMap::new(),
+                copies_owed: None,
             },
             now_ms: 1_750_000_001_000,
             uuids: 0,

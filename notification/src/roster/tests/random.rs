@@ -16,6 +16,7 @@ struct Cells {
     groups: BTreeMap<(Passport, GroupId), Group>,
     phones: BTreeMap<(Passport, PhoneNumber), PhoneContact>,
     settings: BTreeMap<Passport, Settings>,
+    owed: BTreeMap<Passport, u64>,
     /// By owner and contact.
     properties: BTreeMap<(Passport, Passport), Properties>,
 }
@@ -72,6 +73,8 @@ impl Cells {
             Edit::AddPrompt(prompt) => settings.add_prompt = prompt,
             Edit::Property(property, Some(value)) => drop(settings.properties.insert(property, value)),
             Edit::Property(property, None) => drop(settings.properties.remove(&property)),
+            Edit::CopiesOwed(mark) => drop(self.owed.insert(owner.clone(), mark)),
+            Edit::CopiesWritten(mark) => self.owed.retain(|who, owed| who != owner || *owed != mark),
             Edit::Stamp { version, lists_changed, settings_changed, reverse_digest } => {
                 settings.list_version = version;
                 settings.lists_changed = lists_changed;
@@ -106,6 +109,7 @@ impl Cells {
             contacts: on_any.map(contact).collect(),
             phones: phones.map(|((_, number), phone)| (number.clone(), phone.clone())).collect(),
             groups: own.map(|(_, group)| (group.number, group.clone())).collect(),
+            copies_owed: self.owed.get(owner).copied(),
         }
     }
 }

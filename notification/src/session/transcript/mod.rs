@@ -158,7 +158,8 @@ fn session(name: &str, contacts: &[(&str, &[List])], dialect: &'static Dialect, 
         settings_changed: 0,
         reverse_digest: 0,
     };
-    let roster = Roster { settings, contacts: contacts.collect(), phones: [].into(), groups: [].into() };
+    let roster =
+        Roster { settings, contacts: contacts.collect(), phones: [].into(), groups: [].into(), copies_owed: None };
     Session::new(who(name), claim, Edition(7), dialect, location("ns-1"), roster, now)
 }
 

@@ -6,3 +6,9 @@ CREATE TABLE known_networks (
     seen INTEGER NOT NULL,
     PRIMARY KEY (passport, network)
 ) STRICT, WITHOUT ROWID;
+
+-- Whose name or properties have changed, and are not yet copied to all contacts.
+CREATE TABLE copies_owed (
+    passport TEXT PRIMARY KEY,
+    mark INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
