@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use suite::{PATIENCE, Up, any_ports, monarch};
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -48,11 +49,7 @@ async fn a_run_says_what_it_did_and_leaves_no_accounts() -> Result<()> {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let running = run(here, &["--timeout=600", "long.txt"])?;
         let child = running.id().context("it has ended")?;
-        let deadline = Instant::now() + PATIENCE;
-        while accounts(here).await?.is_empty() {
-            ensure!(Instant::now() < deadline, "no account is made");
-            sleep(Duration::from_millis(50)).await;
-        }
+        until_there_are(here, 1).await?;
         kill_process(Pid::from_raw(child.try_into()?).context("no process id")?, signal)?;
         let (code, said) = ended(running).await?;
         ensure!(code == Some(1) && said.contains("the run is broken off"), "{code:?}: {said}");
@@ -63,6 +60,38 @@ async fn a_run_says_what_it_did_and_leaves_no_accounts() -> Result<()> {
     ensure!(code == Some(0), "{code:?}: {said}");
     let kept = accounts(here).await?;
     ensure!(kept.len() == 1 && kept[0].contains("bob-"), "{kept:?}");
+    ensure!(
+        said.contains("1 account, whose password everybody knows, is kept; `monarch scenario clean` removes it"),
+        "{said}"
+    );
+
+    // A name alone keeps nothing.
+    let (code, said) = ended(run(here, &["--run-id=mine", "good.txt"])?).await?;
+    ensure!(code == Some(0) && accounts(here).await?.len() == 1, "{code:?}: {said}");
+    let (code, said) = ended(run(here, &["--run-id=mine", "--keep", "good.txt"])?).await?;
+    ensure!(
+        code == Some(0) && said.contains("`monarch scenario clean --run-id mine` removes it"),
+        "{code:?}: {said}"
+    );
+    // One that is killed can remove nothing.
+    let mut running = run(here, &["--timeout=600", "long.txt"])?;
+    until_there_are(here, 3).await?;
+    running.kill().await?;
+    person(here, "bob-smith@example.com").await?;
+    for (arguments, said, left) in [
+        (&["--run-id=yours"][..], "0 accounts of runs removed", 4),
+        (&["--dry-run"], "2 accounts of runs, left as they are", 4),
+        (&[], "2 accounts of runs removed", 2),
+        (&["--run-id=mine"], "1 account of runs removed", 1),
+    ] {
+        let mut command = monarch(here)?;
+        command.args(["scenario", "clean"]).args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let (code, text) = ended(command.spawn()?).await?;
+        ensure!(code == Some(0) && text.contains(said), "{arguments:?} {code:?}: {text}");
+        ensure!(accounts(here).await?.len() == left, "{arguments:?}: {:?}", accounts(here).await?);
+    }
+    let left = accounts(here).await?;
+    ensure!(left[0].contains("bob-smith@"), "{left:?}");
 
     // A link that others may have put there is not written through.
     std::os::unix::fs::symlink("elsewhere", here.join("link.xml"))?;
@@ -81,6 +110,25 @@ fn run(directory: &Path, arguments: &[&str]) -> Result<tokio::process::Child> {
 async fn ended(run: tokio::process::Child) -> Result<(Option<i32>, String)> {
     let Output { status, stdout, stderr } = timeout(PATIENCE, run.wait_with_output()).await??;
     Ok((status.code(), [stdout, stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat()))
+}
+
+async fn until_there_are(directory: &Path, number: usize) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while accounts(directory).await?.len() < number {
+        ensure!(Instant::now() < deadline, "not {number} accounts are made");
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Makes an account that is none of a run.
+async fn person(directory: &Path, who: &str) -> Result<()> {
+    let mut command = monarch(directory)?;
+    command.args(["user", "add", who, "--password-stdin"]).stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::null()).spawn()?;
+    child.stdin.take().context("no input")?.write_all(b"looking-glass\n").await?;
+    ensure!(timeout(PATIENCE, child.wait()).await??.success(), "{who}");
+    Ok(())
 }
 
 /// The lines of `monarch user list`.

@@ -17,7 +17,7 @@ use super::script::{AccountsStep, Fact};
 /// The password of every account for which a scenario gives none.
 pub(super) const PASSWORD: &str = "wonderland";
 /// Where the accounts of scenarios live: nobody's, by RFC 2606.
-const DOMAIN: &str = "example.com";
+pub(super) const DOMAIN: &str = "example.com";
 
 /// Makes accounts in a deployment's store.
 pub struct AccountSource {
@@ -33,7 +33,7 @@ pub struct AccountSource {
 }
 
 /// Accounts removed at once.
-const REMOVED_AT_ONCE: usize = 16;
+pub(super) const REMOVED_AT_ONCE: usize = 16;
 
 impl AccountSource {
     /// With a store that is open already.
@@ -109,9 +109,9 @@ impl AccountSource {
         Ok(self.store.add_known_networks(vec![(account.passport.clone(), known)]).await?)
     }
 
-    /// Whether it has made any.
-    pub(super) async fn has_made_some(&self) -> bool {
-        self.made.lock().await.as_ref().is_some_and(|made| !made.is_empty())
+    /// How many it has made.
+    pub(super) async fn made(&self) -> usize {
+        self.made.lock().await.as_ref().map_or(0, Vec::len)
     }
 
     /// Removes all accounts that it has made, so that none with a known password is left behind, and makes no more. Returns how many

@@ -1,4 +1,4 @@
-//! `monarch scenario run FILE…`, `monarch scenario check FILE…`
+//! `monarch scenario run FILE…`, `monarch scenario check FILE…`, `monarch scenario clean`
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -11,6 +11,7 @@ use common::config::{Config, StoreKind};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::accounts::AccountSource;
+use super::clean::{CleanArgs, clean, counted};
 use super::deployment::Deployment;
 use super::failure::FailureKind;
 use super::junit::Report;
@@ -34,6 +35,9 @@ pub enum ScenarioCommand {
     Run(RunArgs),
     /// Read scenarios and say what is wrong with them. No server is asked.
     Check(CheckArgs),
+    /// Remove the accounts that runs have left: those of `--keep`, and those of a run that was killed. Only while no run goes on: it would
+    /// lose its accounts.
+    Clean(CleanArgs),
 }
 
 /// `monarch scenario check …`
@@ -62,8 +66,7 @@ pub struct RunArgs {
     /// A switchboard; may be given several times.
     #[arg(long, value_name = "ADDR")]
     pub switchboard: Vec<SocketAddr>,
-    /// Part of the names of the accounts, instead of a random one. They are kept: with `accounts same` a later run finds
-    /// them again.
+    /// Part of the names of the accounts, instead of a random one. With `--keep` and `accounts same` a later run finds them again.
     #[arg(long, value_name = "ID")]
     pub run_id: Option<RunId>,
     /// Seconds that each expectation waits.
@@ -72,7 +75,7 @@ pub struct RunArgs {
     /// Playings at once, of scenarios and of the dialects of one.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub jobs: usize,
-    /// Leave the accounts that were made for the run in the store.
+    /// Leave the accounts that were made for the run in the store; `monarch scenario clean` removes them.
     #[arg(long)]
     pub keep: bool,
     /// Also write a report as JUnit's XML, which build servers read.
@@ -88,6 +91,7 @@ pub async fn command(command: ScenarioCommand, config: &Config) -> ExitCode {
     let files = match &command {
         ScenarioCommand::Run(args) => &args.files,
         ScenarioCommand::Check(args) => &args.files,
+        ScenarioCommand::Clean(args) => return tidy_up(args, config).await,
     };
     let chains = match load(files) {
         Ok(chains) => chains,
@@ -101,6 +105,21 @@ pub async fn command(command: ScenarioCommand, config: &Config) -> ExitCode {
         ScenarioCommand::Check(args) => {
             print(&format!("{} read, nothing wrong\n", args.files.len()));
             ExitCode::SUCCESS
+        }
+        ScenarioCommand::Clean(_) => ExitCode::SUCCESS,
+    }
+}
+
+async fn tidy_up(args: &CleanArgs, config: &Config) -> ExitCode {
+    let cleaned = match common::store::open(&config.store).await {
+        Ok(store) => clean(args, &*store).await,
+        Err(error) => Err(error.into()),
+    };
+    match cleaned {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format!("accounts of runs are left in the store: {error:#}"));
+            ExitCode::from(UNREACHABLE)
         }
     }
 }
@@ -128,8 +147,7 @@ async fn run(args: RunArgs, chains: Vec<Chain>, config: &Config) -> ExitCode {
     let (mut summary, mut report) = (Summary::default(), Report::default());
     let chains = playable(chains, &deployment, &mut summary, &mut report);
     let deployment = Arc::new(deployment);
-    let keeps = args.keep || args.run_id.is_some();
-    let playing = play_all(chains, Arc::clone(&deployment), args.jobs, args.run_id, |outcome| {
+    let playing = play_all(chains, Arc::clone(&deployment), args.jobs, args.run_id.clone(), |outcome| {
         summary.add(outcome);
         report.add(outcome);
         print(&format!("{outcome}\n"));
@@ -148,8 +166,10 @@ async fn run(args: RunArgs, chains: Vec<Chain>, config: &Config) -> ExitCode {
         }
     };
     print(&format!("{summary}\n"));
-    if let (Some(accounts), false) = (&deployment.accounts, keeps) {
-        code = code.max(tidy(accounts, config, &mut signals).await);
+    match &deployment.accounts {
+        Some(accounts) if args.keep => say_what_is_kept(accounts.made().await, args.run_id.as_ref()),
+        Some(accounts) => code = code.max(tidy(accounts, config, &mut signals).await),
+        None => {}
     }
     if let Some(file) = &args.junit
         && let Err(error) = write_report(file, &report)
@@ -160,9 +180,21 @@ async fn run(args: RunArgs, chains: Vec<Chain>, config: &Config) -> ExitCode {
     ExitCode::from(code)
 }
 
+fn say_what_is_kept(accounts: usize, run: Option<&RunId>) {
+    if accounts > 0 {
+        let of = run.map_or_else(String::new, |run| format!(" --run-id {}", run.as_str()));
+        say(format!(
+            "monarch: {}, whose password everybody knows, {} kept; `monarch scenario clean{of}` removes {}",
+            counted(accounts),
+            if accounts == 1 { "is" } else { "are" },
+            if accounts == 1 { "it" } else { "them" },
+        ));
+    }
+}
+
 /// Removes the accounts of a run; a signal meanwhile shortens the wait, and no more.
 async fn tidy(accounts: &AccountSource, config: &Config, signals: &mut Signals) -> u8 {
-    if config.store.kind == StoreKind::Scylla && accounts.has_made_some().await {
+    if config.store.kind == StoreKind::Scylla && accounts.made().await > 0 {
         // CQL servers take what sessions write behind the removal of their account, and it would stay.
         let Config { notification, .. } = config;
         let secs = notification.grace_secs.max(notification.close_grace_secs) + WRITTEN_BEHIND;

@@ -9,10 +9,11 @@
 //! | `play`, `expect`, `deeds`, `scope`, `functions` | playing it |
 //! | `record` | what a playing has shown of the protocol |
 //! | `connection`, `passport` | the client's end of TCP and of the sign-in over HTTP |
-//! | `accounts` | accounts and lists, made in the store of the deployment |
+//! | `accounts`, `clean` | accounts and lists, made in the store of the deployment, and removed |
 //! | `suite`, `parallel`, `outcome`, `summary`, `junit`, `command` | many files, and what became of each; `monarch scenario run` |
 
 mod accounts;
+mod clean;
 mod command;
 mod connection;
 mod deeds;

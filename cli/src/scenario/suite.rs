@@ -46,6 +46,16 @@ impl RunId {
         Ok(Self(format!("{:08x}", random >> 32)))
     }
 
+    /// Whether a text is like one that [`Self::random`] makes.
+    pub(super) fn is_random(text: &str) -> bool {
+        text.len() == 8 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    }
+
+    /// The text.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     fn for_dialect(&self, dialect: Option<&str>) -> String {
         match dialect {
             Some(dialect) => format!("{}-{}", self.0, dialect.to_ascii_lowercase()),
