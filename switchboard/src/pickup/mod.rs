@@ -396,14 +396,19 @@ async fn follow(
     let mut state = pickup.lock();
     state.ledger.back(&rest);
     state.open -= 1;
-    let later = (!rest.is_empty() && state.epoch > epoch).then_some(state.epoch);
-    let unanswered: Vec<_> = state.unanswered.iter().cloned().collect();
+    // Whoever is served has looked already, or was told that nothing more waits.
+    let how = if rest.is_empty() {
+        None
+    } else if state.running {
+        state.again = true;
+        None
+    } else {
+        let unanswered = state.unanswered.iter().cloned().collect();
+        Some(PickedUp { epoch: state.epoch, complete: false, unanswered })
+    };
     drop(state);
     Pickups::forget(&mut served, &pickup);
-    drop(served);
-    if let Some(later) = later {
-        // The recipient has signed in anew meanwhile, and was told that nothing more waits.
-        let how = PickedUp { epoch: later, complete: false, unanswered };
+    if let Some(how) = how {
         telling::tell(&board, &pickup.who, Word::PickedUp(how));
     }
 }

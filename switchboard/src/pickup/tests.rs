@@ -174,7 +174,7 @@ async fn kept_messages_come_behind_their_time_and_go_when_they_are_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_reset_connection_had_not_read_is_kept() {
+async fn what_a_reset_connection_had_not_read_is_kept_and_the_session_is_told() {
     let world = World::new();
     let kept = row(&world, "bob", 1, true);
     note(&world, &kept);
@@ -182,18 +182,44 @@ async fn what_a_reset_connection_had_not_read_is_kept() {
     asks(&world, "bob").await;
     let bob = answer(&world, 0, "bob", "alice").await;
     bob.skip("MSG alice").await;
-    world.peers.have_picked_up(1).await;
+    let told = |complete| (passport("bob"), EPOCH, complete);
+    assert_eq!(world.peers.have_picked_up(1).await, [told(true)], "confirmed");
     bob.reset();
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.peers.have_picked_up(2).await, [told(true), told(false)]);
     assert_eq!(asked(&world), []);
     assert!(world.board.pickups.lock().is_empty());
-    // At the next sign-in it comes again.
+    // So it asks again.
     asks(&world, "bob").await;
     let bob = answer(&world, 1, "bob", "alice").await;
     hears_time(&bob, "alice").await;
     bob.skip("MSG alice").await;
     bob.close();
     world.store.was_asked(|asked| *asked == Asked::Remove(passport("bob"))).await;
+}
+
+/// When it was looked for the last time it was on its way, and was passed over.
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_while_nobody_answers_for_another_sender_is_brought_again() {
+    let world = World::new();
+    let kept = row(&world, "bob", 1, true);
+    note(&world, &kept);
+    let (first, one) = said(&world, &kept, "alice", "one");
+    asks(&world, "bob").await;
+    ring(&world, 0).await;
+    said(&world, &kept, "carol", "two");
+    let from_alice = answer(&world, 0, "bob", "alice").await;
+    hears_time(&from_alice, "alice").await;
+    from_alice.hears_msg("alice", "Alice", &one).await;
+    from_alice.hears("BYE alice@example.com\n").await;
+    // Carol's ring is not answered.
+    ring(&world, 1).await;
+    from_alice.reset();
+    let from_alice = answer(&world, 2, "bob", "alice").await;
+    hears_time(&from_alice, "alice").await;
+    from_alice.hears_msg("alice", "Alice", &one).await;
+    from_alice.hears("BYE alice@example.com\n").await;
+    from_alice.close();
+    world.store.was_asked(|asked| *asked == Asked::Offline(passport("bob"), first)).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,7 +17,7 @@ use common::net::{BufferPool, Shutdown};
 use common::store::HistoryWrite;
 use common::telemetry::Registry;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::board::{Answer, Board, Doorman, Peers};
@@ -49,6 +49,9 @@ pub(crate) fn passport(name: &str) -> Passport {
 pub(crate) fn claim(who: &Passport) -> ClaimId {
     ClaimId(Uuid::new_v5(&Uuid::nil(), who.as_str().as_bytes()))
 }
+
+/// What sessions are not told in that time they are never told.
+const TOLD: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// The sign of the sessions that make cookies.
 const SESSION: u32 = 77;
@@ -247,7 +250,7 @@ impl FakePeers {
             if told.len() >= count {
                 return told;
             }
-            telling.await;
+            timeout(TOLD, telling).await.unwrap_or_else(|_| panic!("only {told:?}"));
         }
     }
 
@@ -258,7 +261,7 @@ impl FakePeers {
             if lock(&self.told).contains(who) {
                 return;
             }
-            telling.await;
+            timeout(TOLD, telling).await.expect("it is told");
         }
     }
 }
