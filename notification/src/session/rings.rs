@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use common::cluster::Invitation;
+use common::cluster::{Invitation, PassportKey};
 use common::model::{Bucket, ConversationId, Generation, NodeId, Passport, Rate};
 
 /// The rings of one session. A ring is of the session that was rung: switchboards are told of its end.
@@ -13,6 +13,8 @@ pub(super) struct Rings {
     outstanding: VecDeque<Rung>,
     /// Only buckets that are not full.
     callers: Vec<(Passport, Bucket)>,
+    /// Those of all other callers, when so many ring that there is no room for one each.
+    crowds: [Bucket; Self::CROWDS],
 }
 
 /// A ring that the client may still answer.
@@ -30,8 +32,11 @@ pub(super) struct Rung {
 impl Rings {
     /// More rings are not remembered; one that was forgotten may be repeated.
     const OUTSTANDING: usize = 64;
-    /// Of more callers at once the one who has rung least is forgotten. Looked through at each ring.
+    /// Of more callers at once the later ones share some buckets: to forget one would give it a full one. Looked through at each
+    /// ring.
     const CALLERS: usize = 64;
+    /// See [`Rings::CALLERS`]. By a caller's name.
+    const CROWDS: usize = 16;
 
     /// Somebody calls to where the client may be rung already: whether it is. If so, that ring goes on under the new number.
     pub(super) fn is_rung_again(&mut self, call: &Invitation, now: Instant) -> bool {
@@ -48,16 +53,16 @@ impl Rings {
     /// Whether `caller` may ring once more at `now`. In the session of the one who is called, since a caller has as many rooms and
     /// switchboards as it likes.
     pub(super) fn may_ring(&mut self, caller: &Passport, rate: Rate, now: Instant) -> bool {
-        let known = self.callers.iter().position(|(known, _)| known == caller);
-        let mut bucket = known.map_or_else(Bucket::default, |at| self.callers.swap_remove(at).1);
-        let may = bucket.take(rate, now);
         self.callers.retain(|(_, bucket)| bucket.full_in(now) > Duration::ZERO);
-        if self.callers.len() >= Self::CALLERS {
-            let least = self.callers.iter().enumerate().min_by_key(|(_, (_, bucket))| bucket.full_in(now));
-            if let Some(at) = least.map(|(at, _)| at) {
-                self.callers.swap_remove(at);
-            }
+        if let Some((_, bucket)) = self.callers.iter_mut().find(|(known, _)| known == caller) {
+            return bucket.take(rate, now);
         }
+        if self.callers.len() >= Self::CALLERS {
+            let crowd = usize::from(PassportKey::of(caller).bucket()) % Self::CROWDS;
+            return self.crowds.get_mut(crowd).is_some_and(|bucket| bucket.take(rate, now));
+        }
+        let mut bucket = Bucket::default();
+        let may = bucket.take(rate, now);
         if bucket.full_in(now) > Duration::ZERO {
             self.callers.push((caller.clone(), bucket));
         }
@@ -112,15 +117,22 @@ mod tests {
     }
 
     #[test]
-    fn many_callers_take_no_more_memory_and_do_not_free_who_rings_most() {
+    fn many_callers_take_no_more_memory_and_take_turns_in_vain() {
         let (mut rings, now) = (Rings::default(), Instant::now());
-        while rings.may_ring(&who(0), rate(5, 1), now) {}
-        for caller in 1..10_000 {
-            assert!(rings.may_ring(&who(caller), rate(5, 1), now));
-            assert!(rings.callers.len() <= Rings::CALLERS);
-        }
-        assert!(!rings.may_ring(&who(0), rate(5, 1), now));
+        let round = |rings: &mut Rings, now| {
+            (0..100).filter(|caller| rings.may_ring(&who(*caller), rate(1, 1), now)).count()
+        };
+        let rang = round(&mut rings, now);
+        assert!((Rings::CALLERS..=Rings::CALLERS + Rings::CROWDS).contains(&rang), "{rang}");
+        assert_eq!(
+            (1..100).map(|_| round(&mut rings, now)).sum::<usize>(),
+            0,
+            "whoever comes again finds its bucket"
+        );
+        assert_eq!(rings.callers.len(), Rings::CALLERS);
         assert!(rings.may_ring(&who(0), rate(0, 1), now), "no bound");
+        let later = now + Duration::from_secs(60);
+        assert_eq!(round(&mut rings, later), rang, "a minute later each has one more");
     }
 
     /// Somebody calls to the conversation of that number.
