@@ -231,8 +231,8 @@ impl Links {
 
     /// Whether a node that gossip shows has that address.
     fn knows(&self, ip: IpAddr) -> bool {
-        let (view, ip) = (Arc::clone(&lock(&self.view)), ip.to_canonical());
-        view.all().any(|node| [node.peer_addr, node.gossip_addr].iter().any(|addr| addr.ip().to_canonical() == ip))
+        let view = Arc::clone(&lock(&self.view));
+        view.has_address(ip)
     }
 
     async fn meet(&self, mut stream: TcpStream, addr: SocketAddr) -> Option<(TcpStream, Session)> {

@@ -1,7 +1,7 @@
 //! Nodes as gossip shows them.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::ring;
 use crate::model::{Epoch, Generation, NodeId, Passport};
@@ -88,6 +88,15 @@ impl View {
             }
         }
         Self { nodes }
+    }
+
+    /// Whether one of them has that address.
+    #[must_use]
+    pub fn has_address(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.nodes
+            .values()
+            .any(|node| [node.peer_addr, node.gossip_addr].iter().any(|addr| addr.ip().to_canonical() == ip))
     }
 
     /// The nodes of a tier, in the order of their names.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -41,6 +42,10 @@ impl Desk for OrderDesk {
 
     fn max_body(&self) -> usize {
         MAX_LEN
+    }
+
+    fn knows(&self, address: IpAddr) -> bool {
+        self.cluster.view().has_address(address)
     }
 
     async fn answer(&self, body: Bytes) -> Answered {

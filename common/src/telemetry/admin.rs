@@ -26,7 +26,8 @@ use super::process::process_registry;
 use crate::config::NodeConfig;
 use crate::net::{self, Place, Places, Shutdown};
 
-/// Connections served at once. For one more the oldest goes that has not asked anything whole yet; if all have, it is closed.
+/// Connections served at once. For one more the oldest goes that has not asked anything whole yet; if all have, it is closed. As many
+/// again are kept for the addresses of nodes that gossip knows.
 const MAX_CONNECTIONS: usize = 64;
 /// As many of them may come from one address.
 const PER_ADDRESS: usize = 16;
@@ -119,10 +120,12 @@ impl Admin {
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {
-    let places = Places::new(MAX_CONNECTIONS, PER_ADDRESS);
+    let [strangers, nodes] = [(); 2].map(|()| Places::new(MAX_CONNECTIONS, PER_ADDRESS));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let is_node = state.desk.get().is_some_and(|desk| desk.knows(peer.ip()));
+                let places = if is_node { &nodes } else { &strangers };
                 let Some(place) = places.take(peer.ip()) else {
                     tracing::debug!(%peer, "too many connections to the admin address");
                     continue;
@@ -368,6 +371,10 @@ mod tests {
             10
         }
 
+        fn knows(&self, address: IpAddr) -> bool {
+            address == IpAddr::from([127, 0, 0, 1])
+        }
+
         async fn answer(&self, body: Bytes) -> Answered {
             match &body[..] {
                 b"no" => Answered::Refused("no".into()),
@@ -375,6 +382,26 @@ mod tests {
                 _ => Answered::Done(String::from_utf8_lossy(&body).into_owned()),
             }
         }
+    }
+
+    #[tokio::test]
+    async fn strangers_take_no_place_of_a_node_that_is_slow_to_ask() {
+        let world = world().await;
+        world.admin.take_orders(Echo);
+        let mut node = TcpStream::connect(world.addr).await.unwrap();
+        let mut strangers = Vec::new();
+        for number in 0..MAX_CONNECTIONS * 2 {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            let last = u8::try_from(number % 100).unwrap();
+            socket.bind((IpAddr::from([127, 0, 1, last + 1]), 0).into()).unwrap();
+            strangers.push(socket.connect(world.addr).await.unwrap());
+        }
+        node.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        let mut answer = String::new();
+        node.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        let mut byte = [0];
+        assert_eq!(strangers[0].read(&mut byte).await.unwrap(), 0, "the oldest of them has gone");
     }
 
     #[tokio::test]

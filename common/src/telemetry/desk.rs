@@ -1,5 +1,6 @@
 //! What operators order at the admin address.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,9 @@ pub trait Desk: Send + Sync + 'static {
 
     /// The most bytes that it takes.
     fn max_body(&self) -> usize;
+
+    /// Whether a node of the cluster has that address: places are kept for it.
+    fn knows(&self, address: IpAddr) -> bool;
 
     /// Carries out what was sent. May take 10 s.
     async fn answer(&self, body: Bytes) -> Answered;
