@@ -443,16 +443,23 @@ impl Conversation {
 
     /// Whether what a participant says next is written to all others soon.
     pub(crate) fn is_calm(&self, who: ParticipationId) -> bool {
-        self.lock().others(who).all(|other| other.pressure.is_calm(other.mailbox.queued()))
+        let now = Instant::now();
+        self.lock().others(who).all(|other| other.pressure.is_calm(other.mailbox.queued(), now))
     }
 
     /// A participant's session says what is unread of all that it was sent (in its queue and in the kernel), what of that is to be
-    /// written yet, and how much was confirmed. Returns whether the others wait for it.
-    pub(crate) fn report(&self, who: ParticipationId, queued: usize, to_write: usize, taken: u64) -> bool {
+    /// written yet, and how much was written and confirmed in all. Returns whether the others wait for it.
+    pub(crate) fn report(
+        &self,
+        who: ParticipationId,
+        queued: usize,
+        to_write: usize,
+        (written, taken): (u64, u64),
+    ) -> bool {
         let mut state = self.lock();
         let Some(one) = state.participants.iter_mut().find(|p| p.participation.id == who) else { return false };
         one.pressure.report(queued, taken);
-        one.pressure.set_to_write(to_write);
+        one.pressure.set_to_write(to_write, written, Instant::now());
         let changed = one.pressure.weigh(one.mailbox.queued());
         let is_behind = one.pressure.is_behind();
         if changed {

@@ -38,6 +38,8 @@ pub(crate) struct Pressure {
     queued: usize,
     /// Those in its queue alone.
     to_write: usize,
+    /// More than [`CALM`] of those since then, when so many bytes had been written; less than [`UNREAD`] have been since.
+    writing_since: Option<(Instant, u64)>,
     /// Bytes that the other side has confirmed, as its session has last said.
     taken: u64,
     state: State,
@@ -90,14 +92,18 @@ impl Pressure {
         self.state == State::Behind
     }
 
-    /// Its session says what is in its queue.
-    pub(crate) fn set_to_write(&mut self, to_write: usize) {
+    /// Its session says what is in its queue, and how much has been written in all.
+    pub(crate) fn set_to_write(&mut self, to_write: usize, written: u64, now: Instant) {
         self.to_write = to_write;
+        let since = self.writing_since.filter(|(_, before)| written.saturating_sub(*before) < UNREAD as u64);
+        self.writing_since = (to_write > CALM).then(|| since.unwrap_or((now, written)));
     }
 
-    /// Whether what is said next, with so much in its mailbox, is written to it soon.
-    pub(crate) fn is_calm(&self, mailbox: usize) -> bool {
-        self.state == State::Exempt || self.to_write + mailbox <= CALM
+    /// Whether what is said next, with so much in its mailbox, need not wait for it: it is written to it soon, or nobody knows when,
+    /// since it takes less than it must. Without making anybody else wait it may do so for ever.
+    pub(crate) fn is_calm(&self, mailbox: usize, now: Instant) -> bool {
+        let is_slow = self.writing_since.is_some_and(|(since, _)| now >= since + PATIENCE);
+        self.state == State::Exempt || is_slow || self.to_write + mailbox <= CALM
     }
 
     /// Its session says what is in its queue and in the kernel, and how much was confirmed.
@@ -366,6 +372,26 @@ mod tests {
         assert!(pressure.take_up() && !pressure.take_up());
         pressure.settle(true, begun + 5 * SECOND);
         assert_eq!(pressure.deadline(3, begun + 5 * SECOND), Some(begun + 7 * SECOND));
+    }
+
+    /// So many bytes as it must take, and never less than makes a message wait.
+    #[test]
+    fn a_message_waits_for_whoever_takes_enough() {
+        let begun = Instant::now();
+        for (rate, expected) in [(0, Some(10)), (6_000, Some(10)), (7_000, None)] {
+            let mut pressure = Pressure::default();
+            let calm = (0..1000u32).find(|step| {
+                let now = begun + SECOND * *step / 10;
+                pressure.set_to_write(CALM + 1, rate * u64::from(*step) / 10, now);
+                pressure.is_calm(0, now)
+            });
+            assert_eq!(calm.map(|step| step / 10), expected, "{rate} bytes a second");
+            let now = begun + 200 * SECOND;
+            pressure.set_to_write(CALM, 0, now);
+            assert!(pressure.is_calm(0, now));
+            pressure.set_to_write(CALM + 1, 0, now);
+            assert!(!pressure.is_calm(0, now), "it has been up to date");
+        }
     }
 
     #[test]

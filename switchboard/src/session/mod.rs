@@ -322,7 +322,8 @@ impl<T: Transport> Session<T> {
     fn weigh(&mut self) {
         let (unread, taken) = self.pace.unread(&mut self.connection);
         let to_write = self.connection.outbox().queued();
-        let is_behind = self.seat.conversation.report(self.seat.participation.id, unread, to_write, taken);
+        let so_far = (self.connection.written(), taken);
+        let is_behind = self.seat.conversation.report(self.seat.participation.id, unread, to_write, so_far);
         self.pace.set_behind(is_behind);
     }
 

@@ -409,7 +409,7 @@ async fn no_message_fails_since_its_reader_is_slow() {
     }
 }
 
-/// It waits for ten seconds at most, and has its answer five seconds later.
+/// It waits for ten seconds at most, and has its answer five seconds later; the next ones don't wait for who takes less than it must.
 #[tokio::test(start_paused = true)]
 async fn who_reads_nothing_is_not_waited_for_for_ever() {
     let world = World::new();
@@ -421,7 +421,21 @@ async fn who_reads_nothing_is_not_waited_for_for_ever() {
     let begun = Instant::now();
     alice.hears("NAK 1\n").await;
     assert!((10..16).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    for (trid, trickle) in [(2, 0), (3, 100)] {
+        bob.reads_at_most(trickle);
+        let begun = Instant::now();
+        alice.msg(trid, "A", P2P, "x");
+        alice.msg(trid + 10, "A", TEXT, "x");
+        alice.hears(&format!("ACK {}\n", trid + 10)).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "what is said behind it waited {:?}", begun.elapsed());
+        alice.hears(&format!("NAK {trid}\n")).await;
+    }
     assert!(!bob.is_over());
+    // It reads again, and is waited for again.
+    bob.reads_at_most(16 * 1024);
+    drinks(bob, 30 * HEARD).await;
+    alice.msg(4, "A", P2P, "x");
+    alice.hears("ACK 4\n").await;
 }
 
 /// Whoever is behind holds up also those whose message waits until it can be written in time: it is cut as soon as if that were any
@@ -470,7 +484,8 @@ async fn who_is_now_and_then_behind_does_not_hold_a_message_for_ever() {
     // She has 40 KiB to read, and is behind just when the ten seconds end.
     let reads = |elapsed: Duration| {
         let unread = if elapsed.as_millis() % 10_500 >= 9_500 { UNREAD + 1 } else { 40 * 1024 };
-        conversation.report(carol, unread, 40 * 1024, 100_000 * elapsed.as_secs());
+        let read = 100_000 * elapsed.as_secs();
+        conversation.report(carol, unread, 40 * 1024, (read, read));
     };
     reads(Duration::ZERO);
     alice.msg(1, "A", P2P, "x");
@@ -495,7 +510,7 @@ async fn nobody_holds_up_a_message_for_ever() {
     // Behind, to blame for nothing, and never up to date.
     let (carol, mut mails) = plant(&world, &conversation, "carol", Pressure::excused());
     alice.skip("JOI").await;
-    conversation.report(carol, UNREAD + 1, 0, 0);
+    conversation.report(carol, UNREAD + 1, 0, (0, 0));
     for trid in [1, 2] {
         let begun = Instant::now();
         alice.msg(trid, "A", TEXT, "x");
