@@ -52,13 +52,15 @@ impl Refusal {
     }
 }
 
-/// Refused passwords are answered at multiples of so long.
+/// Refused passwords are answered at multiples of so long, and up to as much later.
 const EVEN: Duration = Duration::from_millis(50);
 
 /// Waits until the refusal may leave of an attempt that came then. Whether there is such an account makes microseconds, which who
-/// asks often enough could tell.
+/// asks often enough could tell. A timer alone does not hide them: it wakes a whole number of milliseconds after it was set. Among
+/// fifty that chance adds they are lost.
 pub async fn until_even(came: Instant) {
-    sleep_until(came + evened(came.elapsed())).await;
+    let chance = getrandom::u64().unwrap_or_default() % u64::try_from(EVEN.as_nanos()).unwrap_or(u64::MAX);
+    sleep_until(came + evened(came.elapsed()) + Duration::from_nanos(chance)).await;
 }
 
 fn evened(took: Duration) -> Duration {
@@ -82,17 +84,23 @@ impl RefusalLog {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn refusals_leave_at_even_times() {
+    async fn refusals_leave_at_even_times_and_some_chance_later() {
         let ms = Duration::from_millis;
-        for (took, leaves) in [(0, 50), (1, 50), (49, 50), (50, 100), (120, 150)] {
+        let mut chances = BTreeSet::new();
+        for (took, leaves) in [(0, 50), (1, 50), (49, 50), (50, 100), (120, 150)].repeat(20) {
             let came = Instant::now();
             tokio::time::advance(ms(took)).await;
             until_even(came).await;
-            assert_eq!(came.elapsed(), ms(leaves), "{took}");
+            let chance = came.elapsed().checked_sub(ms(leaves)).unwrap();
+            assert!(chance <= EVEN, "{took}: {chance:?}");
+            chances.insert(chance.as_millis());
         }
+        assert!(chances.len() > 10, "{chances:?}");
         assert!(evened(Duration::MAX) > Duration::from_secs(3600));
     }
 }

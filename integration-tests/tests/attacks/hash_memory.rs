@@ -19,8 +19,8 @@ const HASH: u64 = 19;
 /// What may come on top of the hashes that are computed at once, in MiB.
 const MORE: u64 = 24;
 /// Attempts at once, and one after the other on each of these lines. Each is at an account of its own, so that none is remembered.
-const LINES: usize = 8;
-const TURNS: usize = 125;
+const LINES: usize = 20;
+const TURNS: usize = 50;
 /// Attempts that come before: of what they take nothing is counted.
 const FIRST: usize = 1;
 
