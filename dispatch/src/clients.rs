@@ -1,14 +1,15 @@
 //! The client connections: each is a task that drives one [`Session`].
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use common::cluster::View;
 use common::msnp::{Decoder, Service};
-use common::net::{Accepted, BufferPool, Connection, Ended, Event, Listener, Shutdown, Transport};
-use tokio::sync::{Semaphore, watch};
+use common::net::{Accepted, BufferPool, Connection, Ended, Event, Listener, Shutdown, Stranger, Transport};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
@@ -42,6 +43,8 @@ enum Over {
     Gone,
     /// It sent what is no command.
     Malformed,
+    /// It had not been answered, and another one needed its place.
+    GaveWay,
     /// The process is being stopped.
     Shutdown,
 }
@@ -59,6 +62,7 @@ impl Over {
             Self::TimedOut => "timed_out",
             Self::Gone => "gone",
             Self::Malformed => "malformed",
+            Self::GaveWay => "gave_way",
             Self::Shutdown => "shutdown",
         }
     }
@@ -72,27 +76,22 @@ impl Clients {
         Arc::new(Self { desk, view, balance, pool, metrics })
     }
 
-    /// Serves clients until shutdown, up to `most` at once; one more is closed at once.
-    pub(crate) async fn serve(self: Arc<Self>, mut listener: Listener, most: usize, shutdown: Shutdown) {
-        let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
+    /// Serves clients until shutdown. All of them are strangers to the end: none signs in here.
+    pub(crate) async fn serve(self: Arc<Self>, mut listener: Listener, shutdown: Shutdown) {
         let mut id = 0_u64;
         loop {
-            let Accepted { transport, admission, came } = tokio::select! {
+            let Accepted { transport, admission, stranger, came } = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = shutdown.begun() => return,
-            };
-            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                self.metrics.turned_away.inc();
-                continue;
             };
             id += 1;
             let span = tracing::info_span!("conn", id, peer = %transport.peer());
             let (clients, until) = (Arc::clone(&self), shutdown.clone());
             let talk = async move {
                 clients.metrics.connections.inc();
-                clients.talk(transport, came, &until).await;
+                clients.talk(transport, &stranger, came, &until).await;
                 clients.metrics.connections.dec();
-                drop((place, admission));
+                drop((stranger, admission));
             };
             shutdown.spawn(talk.instrument(span));
         }
@@ -103,14 +102,19 @@ impl Clients {
         u64::try_from(self.metrics.connections.get()).unwrap_or_default()
     }
 
-    async fn talk(&self, transport: impl Transport, came: Instant, shutdown: &Shutdown) {
+    async fn talk(&self, transport: impl Transport, stranger: &Stranger, came: Instant, shutdown: &Shutdown) {
         let decoder = Decoder::new(Service::Dispatch, 0);
         let mut connection = Connection::new(transport, decoder, Arc::clone(&self.pool));
-        let over = self.converse(&mut connection, came + PATIENCE, shutdown).await;
+        let deadline = came + PATIENCE;
+        let over = stranger.until_gone(pin!(self.converse(&mut connection, deadline, shutdown))).await;
+        let over = over.unwrap_or(Over::GaveWay);
         self.metrics.ended(over.label());
         tracing::debug!(?over, "closing");
-        if over != Over::Gone {
-            let _ = timeout(GRACE, hang_up(&mut connection)).await;
+        if !matches!(over, Over::Gone | Over::GaveWay) {
+            // Who has been answered goes behind those who have not. It gives way too, or whoever asks and never closes would shut
+            // the port.
+            stranger.waits();
+            stranger.until_gone(pin!(timeout(GRACE, hang_up(&mut connection)))).await;
         }
     }
 
@@ -188,12 +192,13 @@ mod tests {
 
     async fn world(most: usize) -> World {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), AddressLimiter::new(100)).await.unwrap();
+        let listener = listener.with_strangers(most);
         let addr = listener.addr().unwrap();
         let (view, watch) = watch::channel(Arc::new(View::new([notifier("ns", 0, 10)])));
         let (download_url, info_url) = ("http://a/".into(), "http://b/".into());
         let desk = Desk { here: addr, download_url, info_url, clear_text: false };
         let (clients, shutdown) = (Clients::new(desk, watch, Metrics::default()), Shutdown::default());
-        shutdown.spawn(Arc::clone(&clients).serve(listener, most, shutdown.clone()));
+        shutdown.spawn(Arc::clone(&clients).serve(listener, shutdown.clone()));
         World { clients, addr, shutdown, view }
     }
 
@@ -253,18 +258,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_too_many_is_turned_away_and_shutdown_says_so() {
+    async fn the_oldest_gives_way_to_one_too_many_and_shutdown_says_so() {
         let world = world(1).await;
-        let mut first = TcpStream::connect(world.addr).await.unwrap();
-        first.write_all(b"VER 1 MSNP7\r\n").await.unwrap();
         let mut line = [0; 13];
-        first.read_exact(&mut line).await.unwrap();
-        let mut second = TcpStream::connect(world.addr).await.unwrap();
-        assert_eq!(rest(&mut second).await, "");
-        assert_eq!((world.clients.count(), world.clients.metrics.turned_away.get()), (1, 1));
+        let mut silent = TcpStream::connect(world.addr).await.unwrap();
+        let mut slow = TcpStream::connect(world.addr).await.unwrap();
+        slow.write_all(b"VER 1 MSNP7\r\n").await.unwrap();
+        slow.read_exact(&mut line).await.unwrap();
+        assert_eq!(rest(&mut silent).await, "");
+        // It has all that it asked for, and does not close.
+        slow.write_all(b"INF 2\r\nUSR 3 MD5 I alice@example.com\r\n").await.unwrap();
+        assert!(rest(&mut slow).await.contains("XFR 3 NS"));
+        let mut last = TcpStream::connect(world.addr).await.unwrap();
+        last.write_all(b"VER 1 MSNP7\r\n").await.unwrap();
+        last.read_exact(&mut line).await.unwrap();
+        let metrics = &world.clients.metrics;
+        assert_eq!((metrics.ends("gave_way"), metrics.ends("redirected")), (1, 1));
         world.shutdown.begin();
-        assert_eq!(rest(&mut first).await, "OUT SSD\r\n");
-        drop(first);
+        assert_eq!(rest(&mut last).await, "OUT SSD\r\n");
+        drop((slow, last));
         assert_eq!(world.shutdown.finish(Duration::from_secs(5)).await, 0);
         assert_eq!(world.clients.count(), 0);
     }

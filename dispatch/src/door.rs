@@ -68,7 +68,7 @@ impl Door {
     /// Waits for the next connection that is let in. Safe to cancel.
     pub(crate) async fn accept(&mut self) -> (Arrival, Place) {
         loop {
-            let arrival = self.entrance.next().await;
+            let arrival = self.entrance.next(&self.places).await;
             let address = arrival.peer.ip();
             let place = match self.for_many.contains(address) {
                 true => self.places.take_for_many(address),

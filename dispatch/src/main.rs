@@ -35,7 +35,7 @@ use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{Config, Program};
 use common::heart::{self, Heart};
-use common::net::{AddressLimiter, Listener, Proxies, Shutdown, make_room_for};
+use common::net::{AddressLimiter, Listener, Proxies, Shutdown, fitting, make_room_for};
 use common::reload::Reload;
 use common::store::{self, SharedStore};
 use common::telemetry::{Admin, Readiness, Registry, announce, init_logs, watch_store};
@@ -48,6 +48,8 @@ use session::Desk;
 
 /// hickory logs a line for each query, and rustls and hickory warn of whatever a stranger sends; the filter may still ask for that.
 const QUIET: &str = "hickory_server=off,hickory_net=off,hickory_proto=off,rustls=error,";
+/// Those of clients, of HTTP, and of HTTPS.
+const PORTS: u64 = 3;
 /// Connections that are still open after so long are cut.
 const DRAIN: Duration = Duration::from_secs(15);
 
@@ -61,8 +63,7 @@ async fn serve() -> anyhow::Result<()> {
     let logs = init_logs(&config.log, QUIET)?;
     let reload = Reload::on_hangup(loaded)?;
     reload.add("log filter", &["log.filter"], move |config| logs.set_filter(&config.log.filter));
-    // Clients, those of HTTP, and those of HTTPS.
-    make_room_for(config.dispatch.connections.saturating_mul(3) as u64)?;
+    make_room_for((config.dispatch.connections as u64).saturating_mul(PORTS))?;
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
     let ran = run(&config, &reload, &shutdown).await?;
@@ -111,12 +112,13 @@ async fn run(
     let listener = Listener::bind(own.listen, limiter).await.context("dispatch.listen")?;
     let proxies = Proxies::of(&config.proxies.networks).context("proxies.networks")?;
     let listener = listener.behind(proxies.clone(), own.proxy_protocol.then_some(clients::PATIENCE));
-    let listener = listener.counting(metrics.turned_away.clone());
+    let most = fitting(own.connections, PORTS);
+    let listener = listener.with_strangers(most).counting(metrics.turned_away.clone());
     let here = reachable(own.advertise.unwrap_or(listener.addr()?))?;
-    let door = http::bind(&own.http, own.connections, &proxies).await?.counting(metrics.turned_away.clone());
+    let door = http::bind(&own.http, most, &proxies).await?.counting(metrics.turned_away.clone());
     let secure = match own.https.enabled {
         true => Some((
-            http::bind_tls(&own.https, own.http.connections_per_address, own.connections, &proxies)
+            http::bind_tls(&own.https, own.http.connections_per_address, most, &proxies)
                 .await?
                 .counting(metrics.turned_away.clone()),
             Arc::new(Tls::open(own)?),
@@ -168,7 +170,7 @@ async fn run(
     announce(&addresses);
 
     let clients = Clients::new(desk, cluster.watch(), metrics.clone());
-    shutdown.spawn(Arc::clone(&clients).serve(listener, own.connections, shutdown.clone()));
+    shutdown.spawn(Arc::clone(&clients).serve(listener, shutdown.clone()));
     shutdown.spawn(door.serve(None, Arc::clone(&routes), shutdown.clone()));
     if let Some((door, tls)) = secure {
         let teller = Teller::new(readiness.note("certificate"), metrics.clone());

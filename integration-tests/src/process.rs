@@ -8,7 +8,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
@@ -31,6 +31,8 @@ pub struct Process {
     log: PathBuf,
     /// The network namespace in which it runs, if not that of the test.
     namespace: Option<String>,
+    /// How many files it may have open, if fewer than the test.
+    open_files: Option<u64>,
     child: Option<Child>,
     /// What it prints, until it has said where it listens.
     prints: Option<Lines<BufReader<ChildStdout>>>,
@@ -41,12 +43,27 @@ impl Process {
     /// A process that is not started yet. `directory` gets its log.
     pub(crate) fn new(tier: &'static str, name: String, config: PathBuf, directory: &Path) -> Self {
         let log = directory.join(format!("{name}.log"));
-        Self { name, tier, config, log, namespace: None, child: None, prints: None, addresses: BTreeMap::new() }
+        Self {
+            name,
+            tier,
+            config,
+            log,
+            namespace: None,
+            open_files: None,
+            child: None,
+            prints: None,
+            addresses: BTreeMap::new(),
+        }
     }
 
     /// The same in a network namespace, by its name for `ip netns`.
     pub(crate) fn inside(self, namespace: &str) -> Self {
         Self { namespace: Some(namespace.to_owned()), ..self }
+    }
+
+    /// From its next start on it may have no more files open than so many.
+    pub(crate) fn bound_open_files(&mut self, most: u64) {
+        self.open_files = Some(most);
     }
 
     /// Its name: `notification-1`.
@@ -129,7 +146,7 @@ impl Process {
         }
         let log = File::options().create(true).append(true).open(&self.log)?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
-        die_with_parent(&mut command);
+        before_start(&mut command, self.open_files);
         let mut child = command.spawn().with_context(|| format!("{} can't be started", self.name))?;
         let stdout = child.stdout.take().context("no standard output")?;
         (self.child, self.prints) = (Some(child), Some(BufReader::new(stdout).lines()));
@@ -248,10 +265,16 @@ fn parse_addresses(text: &str) -> anyhow::Result<BTreeMap<String, SocketAddr>> {
     text.split_whitespace().map(pair).collect()
 }
 
-/// `kill_on_drop` does not help when the test itself is killed.
-fn die_with_parent(command: &mut Command) {
-    let set = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);
-    // SAFETY: between fork and exec only one system call is made, which takes no lock and no memory.
+/// Bounds the files that the process may open, and lets the kernel kill it with its parent: `kill_on_drop` does not help when the test
+/// itself is killed.
+fn before_start(command: &mut Command, open_files: Option<u64>) {
+    let set = move || {
+        if open_files.is_some() {
+            setrlimit(Resource::Nofile, Rlimit { current: open_files, maximum: open_files })?;
+        }
+        Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+    };
+    // SAFETY: between fork and exec only these system calls are made, which take no lock and no memory.
     unsafe {
         command.pre_exec(set);
     }

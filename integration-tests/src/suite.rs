@@ -88,6 +88,15 @@ impl Suite {
         process.with_context(|| format!("no process {name}"))
     }
 
+    /// From its next start on a process may have no more files open than so many.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub fn bound_open_files(&mut self, name: &str, most: u64) -> Result<()> {
+        self.process_mut(name)?.bound_open_files(most);
+        Ok(())
+    }
+
     /// Kills a process at once (SIGKILL).
     ///
     /// # Errors

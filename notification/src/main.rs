@@ -27,7 +27,7 @@ use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
 use common::config::{Config, Program};
 use common::credentials::{AttemptGuard, RefusalLog};
 use common::heart;
-use common::net::{AddressLimiter, Listener, Proxies, Shutdown, make_room_for};
+use common::net::{AddressLimiter, Listener, Proxies, Shutdown, make_room_for, strangers};
 use common::reload::Reload;
 use common::telemetry::{self, Admin, Readiness, Registry};
 use tokio::sync::Semaphore;
@@ -88,7 +88,7 @@ async fn run(config: Config, reload: &Reload, shutdown: Shutdown) -> anyhow::Res
     let listener = Listener::bind(own.listen, AddressLimiter::new(own.connections_per_address)).await?;
     let proxies = Proxies::of(&config.proxies.networks).context("proxies.networks")?;
     let listener = listener.behind(proxies, own.proxy_protocol.then_some(Duration::from_secs(own.identify_secs)));
-    let mut listener = listener.counting(metrics.turned_away.clone());
+    let mut listener = listener.with_strangers(strangers()).counting(metrics.turned_away.clone());
     let clients = listener.addr()?;
     let hub = Arc::new(Hub::new());
     let load =

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use common::clock::{HybridClock, MessageClock};
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, Nonces, OrderDesk, Role};
 use common::config::Config;
-use common::net::{Accepted, AddressLimiter, BufferPool, Listener, Proxies, Shutdown, Transport};
+use common::net::{Accepted, AddressLimiter, BufferPool, Listener, Proxies, Shutdown, Transport, strangers};
 use common::reload::Reload;
 use common::store::{self, SharedStore};
 use common::telemetry::{self, Admin, Readiness, Registry};
@@ -67,7 +67,7 @@ pub(crate) async fn run(config: &Config, reload: &Reload, shutdown: &Shutdown) -
     let proxies = Proxies::of(&config.proxies.networks).context("proxies.networks")?;
     let listener =
         listener.behind(proxies, part.proxy_protocol.then_some(Duration::from_secs(part.authenticate_secs)));
-    let mut listener = listener.counting(metrics.turned_away.clone());
+    let mut listener = listener.with_strangers(strangers()).counting(metrics.turned_away.clone());
     let me = Me {
         role: Role::Switchboard,
         node: part.node.clone(),
@@ -170,7 +170,7 @@ fn board(
 async fn accept(listener: &mut Listener, board: &Arc<Board>) {
     let mut id: u64 = 0;
     loop {
-        let Accepted { transport, admission, came } = tokio::select! {
+        let Accepted { transport, admission, stranger, came } = tokio::select! {
             accepted = listener.accept() => accepted,
             () = board.shutdown.begun() => return,
         };
@@ -180,7 +180,7 @@ async fn accept(listener: &mut Listener, board: &Arc<Board>) {
         let span = tracing::info_span!("conn", id, %peer, passport = Empty, dialect = Empty);
         let shutdown = board.shutdown.clone();
         let serving = async move {
-            session::serve(board, transport, came).await;
+            session::serve(board, transport, stranger, came).await;
             drop(admission);
         };
         shutdown.spawn(serving.instrument(span));

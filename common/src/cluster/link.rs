@@ -220,6 +220,7 @@ impl Links {
                             links.serve(session).await;
                         }
                     });
+                    places.settle().await;
                 }
                 Err(error) => {
                     tracing::warn!(%error, "can't accept a peer link");

@@ -31,6 +31,11 @@ impl<K: Ord + Copy, T> Crowds<K, T> {
         }
     }
 
+    /// What stands there.
+    pub(crate) fn get(&self, at: K) -> Option<&T> {
+        self.all.get(&at).map(|(_, one)| one)
+    }
+
     /// Takes out what stands there.
     pub(crate) fn remove(&mut self, at: K) -> Option<T> {
         let (address, one) = self.all.remove(&at)?;

@@ -14,6 +14,7 @@ use super::places::{Place, Places};
 use super::proxies::Proxies;
 use super::proxy_header::{self, Fault, Header};
 use super::turned_away::TurnedAway;
+use crate::telemetry::Seldom;
 
 /// So many connections of proxies may wait for their header at once. One more takes the place of the oldest: what a proxy opens and
 /// says nothing on keeps nobody out. Behind the header a connection counts as its client's.
@@ -26,6 +27,7 @@ pub struct Entrance {
     proxies: Proxies,
     header: Option<HeaderRule>,
     introductions: JoinSet<Option<Arrival>>,
+    failures: Seldom,
 }
 
 /// A connection that has come in.
@@ -54,7 +56,8 @@ impl Entrance {
     /// Nobody is believed to be a proxy.
     #[must_use]
     pub fn new(listener: TcpListener) -> Self {
-        Self { listener, proxies: Proxies::default(), header: None, introductions: JoinSet::new() }
+        let (proxies, introductions) = (Proxies::default(), JoinSet::new());
+        Self { listener, proxies, header: None, introductions, failures: Seldom::default() }
     }
 
     /// Believes these proxies. `header`: their connections must begin with a PROXY header, within so long.
@@ -83,9 +86,11 @@ impl Entrance {
         self.listener.local_addr()
     }
 
-    /// Waits for the next connection of which it is known whose it is. Safe to cancel.
-    pub async fn next(&mut self) -> Arrival {
+    /// Waits for the next connection of which it is known whose it is. The caller's `places` are those that let it in: where files run
+    /// out, whoever has them, of theirs some give way. Safe to cancel.
+    pub async fn next(&mut self, places: &Places) -> Arrival {
         loop {
+            places.settle().await;
             let accepted = tokio::select! {
                 // First those that have been here for longer: so they never pile up.
                 biased;
@@ -105,13 +110,17 @@ impl Entrance {
                             let Some(place) = rule.waiting.take(peer.ip()) else { continue };
                             let (patience, refused) = (rule.patience, Arc::clone(&rule.refused));
                             self.introductions.spawn(introduce(arrival, patience, place, refused));
+                            rule.waiting.settle().await;
                         }
                         _ => return arrival,
                     }
                 }
                 Err(error) => {
-                    // Out of descriptors, most likely. Those that are open go on; new ones wait in the backlog.
-                    tracing::warn!(%error, "can't accept a connection");
+                    // Out of descriptors, most likely. Clients that have signed in go on; new ones wait in the backlog.
+                    if let Some(left_out) = self.failures.permits() {
+                        tracing::warn!(%error, left_out, "can't accept a connection");
+                    }
+                    places.make_room();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -168,6 +177,10 @@ mod tests {
         (entrance, refused)
     }
 
+    async fn next(entrance: &mut Entrance) -> Arrival {
+        entrance.next(&Places::new(1, 1)).await
+    }
+
     async fn connect(entrance: &Entrance, bytes: &[u8]) -> TcpStream {
         let mut stream = TcpStream::connect(entrance.addr().unwrap()).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -183,7 +196,7 @@ mod tests {
     async fn a_client_behind_a_proxy_is_the_client() {
         let (mut entrance, refused) = entrance(&["127.0.0.0/8"], PATIENCE);
         let mut client = connect(&entrance, &[V1, b"VER 1"].concat()).await;
-        let mut arrival = timeout(PATIENCE, entrance.next()).await.unwrap();
+        let mut arrival = timeout(PATIENCE, next(&mut entrance)).await.unwrap();
         assert_eq!((arrival.peer, arrival.by_proxy), ("[2001:db8::1]:7".parse().unwrap(), true));
         let mut rest = [0; 5];
         arrival.stream.read_exact(&mut rest).await.unwrap();
@@ -192,7 +205,7 @@ mod tests {
         assert_eq!(client.read_u8().await.unwrap(), b'!');
 
         let own = connect(&entrance, b"PROXY UNKNOWN\r\n").await;
-        let arrival = timeout(PATIENCE, entrance.next()).await.unwrap();
+        let arrival = timeout(PATIENCE, next(&mut entrance)).await.unwrap();
         assert_eq!((arrival.peer, arrival.by_proxy, refused.get()), (own.local_addr().unwrap(), true, 0));
     }
 
@@ -206,12 +219,12 @@ mod tests {
         for bytes in [&b"VER 1 MSNP8 CVR0\r\n"[..], b"PROXY TCP4 1 2 3 4\r\n", &[b'\r'; 4]] {
             let mut bad = connect(&entrance, bytes).await;
             let good = connect(&entrance, V1).await;
-            let arrival = timeout(PATIENCE, entrance.next()).await.unwrap();
+            let arrival = timeout(PATIENCE, next(&mut entrance)).await.unwrap();
             assert_eq!(arrival.peer, "[2001:db8::1]:7".parse().unwrap());
             drop((good, arrival));
             tokio::select! {
                 closed = timeout(PATIENCE, is_closed(&mut bad)) => closed.unwrap(),
-                arrival = entrance.next() => panic!("{arrival:?}"),
+                arrival = next(&mut entrance) => panic!("{arrival:?}"),
             }
             refusals += 1;
             assert_eq!(refused.get(), refusals, "{bytes:?}");
@@ -224,7 +237,7 @@ mod tests {
         let mut slow = connect(&entrance, b"PROXY").await;
         tokio::select! {
             end = timeout(PATIENCE, is_closed(&mut slow)) => end.unwrap(),
-            arrival = entrance.next() => panic!("{arrival:?}"),
+            arrival = next(&mut entrance) => panic!("{arrival:?}"),
         }
         assert_eq!(refused.get(), 1);
     }
@@ -234,7 +247,7 @@ mod tests {
     async fn a_header_of_somebody_else_is_left_alone() {
         let (mut entrance, refused) = entrance(&["127.0.0.2", "::/0"], PATIENCE);
         let client = connect(&entrance, V1).await;
-        let mut arrival = timeout(PATIENCE, entrance.next()).await.unwrap();
+        let mut arrival = timeout(PATIENCE, next(&mut entrance)).await.unwrap();
         assert_eq!((arrival.peer, arrival.by_proxy), (client.local_addr().unwrap(), false));
         let mut said = vec![0; V1.len()];
         arrival.stream.read_exact(&mut said).await.unwrap();
@@ -253,11 +266,11 @@ mod tests {
         }
         tokio::select! {
             closed = timeout(PATIENCE, is_closed(&mut strangers[0])) => closed.unwrap(),
-            arrival = entrance.next() => panic!("{arrival:?}"),
+            arrival = next(&mut entrance) => panic!("{arrival:?}"),
         }
         assert_eq!(refused.get(), 1);
         strangers[2].write_all(V1).await.unwrap();
-        let arrival = timeout(PATIENCE, entrance.next()).await.unwrap();
+        let arrival = timeout(PATIENCE, next(&mut entrance)).await.unwrap();
         assert_eq!(arrival.peer, "[2001:db8::1]:7".parse().unwrap());
     }
 }

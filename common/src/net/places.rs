@@ -5,13 +5,23 @@
 //! also one that has a whole IPv6 network to come from.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
 
 use super::crowds::Crowds;
 use super::grains::Grain;
 use super::limiter::{AddressLimiter, Admission};
+
+/// So many that have given way may still be closing when the next connection is accepted.
+const LEAVING: usize = 16;
+/// They are waited for no longer than this, whatever keeps them: a port is never shut by one that does not go.
+const TO_LEAVE: Duration = Duration::from_secs(1);
+/// When files run out those give way that have been here for longer. A client that signs in needs less, and when all files are those of
+/// clients it must not give way to the next one, and that to another.
+const TIME_TO_BEGIN: Duration = Duration::from_secs(2);
 
 /// Places for so many connections, and so many of one address.
 #[derive(Debug)]
@@ -19,6 +29,8 @@ pub struct Places {
     limiter: AddressLimiter,
     places: Arc<Semaphore>,
     waiting: Arc<Mutex<Waiting>>,
+    /// One of [`LEAVING`] for each that has given way and is not closed.
+    leaving: Arc<Semaphore>,
 }
 
 /// A connection's place; dropping it makes room. It waits for a request until it is told that it does not.
@@ -34,8 +46,11 @@ pub struct Place {
 #[derive(Debug)]
 struct Held {
     peer: IpAddr,
+    came: Instant,
     counts: Mutex<Option<(Option<Admission>, OwnedSemaphorePermit)>>,
     gone: Notify,
+    /// That it has given way and is not closed: until its [`Place`] is dropped.
+    leaving: OnceLock<OwnedSemaphorePermit>,
 }
 
 /// The connections that wait for a request, in the order in which they began to.
@@ -50,7 +65,25 @@ impl Places {
     #[must_use]
     pub fn new(most: usize, per_address: usize) -> Self {
         let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
-        Self { limiter: AddressLimiter::new(per_address), places, waiting: Arc::default() }
+        let leaving = Arc::new(Semaphore::new(LEAVING));
+        Self { limiter: AddressLimiter::new(per_address), places, waiting: Arc::default(), leaving }
+    }
+
+    /// Waits until those that have given way are closed, but for a few. To be called before each accepting, or a burst opens many more
+    /// files than there are places: whoever gives way has his own until his task has run. Safe to cancel.
+    pub async fn settle(&self) {
+        if self.leaving.available_permits() == 0 {
+            let _ = timeout(TO_LEAVE, self.leaving.acquire()).await;
+        }
+    }
+
+    /// Has some of those give way that wait, since there are no files for more, whoever has the others. None that has just come.
+    pub fn make_room(&self) {
+        for _ in 0..LEAVING {
+            if self.give_up(None, TIME_TO_BEGIN).is_none() {
+                return;
+            }
+        }
     }
 
     /// A free place, or that of a connection that waits for a request: of the same address where the address, or a network of it, has no more,
@@ -60,7 +93,7 @@ impl Places {
         let of_its_address = match self.limiter.admit_or_full(peer) {
             Ok(admission) => admission,
             Err(full) => {
-                lock(&self.waiting).give_up(Some(full))?;
+                self.give_up(Some(full), Duration::ZERO)?;
                 self.limiter.admit(peer)?
             }
         };
@@ -84,21 +117,37 @@ impl Places {
         let of_all = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
-                lock(&self.waiting).give_up(None)?;
+                self.give_up(None, Duration::ZERO)?;
                 Arc::clone(&self.places).try_acquire_owned().ok()?
             }
         };
         let counts = Mutex::new(Some((of_its_address, of_all)));
-        let held = Held { peer, counts, gone: Notify::new() };
+        let held = Held { peer, came: Instant::now(), counts, gone: Notify::new(), leaving: OnceLock::new() };
         let (held, turn) = (Arc::new(held), Mutex::new(None));
         let place = Place { held, turn, waiting: Arc::clone(&self.waiting) };
         place.waits();
         Some(place)
     }
+
+    /// Frees the place of a connection that waits, see [`Waiting::next_to_go`]. Nothing if none does, or that came less than so long ago.
+    fn give_up(&self, of: Option<Grain>, age: Duration) -> Option<()> {
+        let mut waiting = lock(&self.waiting);
+        let turn = waiting.next_to_go(of)?;
+        if waiting.all.get(turn)?.came.elapsed() < age {
+            return None;
+        }
+        let held = waiting.all.remove(turn)?;
+        if let Ok(leaving) = Arc::clone(&self.leaving).try_acquire_owned() {
+            let _ = held.leaving.set(leaving);
+        }
+        drop(lock(&held.counts).take());
+        held.gone.notify_one();
+        Some(())
+    }
 }
 
 impl Place {
-    /// A request is being answered: the connection keeps its place meanwhile.
+    /// A request is being answered: the connection keeps its place meanwhile, if it still has it.
     pub fn works(&self) {
         let turn = lock(&self.turn).take();
         if let Some(turn) = turn {
@@ -106,16 +155,23 @@ impl Place {
         }
     }
 
-    /// It waits for a request, behind all that wait already.
+    /// Whether another connection has got the place.
+    pub fn is_gone(&self) -> bool {
+        self.held.is_gone()
+    }
+
+    /// It waits for a request, behind all that wait already. One whose place is gone waits for nothing.
     pub fn waits(&self) {
         self.works();
         let turn = lock(&self.waiting).add(&self.held);
-        *lock(&self.turn) = Some(turn);
+        *lock(&self.turn) = turn;
     }
 
-    /// Waits until another connection has got the place. Safe to cancel.
+    /// Waits until another connection has got the place; then it returns at once, however often it is asked. Safe to cancel.
     pub async fn gone(&self) {
-        self.held.gone.notified().await;
+        while !self.held.is_gone() {
+            self.held.gone.notified().await;
+        }
     }
 }
 
@@ -125,26 +181,32 @@ impl Drop for Place {
     }
 }
 
+impl Held {
+    fn is_gone(&self) -> bool {
+        lock(&self.counts).is_none()
+    }
+}
+
 impl Waiting {
-    fn add(&mut self, held: &Arc<Held>) -> u64 {
+    /// Nothing for one that has given way already: there is nothing that it could give up.
+    fn add(&mut self, held: &Arc<Held>) -> Option<u64> {
+        if held.is_gone() {
+            return None;
+        }
         let turn = self.next;
         self.next += 1;
         self.all.add(turn, held.peer, Arc::clone(held));
-        turn
+        Some(turn)
     }
 
-    /// Frees the place of the connection that has waited longest: of one grain, or of that of which most wait, or of all if
+    /// The turn of the connection that has waited longest: of one grain, or of that of which most wait, or of all if
     /// no grain has more than one address may. Nothing if none waits.
-    fn give_up(&mut self, of: Option<Grain>) -> Option<()> {
+    fn next_to_go(&self, of: Option<Grain>) -> Option<u64> {
         let crowd = self.all.largest().filter(|(share, _)| *share > Grain::ONE).map(|(_, grain)| grain);
-        let turn = match of.or(crowd) {
+        match of.or(crowd) {
             Some(grain) => self.all.first_of(grain),
             None => self.all.first(),
-        };
-        let held = self.all.remove(turn?)?;
-        drop(lock(&held.counts).take());
-        held.gone.notify_one();
-        Some(())
+        }
     }
 }
 
@@ -161,7 +223,25 @@ mod tests {
     }
 
     fn is_gone(place: &Place) -> bool {
-        lock(&place.held.counts).is_none()
+        place.is_gone()
+    }
+
+    /// Otherwise the next one would be turned away for a place that nobody has.
+    #[tokio::test]
+    async fn one_that_is_gone_can_give_up_nothing() {
+        let places = Places::new(2, 2);
+        let gone = places.take(from(1)).unwrap();
+        gone.works();
+        gone.waits();
+        let others = [2, 3].map(|last| places.take(from(last)).unwrap());
+        gone.gone().await;
+        gone.waits();
+        gone.gone().await;
+        let newer = [4, 5, 6].map(|last| places.take(from(last)).unwrap());
+        assert_eq!(
+            [&others[0], &others[1], &newer[0], &newer[1], &newer[2]].map(is_gone),
+            [true, true, true, false, false]
+        );
     }
 
     #[tokio::test]
@@ -183,6 +263,45 @@ mod tests {
         assert!(places.take(from(7)).is_none(), "all work");
         drop(sixth);
         assert!(places.take(from(8)).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_way_is_waited_for_and_not_for_ever() {
+        let places = Places::new(1, 1);
+        let mut all: Vec<_> = (0..LEAVING).map(|last| places.take(from(last as u8)).unwrap()).collect();
+        let start = Instant::now();
+        places.settle().await;
+        let newest = places.take(from(200)).unwrap();
+        assert_eq!((start.elapsed(), all.iter().filter(|place| is_gone(place)).count()), (Duration::ZERO, LEAVING));
+        tokio::select! {
+            biased;
+            () = places.settle() => panic!("none of them is closed"),
+            () = async { all.pop(); } => {}
+        }
+        places.settle().await;
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        all.push(newest);
+        let _newer = places.take(from(201)).unwrap();
+        places.settle().await;
+        assert_eq!(start.elapsed(), TO_LEAVE, "one that never goes does not shut the port");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_files_run_out_those_go_that_have_had_time() {
+        let places = Places::new(100, 100);
+        let old: Vec<_> = (0..LEAVING as u8 + 2).map(|last| places.take(from(last)).unwrap()).collect();
+        old[0].works();
+        places.make_room();
+        assert!(!old.iter().any(is_gone), "they have just come");
+        tokio::time::sleep(TIME_TO_BEGIN).await;
+        let new = places.take(from(100)).unwrap();
+        for left in [2, 1, 1] {
+            places.make_room();
+            assert_eq!((old.iter().filter(|place| !is_gone(place)).count(), is_gone(&old[0])), (left, false));
+        }
+        assert!(!is_gone(&new));
+        drop(old);
+        assert_eq!(places.leaving.available_permits(), LEAVING);
     }
 
     #[tokio::test]
@@ -225,6 +344,7 @@ mod tests {
         let fourth = places.take(from(5)).unwrap();
         assert_eq!([&alone, &crowd[2], &second, &third, &fourth].map(is_gone), [true, false, false, false, false]);
     }
+
     fn subnet(number: u16) -> IpAddr {
         format!("2001:db8:1:{number:x}::1").parse().unwrap()
     }

@@ -142,6 +142,7 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
                         () = place.gone() => tracing::debug!(%peer, "it has asked nothing, and another one needed its place"),
                     }
                 });
+                places.settle().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection to the admin address");

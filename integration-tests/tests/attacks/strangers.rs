@@ -1,5 +1,5 @@
-//! Strangers who say nothing, or never the whole of it, take all places of a peer port and of an admin port, and come back whenever
-//! they are thrown out.
+//! Strangers who say nothing, or never the whole of it, take all places of a peer port, of an admin port or of the clients' ports, and
+//! come back whenever they are thrown out.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +16,9 @@ use crate::stage::play;
 
 /// As many from each of as many addresses.
 const EACH: usize = 2;
+/// As many at the ports of clients: together more than the files that the process may open.
+const EACH_AS_CLIENTS: usize = 8;
+const OPEN_FILES: u64 = 380;
 const ADDRESSES: std::ops::Range<u8> = 10..60;
 /// Until all have come.
 const ARRIVAL: Duration = Duration::from_secs(2);
@@ -27,11 +30,12 @@ async fn silent_strangers_close_no_port() -> Result<()> {
         let [alice, bob] = people(world, ["alice", "bob"], &[(0, 1), (1, 0)]).await?;
         let mut strangers = JoinSet::new();
         for process in world.processes() {
-            crowd(&mut strangers, process.address("peer")?, "");
-            crowd(&mut strangers, process.address("admin")?, "");
+            crowd(&mut strangers, process.address("peer")?, EACH, "");
+            crowd(&mut strangers, process.address("admin")?, EACH, "");
             crowd(
                 &mut strangers,
                 process.address("admin")?,
+                EACH,
                 "POST /orders HTTP/1.1\r\nContent-Length: 9\r\n\r\n12345678",
             );
         }
@@ -59,10 +63,67 @@ async fn silent_strangers_close_no_port() -> Result<()> {
     .await
 }
 
+/// Dispatch has places for fewer than come, and the others may open fewer files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_strangers_keep_no_client_out() -> Result<()> {
+    play(&["dispatch.connections=64"], async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[(0, 1), (1, 0)]).await?;
+        for name in ["notification-1", "switchboard-1"] {
+            world.kill(name).await?;
+            world.bound_open_files(name, OPEN_FILES)?;
+            world.restart(name).await?;
+        }
+        world.ready().await?;
+        let address = |name: &str| world.process(name)?.address("clients");
+        let (door, addr) = (address("dispatch-1")?, address("notification-1")?);
+        let mut at_alice = Client::sign_in(addr, &alice, PASSWORD).await?;
+        let mut strangers = JoinSet::new();
+        crowd(&mut strangers, door, EACH, "");
+        crowd(&mut strangers, door, EACH, "VER 1 MSNP7\r\n");
+        for tier in ["notification-1", "switchboard-1"] {
+            crowd(&mut strangers, address(tier)?, EACH_AS_CLIENTS, "");
+        }
+        sleep(ARRIVAL).await;
+        for number in 0..10 {
+            let answer = timeout(PATIENCE, is_sent_on(door, &bob)).await.context("dispatch is silent").flatten();
+            answer.with_context(|| format!("dispatch, client {number}"))?;
+        }
+        let coming = timeout(PATIENCE, Client::sign_in(addr, &bob, PASSWORD)).await;
+        let mut at_bob = coming.context("notification is silent").flatten().context("bob is not let in")?;
+        let chat = client::open_chat((&mut at_alice, &alice), (&mut at_bob, &bob));
+        timeout(PATIENCE, chat).await.context("the switchboard is silent").flatten().context("no chat opens")?;
+        println!("dispatch sent ten on, one more signed in, and a chat was opened");
+        // Strangers have given way, and the log says so. Nobody was kept waiting for a file.
+        for process in world.processes() {
+            let (_, metrics) = process.get("/metrics").await?;
+            let turned_away = format!("{}_connections_turned_away_total ", process.tier());
+            let count = metrics.lines().find_map(|line| line.split_once(&turned_away)).map(|(_, count)| count);
+            println!("{}: {} were turned away", process.name(), count.unwrap_or("none"));
+            let count = count.and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+            ensure!(count > 0, "{}: no stranger gave way", process.name());
+            let log = process.log();
+            ensure!(log.contains("connection turned away"), "{}: its log says nothing", process.name());
+            ensure!(!log.contains("can't accept a connection"), "{} ran out of files", process.name());
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Whether a client gets the address of its notification server.
+async fn is_sent_on(door: SocketAddr, who: &str) -> Result<()> {
+    let mut client = Client::connect(door).await?;
+    client.request("VER", "MSNP7 CVR0").await?;
+    client.request("INF", "").await?;
+    let answer = client.request("USR", &format!("MD5 I {who}")).await?;
+    ensure!(answer.verb() == "XFR", "{answer:?}");
+    Ok(())
+}
+
 /// Connections that say no more than that, and are there again a moment after they were closed.
-fn crowd(strangers: &mut JoinSet<()>, to: SocketAddr, beginning: &'static str) {
+fn crowd(strangers: &mut JoinSet<()>, to: SocketAddr, each: usize, beginning: &'static str) {
     for last in ADDRESSES {
-        for _ in 0..EACH {
+        for _ in 0..each {
             strangers.spawn(async move {
                 loop {
                     let _ = wait(IpAddr::from([127, 0, 1, last]), to, beginning).await;

@@ -28,6 +28,8 @@ pub(crate) enum Closing {
     TooOften,
     /// Did not sign in in time.
     TooLate,
+    /// Had not signed in, and another connection needed its place.
+    GaveWay,
     /// Sent nothing for too long.
     Silent,
     /// Failed a challenge, or did not answer it.
@@ -59,6 +61,7 @@ impl Closing {
             Self::TooEarly => "too_early",
             Self::TooOften => "too_often",
             Self::TooLate => "too_late",
+            Self::GaveWay => "gave_way",
             Self::Silent => "silent",
             Self::Challenge => "challenge",
             Self::Displaced => "displaced",

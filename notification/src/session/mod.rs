@@ -49,7 +49,7 @@ use common::model::Passport;
 use common::msnp::miscellany::OutReason;
 use common::msnp::verbs::Phase;
 use common::msnp::{Decoder, Line, Service, miscellany};
-use common::net::{Accepted, Connection, Event, Transport};
+use common::net::{Accepted, Connection, Event, Stranger, Transport};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 use tracing::field::{Empty, display};
@@ -76,30 +76,51 @@ const FAREWELL: Duration = Duration::from_secs(2);
 ///
 /// Not an `async fn`: what such a function is given is kept beside what it makes of it, for the whole connection.
 pub(crate) fn serve(accepted: Accepted, id: u64, services: Arc<Services>) -> impl Future<Output = ()> + Send {
-    let Accepted { transport, admission, came } = accepted;
+    let Accepted { transport, admission, stranger, came } = accepted;
     let span = tracing::info_span!("conn", id, peer = %transport.peer(), passport = Empty, dialect = Empty);
     let counted = Counted::new(&services.metrics.connections);
     let decoder = Decoder::new(Service::Notification, 0);
     let mut connection = Connection::new(transport, decoder, Arc::clone(&services.buffers)).that_came(came);
     let conversation = async move {
-        let closing = converse(&mut connection, &services).await;
-        tracing::debug!(reason = closing.label(), "closed");
-        services.metrics.close(closing.label());
-        farewell(&mut connection).await;
+        match come_in(&mut connection, &services, &stranger).await {
+            Ok(signed_in) => {
+                drop(stranger);
+                let closing = stay(&mut connection, &services, signed_in).await;
+                closed(&services, closing);
+                farewell(&mut connection).await;
+            }
+            Err(closing) => {
+                closed(&services, closing);
+                // While it reads its last line it gives way again: or whoever is refused and never closes would keep others out.
+                stranger.waits();
+                stranger.until_gone(Box::pin(farewell(&mut connection))).await;
+                // Its place counts as left when its file is closed.
+                drop(connection);
+                drop(stranger);
+            }
+        }
         drop((counted, admission));
     };
     conversation.instrument(span)
 }
 
-async fn converse<T: Transport>(connection: &mut Connection<T>, services: &Arc<Services>) -> Closing {
-    let proof = match Box::pin(greet(connection, services)).await {
-        Ok(proof) => proof,
-        Err(closing) => return closing,
-    };
-    match Box::pin(enter(connection, services, proof)).await {
-        Ok(signed_in) => stay(connection, services, signed_in).await,
-        Err(closing) => closing,
+fn closed(services: &Services, closing: Closing) {
+    tracing::debug!(reason = closing.label(), "closed");
+    services.metrics.close(closing.label());
+}
+
+/// From `VER` to the welcome. Who has not yet sent a proof gives way to others.
+async fn come_in<T: Transport>(
+    connection: &mut Connection<T>,
+    services: &Arc<Services>,
+    stranger: &Stranger,
+) -> Result<Box<SignedIn>, Closing> {
+    let greeted = stranger.until_gone(Box::pin(greet(connection, services))).await;
+    let proof = greeted.unwrap_or(Err(Closing::GaveWay))?;
+    if !stranger.works() {
+        return Err(Closing::GaveWay);
     }
+    Box::pin(enter(connection, services, proof)).await
 }
 
 /// From `VER` to the proof.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use mutate::{Dice, seeds};
 
 use crate::session;
-use crate::testing::{World, wire};
+use crate::testing::{World, stranger, wire};
 
 /// Mutations of each seed.
 const MUTATIONS: usize = 60;
@@ -18,7 +18,8 @@ async fn play(world: &World, input: &[u8]) {
     let Some(([start, _], bytes)) = input.split_first_chunk() else { return };
     let (id, bob) = world.open("bob").await;
     let (client, transport) = wire();
-    let serving = tokio::spawn(session::serve(Arc::clone(&world.board), transport, tokio::time::Instant::now()));
+    let serving =
+        tokio::spawn(session::serve(Arc::clone(&world.board), transport, stranger(), tokio::time::Instant::now()));
     if start % 2 == 1 {
         client.say(&world.answer("mallory", id));
     }

@@ -1,6 +1,7 @@
 //! `USR` and `ANS`: who comes in (protocol reference §4.3, §9).
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use common::msnp::dialect::Number;
 use common::msnp::switchboard::{self, Knock, Request};
 use common::msnp::verbs::{Phase, gate};
 use common::msnp::{Dialect, ErrorCode, Line, ParseError, Service};
-use common::net::{Connection, Event, Mailbox, Sender, Transport, mailbox};
+use common::net::{Connection, Event, Mailbox, Sender, Stranger, Transport, mailbox};
 use tokio::time::{sleep_until, timeout_at};
 
 use super::paced::Wait;
@@ -76,13 +77,17 @@ impl Drop for Seat {
 }
 
 /// Waits for the first command and lets its sender in. Without a seat the connection is to be closed, once what it
-/// has to say is written.
+/// has to say is written. Who has not yet said what it wants gives way to others.
 pub(super) async fn admit<T: Transport>(
     board: &Arc<Board>,
     connection: &mut Connection<T>,
+    stranger: &Stranger,
 ) -> Option<(Seat, Mailbox<Push>)> {
     connection.admit(None, Phase::Start);
-    let request = first(connection).await?;
+    let request = stranger.until_gone(pin!(first(connection))).await??;
+    if !stranger.works() {
+        return None;
+    }
     let (knock, role, session) = match request {
         Ok(Request::Open(knock)) => (knock, CookieRole::Caller, None),
         Ok(Request::Answer { knock, session }) => (knock, CookieRole::Callee, session),

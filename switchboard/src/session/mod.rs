@@ -31,8 +31,8 @@ use common::model::MessageId;
 use common::msnp::switchboard::{self, AckType, Request, Speaker};
 use common::msnp::verbs::{Phase, gate};
 use common::msnp::{Command, Decoder, ParseError, Service, TrId};
-use common::net::{Connection, Ended, Event, Mailbox, Transport};
-use tokio::time::Instant;
+use common::net::{Connection, Ended, Event, Mailbox, Stranger, Transport};
+use tokio::time::{Instant, timeout_at};
 
 use crate::board::Board;
 use crate::delivery::{Awaited, LiveCursor};
@@ -51,16 +51,23 @@ const LOOK: Duration = Duration::from_secs(1);
 const BATCH: usize = 32 * 1024;
 
 /// Serves a client that has come at `came` until it is gone.
-pub(crate) async fn serve<T: Transport>(board: Arc<Board>, transport: T, came: Instant) {
+pub(crate) async fn serve<T: Transport>(board: Arc<Board>, transport: T, stranger: Box<Stranger>, came: Instant) {
     let decoder = Decoder::new(Service::Switchboard, board.max_message);
     let mut connection = Connection::new(transport, decoder, Arc::clone(&board.pool));
     let admitted = tokio::select! {
-        admitted = tokio::time::timeout_at(came + board.authenticate, join::admit(&board, &mut connection)) => admitted,
+        admitted = timeout_at(came + board.authenticate, join::admit(&board, &mut connection, &stranger)) => admitted,
         () = board.shutdown.begun() => Ok(None),
     };
     match admitted {
-        Ok(Some((seat, mailbox))) => Session::new(board, connection, seat, mailbox).run().await,
-        Ok(None) => close::farewell(&mut connection).await,
+        Ok(Some((seat, mailbox))) => {
+            drop(stranger);
+            Session::new(board, connection, seat, mailbox).run().await;
+        }
+        Ok(None) => {
+            // While it reads its last line it gives way again: or whoever is refused and never closes would keep others out.
+            stranger.waits();
+            stranger.until_gone(Box::pin(close::farewell(&mut connection))).await;
+        }
         Err(_) => tracing::debug!("did not say who it is in time"),
     }
 }

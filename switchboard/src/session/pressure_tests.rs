@@ -15,7 +15,7 @@ use crate::conversation::{Conversation, Greeting, Participant, Recorded, Rules};
 use crate::participation::Participation;
 use crate::pressure::Pressure;
 use crate::push::{HELD, Heard, MAILBOX, Push};
-use crate::testing::{Asked, Client, World, claim, passport, wire};
+use crate::testing::{Asked, Client, World, claim, passport, stranger, wire};
 
 use super::paced::Wait;
 use super::{Session, join};
@@ -536,7 +536,7 @@ async fn a_hold_without_an_end_is_found() {
     client.say(&format!("USR 1 {who} {}\n", world.doorman.cookie(&who, CookieRole::Caller, id)));
     let decoder = Decoder::new(Service::Switchboard, 1664);
     let mut connection = Connection::new(transport, decoder, Arc::clone(&world.board.pool));
-    let (seat, mailbox) = join::admit(&world.board, &mut connection).await.unwrap();
+    let (seat, mailbox) = join::admit(&world.board, &mut connection, &stranger()).await.unwrap();
     client.msg(2, "A", TEXT, "x");
     let Event::Command(command) = connection.event().await else { panic!("no command") };
     let mut session = Session::new(Arc::clone(&world.board), connection, seat, mailbox);

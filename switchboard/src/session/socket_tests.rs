@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout};
 
-use crate::testing::{Asked, World, passport, payload};
+use crate::testing::{Asked, World, passport, payload, stranger};
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const SOON: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ async fn connect(world: &World) -> TcpStream {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();
     let transport = TcpTransport::new(stream, peer).unwrap();
-    world.board.shutdown.spawn(super::serve(Arc::clone(&world.board), transport, Instant::now()));
+    world.board.shutdown.spawn(super::serve(Arc::clone(&world.board), transport, stranger(), Instant::now()));
     client.set_nodelay(true).unwrap();
     client
 }

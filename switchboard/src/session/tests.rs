@@ -14,7 +14,7 @@ use crate::conversation::{Greeting, Participant, Recorded};
 use crate::participation::Participation;
 use crate::pressure::Pressure;
 use crate::push::{MAILBOX, Push};
-use crate::testing::{Asked, FakeDoorman, Mood, World, claim, passport, payload, wire};
+use crate::testing::{Asked, FakeDoorman, Mood, World, claim, passport, payload, stranger, wire};
 
 const TEXT: &str = "text/plain; charset=UTF-8";
 const TYPING: &str = "text/x-msmsgscontrol";
@@ -640,8 +640,12 @@ async fn a_shutdown_tells_everybody_and_loses_nothing() {
 async fn an_idle_session_is_small() {
     let world = World::new();
     let (_client, transport) = wire();
-    let size =
-        std::mem::size_of_val(&super::serve(Arc::clone(&world.board), transport, tokio::time::Instant::now()));
+    let size = std::mem::size_of_val(&super::serve(
+        Arc::clone(&world.board),
+        transport,
+        stranger(),
+        tokio::time::Instant::now(),
+    ));
     assert!(size <= 2688, "{size} bytes");
 }
 

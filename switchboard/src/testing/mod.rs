@@ -13,7 +13,7 @@ use common::cluster::{Cookie, CookieRole, Invitation, Outcome, TicketError};
 use common::model::{
     ClaimId, ConversationId, Edition, Epoch, Generation, Limits, NodeId, ParticipationId, Passport, Rates,
 };
-use common::net::{BufferPool, Shutdown};
+use common::net::{BufferPool, Places, Shutdown, Stranger};
 use common::store::HistoryWrite;
 use common::telemetry::Registry;
 use tokio::sync::Notify;
@@ -43,6 +43,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// `alice` is alice@example.com.
 pub(crate) fn passport(name: &str) -> Passport {
     Passport::parse(&format!("{name}@example.com")).unwrap()
+}
+
+/// The place of a connection that nobody makes give way.
+pub(crate) fn stranger() -> Box<Stranger> {
+    Stranger::at(&Places::new(1, 1), ([127, 0, 0, 1], 1).into(), &Arc::default()).unwrap()
 }
 
 /// The claim of a test account: the same at every look.
@@ -348,7 +353,7 @@ impl World {
     /// A connection that has said nothing yet.
     pub(crate) fn connect(&self) -> Client {
         let (client, transport) = wire();
-        self.board.shutdown.spawn(session::serve(Arc::clone(&self.board), transport, Instant::now()));
+        self.board.shutdown.spawn(session::serve(Arc::clone(&self.board), transport, stranger(), Instant::now()));
         client
     }
 
