@@ -18,7 +18,9 @@ use crate::stage::play;
 const EACH: usize = 2;
 /// As many at the ports of clients: together more than the files that the process may open.
 const EACH_AS_CLIENTS: usize = 8;
-const OPEN_FILES: u64 = 380;
+const OPEN_FILES: u64 = 160;
+/// Fewer than a server needs with all the strangers that it lets in.
+const FEW_FILES: u64 = 80;
 const ADDRESSES: std::ops::Range<u8> = 10..60;
 /// Until all have come.
 const ARRIVAL: Duration = Duration::from_secs(2);
@@ -105,6 +107,33 @@ async fn silent_strangers_keep_no_client_out() -> Result<()> {
             ensure!(log.contains("connection turned away"), "{}: its log says nothing", process.name());
             ensure!(!log.contains("can't accept a connection"), "{} ran out of files", process.name());
         }
+        Ok(())
+    })
+    .await
+}
+
+/// Strangers have fewer places than there are files, but others have most of those.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_give_way_where_files_run_out() -> Result<()> {
+    play(&["notification.identify_secs=60"], async |world| {
+        let [alice, bob] = people(world, ["alice", "bob"], &[(0, 1), (1, 0)]).await?;
+        let name = "notification-1";
+        world.kill(name).await?;
+        world.bound_open_files(name, FEW_FILES)?;
+        world.restart(name).await?;
+        world.ready().await?;
+        let addr = world.process(name)?.address("clients")?;
+        let mut at_alice = Client::sign_in(addr, &alice, PASSWORD).await?;
+        let mut strangers = JoinSet::new();
+        crowd(&mut strangers, addr, EACH, "");
+        sleep(ARRIVAL).await;
+        // Those who came before are let in first.
+        let coming = timeout(3 * PATIENCE, Client::sign_in(addr, &bob, PASSWORD)).await;
+        let mut at_bob = coming.context("notification is silent").flatten().context("bob is not let in")?;
+        client::open_chat((&mut at_alice, &alice), (&mut at_bob, &bob)).await.context("no chat opens")?;
+        let ran_out = world.process(name)?.log().contains("can't accept a connection");
+        ensure!(ran_out, "there were files enough: this shows nothing");
+        println!("files ran out, one more signed in, and a chat was opened");
         Ok(())
     })
     .await
