@@ -57,7 +57,7 @@ impl Metrics {
         registry.register("connections", "Client connections that are open", all.connections.clone());
         registry.register(
             "connections_turned_away",
-            "Connections of clients closed at once because there were too many, or a proxy wrote no header; MSNP, HTTP, HTTPS",
+            "Connections of clients closed because there were too many, a proxy wrote no header, or (MSNP) they gave way to others; MSNP, HTTP, HTTPS",
             all.turned_away.clone(),
         );
         registry.register(

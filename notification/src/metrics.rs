@@ -109,7 +109,7 @@ impl Metrics {
         registry.register("connections", "Clients connected", metrics.connections.clone());
         registry.register(
             "connections_turned_away",
-            "Connections closed at once because their address had as many as it may, or a proxy wrote no header",
+            "Connections closed because their address had as many as it may, a proxy wrote no header, or they had not signed in and gave way to others",
             metrics.turned_away.clone(),
         );
         registry.register("sessions", "Clients signed in", metrics.sessions.clone());

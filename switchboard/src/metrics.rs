@@ -121,7 +121,7 @@ impl Metrics {
         part.register("rate_refusals", refusals, rate_refusals);
         part.register(
             "connections_turned_away",
-            "Connections closed at once because their address had as many as it may, or a proxy wrote no header",
+            "Connections closed because their address had as many as it may, a proxy wrote no header, or they had not joined and gave way to others",
             metrics.turned_away.clone(),
         );
         part.register("overflows", "Connections that could not keep up", metrics.overflows.clone());

@@ -272,7 +272,10 @@ mod tests {
         let start = Instant::now();
         places.settle().await;
         let newest = places.take(from(200)).unwrap();
-        assert_eq!((start.elapsed(), all.iter().filter(|place| is_gone(place)).count()), (Duration::ZERO, LEAVING));
+        assert_eq!(
+            (start.elapsed(), all.iter().filter(|place| is_gone(place)).count()),
+            (Duration::ZERO, LEAVING)
+        );
         tokio::select! {
             biased;
             () = places.settle() => panic!("none of them is closed"),
