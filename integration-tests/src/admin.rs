@@ -39,7 +39,7 @@ pub(crate) async fn get_over(
 }
 
 /// How many nodes of a tier the process counts as alive, by its metrics.
-pub(crate) async fn nodes_seen(address: SocketAddr, tier: &str) -> anyhow::Result<usize> {
+pub async fn nodes_seen(address: SocketAddr, tier: &str) -> anyhow::Result<usize> {
     let (_, metrics) = get(address, "/metrics").await?;
     Ok(nodes_in(&metrics, tier))
 }
