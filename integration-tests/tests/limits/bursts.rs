@@ -1,6 +1,8 @@
 //! Many sign in at once: the notification nodes share them.
 
 use std::collections::BTreeMap;
+use std::iter::zip;
+use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, ensure};
 use integration_tests::accounts::{self, PASSWORD};
@@ -12,35 +14,48 @@ use crate::{play, soon};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_burst_right_after_the_start_is_shared_evenly() -> Result<()> {
-    let all = ["dispatch", "notification"].map(|tier| format!("{tier}.connections_per_address=5000"));
-    play(Plan { notification: 3, settings: all.into(), ..Plan::default() }, async |world| {
-        let first = burst(world, "early", 60).await?;
-        println!("60 sign-ins: {first:?}");
-        ensure!(first.len() == 3 && first.values().all(|count| (15..=25).contains(count)), "{first:?}");
-        Ok(())
-    })
-    .await
+    shared_evenly(1, 60, 15..=25).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_is_shared_evenly() -> Result<()> {
-    let all = ["dispatch", "notification"].map(|tier| format!("{tier}.connections_per_address=5000"));
-    play(Plan { notification: 3, settings: all.into(), ..Plan::default() }, async |world| {
-        let storm = burst(world, "storm", 1200).await?;
-        println!("1200 sign-ins: {storm:?}");
-        ensure!(storm.len() == 3 && storm.values().all(|count| (360..=440).contains(count)), "{storm:?}");
+    shared_evenly(1, 1200, 360..=440).await
+}
+
+// Each of two dispatchers knows of its own assignments only.
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_at_two_dispatchers_is_shared_evenly() -> Result<()> {
+    shared_evenly(2, 60, 15..=25).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_at_two_dispatchers_is_shared_evenly() -> Result<()> {
+    shared_evenly(2, 1200, 360..=440).await
+}
+
+/// So many people sign in by way of so many dispatchers in turn; each of three notification nodes gets its share of them.
+async fn shared_evenly(dispatchers: usize, people: usize, share: RangeInclusive<usize>) -> Result<()> {
+    let settings = ["dispatch", "notification"].map(|tier| format!("{tier}.connections_per_address=5000"));
+    let plan = Plan { dispatch: dispatchers, notification: 3, settings: settings.into(), ..Plan::default() };
+    play(plan, async |world| {
+        let got = burst(world, dispatchers, people).await?;
+        println!("{people} sign-ins at {dispatchers} dispatchers: {got:?}");
+        ensure!(got.len() == 3 && got.values().all(|count| share.contains(count)), "{got:?}");
         Ok(())
     })
     .await
 }
 
 /// As many people sign in through dispatch, all at once, and stay; how many each node has got.
-async fn burst(world: &World, name: &str, people: usize) -> Result<BTreeMap<String, usize>> {
-    let names: Vec<String> = (0..people).map(|number| format!("{name}{number}")).collect();
+async fn burst(world: &World, dispatchers: usize, people: usize) -> Result<BTreeMap<String, usize>> {
+    let names: Vec<String> = (0..people).map(|number| format!("person{number}")).collect();
     let made = accounts::create(world.config(), &names, &[]).await?;
-    let dispatch = world.process("dispatch-1")?.address("clients")?;
+    let dispatchers =
+        (1..=dispatchers).map(|number| world.process(&format!("dispatch-{number}"))?.address("clients"));
+    let dispatchers = dispatchers.collect::<Result<Vec<_>>>()?;
     let mut signing_in = JoinSet::new();
-    for passport in made {
+    for (passport, dispatch) in zip(made, dispatchers.into_iter().cycle()) {
         signing_in.spawn(async move {
             let mut client = Client::connect(dispatch).await?;
             client.request("VER", "MSNP7 CVR0").await?;
