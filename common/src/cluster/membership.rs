@@ -15,7 +15,7 @@ use super::announcement;
 use super::company::Company;
 use super::gossip::{Bound, Post};
 use super::inquiry;
-use super::node::{Load, Node, View};
+use super::node::{Load, Node, Role, View};
 use super::ring::Place;
 use crate::clock::HybridClock;
 use crate::model::{Epoch, Generation, NodeId};
@@ -46,6 +46,9 @@ const CONFRONT: Duration = Duration::from_secs(2);
 pub(super) trait Witness: Send + Sync + 'static {
     /// Whether that life of a node has answered on a peer link a moment ago.
     fn answers(&self, place: &Place) -> bool;
+
+    /// Whether this node dials those of a tier: the others may never answer it.
+    fn dials(&self, role: Role) -> bool;
 
     /// Whether a link that this node dialed to that life of a node is up.
     fn is_linked(&self, place: &Place) -> bool;
@@ -396,7 +399,8 @@ impl Known {
         if node.generation < latest {
             // A life that is over, unless one of another node of that name came between and has gone again.
             let is_latest = |other: &ChitchatId| other.node_id == id.node_id && other.generation_id == latest.0;
-            if lives.keys().any(is_latest) || !witness.answers(&place(&node)) {
+            let is_silent = witness.dials(node.role) && !witness.answers(&place(&node));
+            if lives.keys().any(is_latest) || is_silent {
                 return None;
             }
         }
@@ -437,6 +441,10 @@ mod tests {
     impl Witness for Answers {
         fn answers(&self, _: &Place) -> bool {
             self.0.load(Ordering::Relaxed)
+        }
+
+        fn dials(&self, _: Role) -> bool {
+            true
         }
 
         fn is_linked(&self, _: &Place) -> bool {

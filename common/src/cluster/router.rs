@@ -264,6 +264,10 @@ impl Witness for Router {
         self.links.answers(place)
     }
 
+    fn dials(&self, role: Role) -> bool {
+        self.sends_to(role)
+    }
+
     fn is_linked(&self, place: &Place) -> bool {
         self.links.is_up(place)
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::mpsc::{Sender, TryRecvError, channel};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -146,11 +146,10 @@ fn hold(file: PathBuf, number: u64) -> Sender<()> {
     let text = format!("{number}\n");
     let (held, until) = channel();
     std::thread::spawn(move || {
-        while until.try_recv() == Err(TryRecvError::Empty) {
+        while until.recv_timeout(Duration::from_micros(50)) == Err(RecvTimeoutError::Timeout) {
             if std::fs::read_to_string(&file).ok().as_ref() != Some(&text) {
                 let _ = std::fs::write(&file, &text);
             }
-            std::thread::sleep(Duration::from_micros(50));
         }
     });
     held
