@@ -33,7 +33,7 @@ use anyhow::Context;
 use common::check;
 use common::clock::{HybridClock, wall};
 use common::cluster::{Cluster, Keyring, Load, Me, OrderDesk, Role};
-use common::config::{Config, Program};
+use common::config::{Config, Program, explained};
 use common::heart::{self, Heart};
 use common::net::{AddressLimiter, Listener, Proxies, Shutdown, fitting, make_room_for};
 use common::reload::Reload;
@@ -66,7 +66,8 @@ async fn serve() -> anyhow::Result<()> {
     make_room_for((config.dispatch.connections as u64).saturating_mul(PORTS))?;
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
-    let ran = run(&config, &reload, &shutdown).await?;
+    let ran = run(&config, &reload, &shutdown).await;
+    let ran = ran.map_err(|error| explained(error, &config, Program::Dispatch))?;
     shutdown.begun().await;
     match shutdown.finish(DRAIN).await {
         0 => tracing::info!("done"),

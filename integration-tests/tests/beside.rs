@@ -69,6 +69,18 @@ async fn in_a_network_of_its_own() -> Result<()> {
     let Output { status, stderr, .. } = timeout(PATIENCE, taken.output()).await??;
     let said = String::from_utf8_lossy(&stderr);
     ensure!(!status.success() && said.contains("has the name notification-2 already"), "{status}: {said}");
+
+    // So is one whose name gives it the ports of the first.
+    for named in [&["--node-id", "ns2"][..], &[]] {
+        let Output { status, stderr, .. } = timeout(PATIENCE, server(data, named)?.output()).await??;
+        let said = String::from_utf8_lossy(&stderr);
+        let name = named.last().unwrap_or(&"notification-1");
+        ensure!(
+            !status.success() && said.contains(&format!("the name {name} gives it the ports")),
+            "{status}: {said}"
+        );
+        ensure!(said.contains("--node-id notification-2") && said.contains("in use"), "{said}");
+    }
     up.ctrl_c().await
 }
 

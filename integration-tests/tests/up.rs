@@ -176,6 +176,22 @@ async fn sighup_ends_nothing_and_every_program_reads_again() -> Result<()> {
     up.ctrl_c().await
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_program_warns_of_a_low_limit_of_open_files() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 1024 && exec \"$0\" \"$@\""]).arg(integration_tests::program("monarch")?);
+    suite::plain(limited.current_dir(directory.path()));
+    let up = Up::start_by(limited, directory.path(), &any_ports()).await?;
+    for tier in ["dispatch", "notification", "switchboard"] {
+        let log = std::fs::read_to_string(directory.path().join(format!("data/logs/{tier}.log")))?;
+        let warned: Vec<_> = log.lines().filter(|line| line.contains("the limit of open files is low")).collect();
+        let fits = |line: &str| line.contains("WARN") && line.contains(" most=1024 fit=768 ");
+        ensure!(matches!(warned[..], [line] if fits(line)), "{tier}: {warned:?} in\n{log}");
+    }
+    up.ctrl_c().await
+}
+
 /// As README's walk-through does it, but by way of dispatch; each line must be answered as it should be at once.
 async fn sign_in(up: &Up, passport: &str) -> Result<Client> {
     let mut at_dispatch = Client::connect(up.dispatch).await?;

@@ -24,7 +24,7 @@ use anyhow::Context;
 use common::check::{self, Findings};
 use common::clock::HybridClock;
 use common::cluster::{Cluster, Deliver, Keyring, Load, Me, OrderDesk, Role};
-use common::config::{Config, Program};
+use common::config::{Config, Program, explained};
 use common::credentials::{AttemptGuard, RefusalLog};
 use common::heart;
 use common::net::{AddressLimiter, Listener, Proxies, Shutdown, make_room_for, strangers};
@@ -57,7 +57,8 @@ async fn serve() -> anyhow::Result<()> {
     make_room_for(config.notification.capacity).context("can't raise the limit of open files")?;
     let shutdown = Shutdown::default();
     shutdown.on_signals().context("can't listen for signals")?;
-    run(config, &reload, shutdown.clone()).await?;
+    let ran = run(config.clone(), &reload, shutdown.clone()).await;
+    ran.map_err(|error| explained(error, &config, Program::Notification))?;
     shutdown.outcome()
 }
 

@@ -46,7 +46,7 @@ mod testing;
 use std::process::ExitCode;
 
 use common::check::{self, Findings};
-use common::config::Program;
+use common::config::{Program, explained};
 use common::net::{Shutdown, make_room_for};
 use common::reload::Reload;
 use common::telemetry;
@@ -64,6 +64,7 @@ async fn serve() -> anyhow::Result<()> {
     make_room_for(config.switchboard.capacity)?;
     let shutdown = Shutdown::default();
     shutdown.on_signals()?;
-    server::run(&config, &reload, &shutdown).await?;
+    let ran = server::run(&config, &reload, &shutdown).await;
+    ran.map_err(|error| explained(error, &config, Program::Switchboard))?;
     shutdown.outcome()
 }

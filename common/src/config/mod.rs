@@ -32,6 +32,7 @@ pub use command_line::{CommandLine, Program, Wish, command_line, flags, general_
 pub use kind::Kind;
 pub use listeners::Listening;
 pub use load::{CONFIG_VARIABLE, DEFAULT_FILE, Given, Loaded, Sources, Survey, differing, load, survey};
+pub use ports::explained;
 pub use problem::{ConfigError, Origin, Problem};
 pub use sections::{
     AccountsConfig, ClusterConfig, Config, DispatchConfig, DnsConfig, ForwardedHeader, HttpConfig, HttpsConfig,

@@ -6,11 +6,14 @@
 //! example does, sets nothing: it is the same one for all nodes.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 
 use toml::{Table, Value};
 
+use super::command_line::Program;
 use super::problem::Origin;
+use super::sections::Config;
 
 /// `notification-2` has the default ports of its tier and 100, `notification-3` those and 200.
 const STEP: u16 = 100;
@@ -69,6 +72,33 @@ pub(super) fn derived<'v>(defaults: &Table, set: impl Fn(&str) -> Option<&'v Val
         }
     }
     derived
+}
+
+/// The error with which a program ends, with what to do if that is because another node of its tier has its ports.
+pub fn explained(error: anyhow::Error, config: &Config, program: Program) -> anyhow::Error {
+    let is_in_use = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::AddrInUse)
+    };
+    let (tier, id, listen, first) = match (program, Config::default()) {
+        (Program::Dispatch, first) => {
+            ("dispatch", &config.dispatch.node.id, config.dispatch.listen, first.dispatch.listen)
+        }
+        (Program::Notification, first) => {
+            ("notification", &config.notification.node.id, config.notification.listen, first.notification.listen)
+        }
+        (Program::Switchboard, first) => {
+            ("switchboard", &config.switchboard.node.id, config.switchboard.listen, first.switchboard.listen)
+        }
+        (Program::Suite, _) => return error,
+    };
+    if listen != first || !error.chain().any(is_in_use) {
+        return error;
+    }
+    error.context(format!(
+        "the name {id} gives it the ports of the first {tier} node, and something listens there already: for a further node on this \
+         machine a name that ends in -2 to -{LAST} (--node-id {tier}-2) moves them all, or set each address, with port 0 for all but \
+         the clients'"
+    ))
 }
 
 /// The value at a dotted key.

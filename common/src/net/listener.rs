@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
@@ -44,7 +45,7 @@ impl Listener {
     /// # Errors
     /// When the address can't be bound; the error says which address.
     pub async fn bind(addr: SocketAddr, limiter: AddressLimiter) -> anyhow::Result<Self> {
-        let listener = super::listen(addr).map_err(|error| anyhow::anyhow!("can't listen on {addr}: {error}"))?;
+        let listener = super::listen(addr).with_context(|| format!("can't listen on {addr}"))?;
         let strangers = Places::new(usize::MAX, usize::MAX);
         Ok(Self { entrance: Entrance::new(listener), limiter, strangers, turned_away: Arc::default() })
     }

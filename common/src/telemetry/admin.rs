@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -85,8 +86,8 @@ impl Admin {
         readiness: Readiness,
         shutdown: &Shutdown,
     ) -> anyhow::Result<Self> {
-        let listener = net::listen(listen)
-            .map_err(|error| anyhow::anyhow!("can't listen on the admin address {listen}: {error}"))?;
+        let listener =
+            net::listen(listen).with_context(|| format!("can't listen on the admin address {listen}"))?;
         let addr = listener.local_addr()?;
         let (registry, desk) = (OnceLock::new(), OnceLock::new());
         let state =

@@ -27,6 +27,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use bytes::Bytes;
 use common::config::{ForwardedHeader, HttpConfig, HttpsConfig};
 use common::net::{Arrival, Place, Proxies, Shutdown};
@@ -78,8 +79,8 @@ pub(crate) async fn bind(config: &HttpConfig, most: usize, proxies: &Proxies) ->
         "dispatch.http.listen is {listen}, where passwords would cross a network in the clear: listen on a loopback \
          address behind a proxy that speaks TLS, or set dispatch.http.allow_plain_beyond_loopback = true"
     );
-    let listener = common::net::listen(listen)
-        .map_err(|error| anyhow::anyhow!("dispatch.http.listen: can't listen on {listen}: {error}"))?;
+    let listener =
+        common::net::listen(listen).with_context(|| format!("dispatch.http.listen: can't listen on {listen}"))?;
     let door = Door::new(listener, most, config.connections_per_address);
     Ok(Port::new(door, proxies, config.proxy_protocol, config.forwarded))
 }
@@ -95,8 +96,8 @@ pub(crate) async fn bind_tls(
     proxies: &Proxies,
 ) -> anyhow::Result<Port> {
     let listen = config.listen;
-    let listener = common::net::listen(listen)
-        .map_err(|error| anyhow::anyhow!("dispatch.https.listen: can't listen on {listen}: {error}"))?;
+    let listener =
+        common::net::listen(listen).with_context(|| format!("dispatch.https.listen: can't listen on {listen}"))?;
     let door = Door::new(listener, most, per_address);
     Ok(Port::new(door, proxies, config.proxy_protocol, config.forwarded))
 }

@@ -7,6 +7,7 @@ mod guessing;
 mod hash_line;
 mod hash_memory;
 mod log_filler;
+mod many_networks;
 mod names;
 mod one_count;
 mod proxies;

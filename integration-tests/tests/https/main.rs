@@ -1,6 +1,7 @@
 //! Sign-in over TLS with the real binaries, by a client that trusts the development certificate and nothing else; and what it
 //! is shown after SIGHUP.
 
+mod expiry;
 mod hangup;
 #[path = "../suite/mod.rs"]
 mod suite;

@@ -45,7 +45,11 @@ impl Up {
     /// Starts it in a working directory and reads what it says until all is ready. Await it in the test itself: the programs end
     /// with the thread that started them.
     pub(crate) async fn start_in(directory: &Path, arguments: &[String]) -> Result<Self> {
-        let mut command = monarch(directory)?;
+        Self::start_by(monarch(directory)?, directory, arguments).await
+    }
+
+    /// The same by another command, which becomes `monarch` with what follows.
+    pub(crate) async fn start_by(mut command: Command, directory: &Path, arguments: &[String]) -> Result<Self> {
         command.arg("up").args(CHEAP).args(arguments);
         let log = std::fs::File::options().create(true).append(true).open(log(directory))?;
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn()?;

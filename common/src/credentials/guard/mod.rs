@@ -200,11 +200,15 @@ impl AttemptGuard {
     }
 
     /// How the attempt stands in the line for a hash. A network is known as soon as anybody has signed in from it, whichever name
-    /// it tries now: how long that takes says nothing of the name.
+    /// it tries now: how long that takes says nothing of the name. After a start that is so from the first attempt on at an
+    /// account that knows the network.
     #[must_use]
     pub fn asker(&self, attempt: &Attempt<'_>) -> Asker {
-        let network = attempt.network;
-        Asker { network, known: attempt.is_known() || self.lock().homes.contains(network) }
+        let (network, mut tables) = (attempt.network, self.lock());
+        if attempt.is_known() {
+            tables.homes.add(network);
+        }
+        Asker { network, known: tables.homes.contains(network) }
     }
 
     /// The password was wrong.

@@ -20,6 +20,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) use expiry::Teller;
@@ -62,6 +63,8 @@ pub(crate) struct Tls {
     config: Mutex<Arc<ServerConfig>>,
     /// Until when it is good, in seconds since 1970, as far as that is known.
     end: Mutex<Option<u64>>,
+    /// It was read again by order: operators wait to hear that all is well.
+    read: Notify,
 }
 
 /// Where it was read.
@@ -94,7 +97,7 @@ impl Tls {
         }
         let end = Mutex::new(expiry::end(&certified));
         let config = Mutex::new(server_config(certified)?);
-        Ok(Self { end, source: Mutex::new(Source { pair, seen }), config })
+        Ok(Self { end, source: Mutex::new(Source { pair, seen }), config, read: Notify::new() })
     }
 
     /// What makes a TLS connection of an accepted one, with the certificate of this moment.
@@ -108,6 +111,8 @@ impl Tls {
             teller.tell(self.end(), wall().as_secs());
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
+                // It was looked at just now.
+                () = self.read.notified() => continue,
                 () = shutdown.begun() => return,
             }
             let tls = Arc::clone(&self);
@@ -142,6 +147,7 @@ impl Tls {
         let seen = pair.stamp();
         self.take_up(&pair)?;
         *source = Source { pair, seen };
+        self.read.notify_one();
         Ok(())
     }
 
