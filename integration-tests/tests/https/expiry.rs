@@ -3,9 +3,10 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use common::clock::wall;
 use integration_tests::{Plan, World};
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use tokio::time::{Instant, sleep};
@@ -22,7 +23,7 @@ async fn operators_are_told_of_a_certificate_that_ends() -> Result<()> {
     let key = KeyPair::generate()?;
     std::fs::write(&key_file, key.serialize_pem())?;
     std::fs::set_permissions(&key_file, Permissions::from_mode(0o600))?;
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
+    let now = wall().as_secs();
     let (soon, over, good) = (now + 3 * DAY + HOUR, now - DAY, now + 90 * DAY);
     write(&file, &key, soon)?;
     let settings = [("certificate", &file), ("key", &key_file)];
