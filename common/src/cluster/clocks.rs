@@ -68,13 +68,10 @@ impl Witnesses {
     /// Between two looks for the seeds' names.
     const NAMES: Duration = Duration::from_secs(60);
 
-    /// Nothing: this node is alone, and can't tell.
+    /// Nothing: this node knows of nobody, and can't tell.
     async fn of(&mut self, cluster: &Cluster, now: Instant) -> Option<BTreeSet<SocketAddr>> {
         let view = cluster.view();
-        let others = view.all().filter(|node| node.id != *cluster.id()).map(|node| node.gossip_addr);
-        if !self.know(others, now) {
-            return None;
-        }
+        self.know(view.all().filter(|node| node.id != *cluster.id()).map(|node| node.gossip_addr), now);
         if self.looked_up.is_none_or(|at| now.duration_since(at) >= Self::NAMES) {
             self.looked_up = Some(now);
             // A name server that is silent holds up nothing: what was found before stays.
@@ -82,18 +79,14 @@ impl Witnesses {
                 self.seeds = seeds;
             }
         }
-        Some(self.known.keys().chain(&self.seeds).copied().collect())
+        let all: BTreeSet<_> = self.known.keys().chain(&self.seeds).copied().collect();
+        (!all.is_empty()).then_some(all)
     }
 
-    /// Takes note of who is there. Whether anybody is.
-    fn know(&mut self, others: impl Iterator<Item = SocketAddr>, now: Instant) -> bool {
+    /// Takes note of who is there.
+    fn know(&mut self, others: impl Iterator<Item = SocketAddr>, now: Instant) {
         self.known.retain(|_, last| now.duration_since(*last) < Self::MEMORY);
-        let mut is_alone = true;
-        for other in others {
-            is_alone = false;
-            self.known.insert(other, now);
-        }
-        !is_alone
+        self.known.extend(others.map(|other| (other, now)));
     }
 }
 
@@ -175,10 +168,10 @@ mod tests {
     fn who_is_known_no_more_is_a_witness_for_a_while() {
         let (mut witnesses, now) = (Witnesses::default(), Instant::now());
         let [a, b] = [1, 2].map(|host| SocketAddr::from(([192, 0, 2, host], 1873)));
-        assert!(witnesses.know([a, b].into_iter(), now));
-        assert!(witnesses.know([b].into_iter(), now + Witnesses::MEMORY / 2));
+        witnesses.know([a, b].into_iter(), now);
+        witnesses.know([b].into_iter(), now + Witnesses::MEMORY / 2);
         assert!(witnesses.known.contains_key(&a));
-        assert!(!witnesses.know(std::iter::empty(), now + Witnesses::MEMORY));
+        witnesses.know(std::iter::empty(), now + Witnesses::MEMORY);
         assert_eq!(witnesses.known.keys().collect::<Vec<_>>(), [&b]);
     }
 

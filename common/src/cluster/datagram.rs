@@ -17,7 +17,7 @@ use hmac::Mac;
 
 use super::secrets::{Keyring, Purpose, finish};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const CODE: usize = 16;
 const BODY: usize = 8 + 16 + 2 + 1;
 /// A datagram whose time is further from the own clock is no answer to anything that goes on.

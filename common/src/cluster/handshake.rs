@@ -23,7 +23,7 @@ use crate::model::NodeId;
 
 const MAGIC: [u8; 7] = *b"MNRLINK";
 /// The version of the links' messages.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// The most bytes of a frame before the other side is known.
 const MAX_STRANGER_FRAME: usize = 4096;
 

@@ -25,7 +25,7 @@ impl Sending {
         let bound = socket.local_addr().ok();
         let (own, to_all) = (told.ip().to_canonical(), bound.is_some_and(|bound| bound.ip().is_unspecified()));
         let is_here = std::net::UdpSocket::bind((own, 0)).is_ok();
-        if !is_here || bound.is_some_and(|bound| bound.port() != told.port()) {
+        if !is_here || bound.is_some_and(|bound| !is_from(bound, told)) {
             tracing::warn!(
                 gossip_advertise = %told,
                 "this node does not send gossip from the address that the others are told, and they pass over what does not come from \
@@ -50,6 +50,12 @@ impl Sending {
         }
         self.socket.send_to(datagram, to).await
     }
+}
+
+/// Whether what is sent from a socket bound so can have the address that the others are told.
+fn is_from(bound: SocketAddr, told: SocketAddr) -> bool {
+    let (ip, own) = (bound.ip().to_canonical(), told.ip().to_canonical());
+    bound.port() == told.port() && (bound.ip().is_unspecified() || ip == own)
 }
 
 /// The control message that names the source (`IP_PKTINFO` in `ip(7)`, `IPV6_PKTINFO` in `ipv6(7)`), where both are of one kind.
@@ -86,6 +92,14 @@ mod tests {
         let (len, source) = receiver.recv_from(&mut buffer).await.unwrap();
         assert_eq!((&buffer[..len], source.port()), (&b"gossip"[..], sending.socket.local_addr().unwrap().port()));
         source.ip()
+    }
+
+    #[test]
+    fn an_address_that_is_told_must_be_the_bound_one() {
+        let is_from = |bound: &str, told: &str| is_from(bound.parse().unwrap(), told.parse().unwrap());
+        assert!(is_from("0.0.0.0:7", "192.0.2.1:7") && is_from("[::]:7", "192.0.2.1:7"));
+        assert!(is_from("192.0.2.1:7", "[::ffff:192.0.2.1]:7"));
+        assert!(!is_from("192.0.2.1:7", "192.0.2.2:7") && !is_from("0.0.0.0:7", "192.0.2.1:8"));
     }
 
     #[tokio::test]

@@ -132,10 +132,10 @@ impl Places {
     /// Frees the place of a connection that waits, see [`Waiting::next_to_go`]. Nothing if none does, or that came less than so long ago.
     fn give_up(&self, of: Option<Grain>, age: Duration) -> Option<()> {
         let mut waiting = lock(&self.waiting);
-        let turn = waiting.next_to_go(of)?;
-        if waiting.all.get(turn)?.came.elapsed() < age {
-            return None;
-        }
+        let is_old = |turn: &u64| waiting.all.get(*turn).is_some_and(|held| held.came.elapsed() >= age);
+        // A crowd that comes anew all the time does not shield those who have been there for long.
+        let first = || waiting.all.first().filter(|_| of.is_none()).filter(is_old);
+        let turn = waiting.next_to_go(of).filter(is_old).or_else(first)?;
         let held = waiting.all.remove(turn)?;
         if let Ok(leaving) = Arc::clone(&self.leaving).try_acquire_owned() {
             let _ = held.leaving.set(leaving);
@@ -303,7 +303,13 @@ mod tests {
             assert_eq!((old.iter().filter(|place| !is_gone(place)).count(), is_gone(&old[0])), (left, false));
         }
         assert!(!is_gone(&new));
-        drop(old);
+        // The oldest of all goes where those of the largest crowd have just come.
+        let alone = places.take(from(101)).unwrap();
+        tokio::time::sleep(TIME_TO_BEGIN).await;
+        let crowd = [102; 3].map(|last| places.take(from(last)).unwrap());
+        places.make_room();
+        assert!(is_gone(&new) && is_gone(&alone) && !crowd.iter().any(is_gone));
+        drop((old, new, alone, crowd));
         assert_eq!(places.leaving.available_permits(), LEAVING);
     }
 

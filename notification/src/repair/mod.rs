@@ -138,7 +138,7 @@ impl Repair {
         if let Some((node, compared)) = self.schedule.due(now, self.random()) {
             let begun = Comparison::begin(&self.services, &node, compared).await;
             if begun.is_none() {
-                self.schedule.done(&node, None, clock_now());
+                self.schedule.done(&node, None, false, clock_now());
             }
             self.work = begun.map(|comparison| Work::Comparing(Box::new(comparison)));
         } else if let Some(over) = self.schedule.orphans_due(now, self.random()) {
@@ -151,7 +151,7 @@ impl Repair {
         match self.work.take() {
             Some(Work::Comparing(comparison)) => {
                 let Comparison { node, compared, asked, .. } = *comparison;
-                self.schedule.done(&node, answered.then_some(compared), clock_now());
+                self.schedule.done(&node, Some(compared), answered, clock_now());
                 if answered {
                     self.services.metrics.comparisons.inc();
                 }

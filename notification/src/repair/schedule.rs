@@ -174,12 +174,12 @@ impl Schedule {
         Some((node.clone(), std::mem::take(&mut peer.compared)))
     }
 
-    /// What came of comparing. Nothing: no answer, so it is tried again soon.
-    pub(super) fn done(&mut self, node: &NodeId, compared: Option<Compared>, now: Instant) {
+    /// What came of comparing, if anything. Not `answered` to the end: it goes on soon with what is left.
+    pub(super) fn done(&mut self, node: &NodeId, compared: Option<Compared>, answered: bool, now: Instant) {
         let pause = self.pause;
         let Some(peer) = self.peers.get_mut(node) else { return };
         peer.last = Some(now);
-        if compared.is_none() {
+        if !answered {
             peer.due = peer.due.min(now + pause);
         }
         peer.compared = compared.unwrap_or_else(|| vec![None; BUCKETS]);
@@ -243,7 +243,7 @@ mod tests {
 
     fn due(schedule: &mut Schedule, now: Instant) -> Option<String> {
         let (node, compared) = schedule.due(now, 1.0)?;
-        schedule.done(&node, Some(compared), now);
+        schedule.done(&node, Some(compared), true, now);
         Some(node.to_string())
     }
 
@@ -266,11 +266,14 @@ mod tests {
         assert_eq!(due(&mut schedule, secs(32)).as_deref(), Some("b"));
         schedule.hurry_all(secs(33));
         assert_eq!([due(&mut schedule, secs(34)), due(&mut schedule, secs(34))].iter().flatten().count(), 2);
-        // Without an answer it is tried again soon.
-        let (node, _) = schedule.due(secs(64), 1.0).unwrap();
-        schedule.done(&node, None, secs(64));
+        // Without an answer it is tried again soon, and goes on where it was.
+        let (node, mut compared) = schedule.due(secs(64), 1.0).unwrap();
+        compared[7] = Some((1, 2));
+        schedule.done(&node, Some(compared), false, secs(64));
         assert!(schedule.due(secs(64), 1.0).is_some_and(|(other, _)| other != node));
-        assert!(schedule.due(secs(66), 1.0).is_some_and(|(again, _)| again == node));
+        assert!(
+            schedule.due(secs(66), 1.0).is_some_and(|(again, known)| again == node && known[7] == Some((1, 2)))
+        );
     }
 
     #[test]

@@ -79,6 +79,10 @@ impl Comparison {
             let Some(buckets) = self.batches.pop_front() else { return Progress::Done };
             let Some(lists) = self.lists_of(services, &buckets).await else { return Progress::NoAnswer };
             self.answered = clock_now();
+            let left_out = buckets.get(lists.len()..).unwrap_or_default();
+            if !lists.is_empty() && !left_out.is_empty() {
+                self.batches.push_front(left_out.to_vec());
+            }
             self.lists = buckets.into_iter().zip(lists).collect();
         }
         let watchings = &services.hub.watchings;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use common::cluster::{Admittance, Cookie, CookieRole, Invitation, Node, Notice, Outcome, Role, View};
-use common::model::{ConversationId, Generation, NodeId, Passport};
+use common::model::{ConversationId, Generation, List, NodeId, Passport};
 use common::msnp::{ErrorCode, TrId, invitation};
 
 use super::out::Out;
@@ -63,7 +63,12 @@ impl Session {
         if call.again && self.rings.is_rung_again(call, now) {
             return Outcome::AlreadyRung;
         }
-        let may = self.rings.may_ring(&call.caller, env.rates().ring(), now);
+        let may = self.rings.may_ring(
+            &call.caller,
+            self.roster.is_on(List::Forward, &call.caller),
+            env.rates().ring(),
+            now,
+        );
         if may { Outcome::Accepted } else { Outcome::TooOften }
     }
 

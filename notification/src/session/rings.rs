@@ -13,6 +13,8 @@ pub(super) struct Rings {
     outstanding: VecDeque<Rung>,
     /// Only buckets that are not full.
     callers: Vec<(Passport, Bucket)>,
+    /// The same of those on the forward list, whom no stranger keeps from ringing.
+    contacts: Vec<(Passport, Bucket)>,
     /// Those of all other callers, when so many ring that there is no room for one each.
     crowds: [Bucket; Self::CROWDS],
 }
@@ -52,19 +54,20 @@ impl Rings {
 
     /// Whether `caller` may ring once more at `now`. In the session of the one who is called, since a caller has as many rooms and
     /// switchboards as it likes.
-    pub(super) fn may_ring(&mut self, caller: &Passport, rate: Rate, now: Instant) -> bool {
-        self.callers.retain(|(_, bucket)| bucket.full_in(now) > Duration::ZERO);
-        if let Some((_, bucket)) = self.callers.iter_mut().find(|(known, _)| known == caller) {
+    pub(super) fn may_ring(&mut self, caller: &Passport, is_contact: bool, rate: Rate, now: Instant) -> bool {
+        let callers = if is_contact { &mut self.contacts } else { &mut self.callers };
+        callers.retain(|(_, bucket)| bucket.full_in(now) > Duration::ZERO);
+        if let Some((_, bucket)) = callers.iter_mut().find(|(known, _)| known == caller) {
             return bucket.take(rate, now);
         }
-        if self.callers.len() >= Self::CALLERS {
+        if callers.len() >= Self::CALLERS {
             let crowd = usize::from(PassportKey::of(caller).bucket()) % Self::CROWDS;
             return self.crowds.get_mut(crowd).is_some_and(|bucket| bucket.take(rate, now));
         }
         let mut bucket = Bucket::default();
         let may = bucket.take(rate, now);
         if bucket.full_in(now) > Duration::ZERO {
-            self.callers.push((caller.clone(), bucket));
+            callers.push((caller.clone(), bucket));
         }
         may
     }
@@ -108,7 +111,8 @@ mod tests {
     #[test]
     fn each_caller_has_a_bucket_and_nobody_takes_from_anothers() {
         let (mut rings, now) = (Rings::default(), Instant::now());
-        let mut rung = |caller, now| (0..1500).filter(|_| rings.may_ring(&who(caller), rate(5, 60), now)).count();
+        let mut rung =
+            |caller, now| (0..1500).filter(|_| rings.may_ring(&who(caller), false, rate(5, 60), now)).count();
         assert_eq!((rung(1, now), rung(1, now), rung(2, now)), (5, 0, 5));
         assert_eq!(rung(1, now + Duration::from_secs(2)), 2);
         let later = now + Duration::from_secs(3600);
@@ -120,7 +124,7 @@ mod tests {
     fn many_callers_take_no_more_memory_and_take_turns_in_vain() {
         let (mut rings, now) = (Rings::default(), Instant::now());
         let round = |rings: &mut Rings, now| {
-            (0..100).filter(|caller| rings.may_ring(&who(*caller), rate(1, 1), now)).count()
+            (0..100).filter(|caller| rings.may_ring(&who(*caller), false, rate(1, 1), now)).count()
         };
         let rang = round(&mut rings, now);
         assert!((Rings::CALLERS..=Rings::CALLERS + Rings::CROWDS).contains(&rang), "{rang}");
@@ -130,7 +134,8 @@ mod tests {
             "whoever comes again finds its bucket"
         );
         assert_eq!(rings.callers.len(), Rings::CALLERS);
-        assert!(rings.may_ring(&who(0), rate(0, 1), now), "no bound");
+        assert!(rings.may_ring(&who(0), false, rate(0, 1), now), "no bound");
+        assert!(rings.may_ring(&who(200), true, rate(1, 1), now), "a contact rings whoever else does");
         let later = now + Duration::from_secs(60);
         assert_eq!(round(&mut rings, later), rang, "a minute later each has one more");
     }

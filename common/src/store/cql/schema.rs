@@ -15,7 +15,7 @@ const READS: &str = "speculative_retry = '100ms'";
 const BY_KEY: &str = "WITH {reads} AND compaction = {'class': 'LeveledCompactionStrategy'}";
 
 /// What each version adds to the one before. A step may be taken again when it was cut short: each statement says
-/// `IF NOT EXISTS`. `{k}`: the keyspace; `{a}`: that of the accounts; `{reads}`, `{by_key}`: see above; `{history}`: how
+/// `IF NOT EXISTS` or `IF EXISTS`. `{k}`: the keyspace; `{a}`: that of the accounts; `{reads}`, `{by_key}`: see above; `{history}`: how
 /// history's files are merged.
 const STEPS: &[&[&str]] = &[&[
     // Accounts and the store's own row: what lightweight transactions change, and nothing else.
@@ -67,14 +67,18 @@ const STEPS: &[&[&str]] = &[&[
 ], &[
     // The tables stay as they are; see `given_names`.
 ], &[
-    // A network has one place, see `networks.rs`.
-    "CREATE TABLE IF NOT EXISTS {k}.known_networks (passport text, place int, network inet, epoch bigint, seen bigint,
-        PRIMARY KEY (passport, place)) {by_key}",
-    // Two marks of the owner's: its copies at contacts are owed while they differ.
-    "CREATE TABLE IF NOT EXISTS {k}.copies (owner text PRIMARY KEY, owed bigint, written bigint) {by_key}",
+    "CREATE TABLE IF NOT EXISTS {k}.known_networks (passport text PRIMARY KEY, claim uuid, networks blob) {by_key}",
     // In place of `heartbeats`: no statement that both servers know adds a column only where it is missing.
     "CREATE TABLE IF NOT EXISTS {k}.hearts (node text, generation bigint, beats bigint, secrets blob,
         PRIMARY KEY (node, generation)) WITH CLUSTERING ORDER BY (generation DESC) AND {reads}",
+], &[
+    // In place of `known_networks`, whose networks are of no credentials.
+    "DROP TABLE IF EXISTS {k}.known_networks",
+    // A network has one place, see `networks.rs`.
+    "CREATE TABLE IF NOT EXISTS {k}.networks (passport text, place int, network inet, epoch bigint, seen bigint,
+        PRIMARY KEY (passport, place)) {by_key}",
+    // Two marks of the owner's: its copies at contacts are owed while they differ.
+    "CREATE TABLE IF NOT EXISTS {k}.copies (owner text PRIMARY KEY, owed bigint, written bigint) {by_key}",
 ]];
 
 /// The version from which a name that a contact was added under is its own.
@@ -108,9 +112,10 @@ mod tests {
             let steps: Vec<_> = steps_after(0, &config, server).collect();
             assert_eq!(steps.last().map(|(version, _)| *version), Some(VERSION));
             for statement in steps.iter().flat_map(|(_, statements)| statements) {
-                assert!(statement.contains(" IF NOT EXISTS "), "{statement}");
+                let drops = statement.starts_with("DROP TABLE IF EXISTS ");
+                assert!(drops || statement.contains(" IF NOT EXISTS "), "{statement}");
                 // Nothing waits for `checks`: it is never read.
-                assert!(statement.contains(READS) != statement.contains(".checks "), "{statement}");
+                assert!(drops || statement.contains(READS) != statement.contains(".checks "), "{statement}");
                 let left = ["{k}", "{a}", "{by_key}", "{reads}", "{history}"];
                 assert!(!left.iter().any(|name| statement.contains(name)), "{statement}");
             }

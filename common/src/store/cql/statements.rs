@@ -69,10 +69,10 @@ statements! {
     Write remove_last_active "DELETE FROM {k}.last_active USING TIMESTAMP ? WHERE passport = ?";
     Read last_active "SELECT at FROM {k}.last_active WHERE passport = ?";
 
-    Write add_known_network "UPDATE {k}.known_networks USING TIMESTAMP ? SET network = ?, epoch = ?, seen = ?
+    Write add_known_network "UPDATE {k}.networks USING TIMESTAMP ? SET network = ?, epoch = ?, seen = ?
         WHERE passport = ? AND place = ?";
-    Write remove_known_networks "DELETE FROM {k}.known_networks USING TIMESTAMP ? WHERE passport = ?";
-    Read known_networks "SELECT network, epoch, seen FROM {k}.known_networks WHERE passport = ?";
+    Write remove_known_networks "DELETE FROM {k}.networks USING TIMESTAMP ? WHERE passport = ?";
+    Read known_networks "SELECT network, epoch, seen FROM {k}.networks WHERE passport = ?";
 
     Read settings "SELECT friendly_name, strangers, add_prompt, list_version, lists_changed, settings_changed,
         reverse_digest, properties, WRITETIME(list_version) FROM {k}.settings WHERE owner = ?";

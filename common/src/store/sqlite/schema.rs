@@ -32,6 +32,7 @@ pub(super) const ACCOUNTS: Schema = Schema {
         include_str!("migrations/accounts_1.sql"),
         include_str!("migrations/accounts_2.sql"),
         include_str!("migrations/accounts_3.sql"),
+        include_str!("migrations/accounts_4.sql"),
     ],
 };
 
@@ -163,6 +164,31 @@ mod tests {
                 (name("Bob"), None),
             ]
         );
+    }
+
+    #[test]
+    fn networks_of_no_credentials_are_learnt_anew() {
+        const OLD: Schema = Schema {
+            steps: &[
+                include_str!("migrations/accounts_1.sql"),
+                include_str!("migrations/accounts_2.sql"),
+                include_str!("migrations/accounts_3.sql"),
+            ],
+            ..ACCOUNTS
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection = fresh(directory.path());
+        migrate(&mut connection, &OLD).unwrap();
+        connection.execute_batch("INSERT INTO known_networks VALUES ('bob@x', x'01', x'02')").unwrap();
+        migrate(&mut connection, &ACCOUNTS).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO known_networks (passport, network, epoch, seen) VALUES ('bob@x', '192.0.2.1', 1, 2);
+                 INSERT INTO copies_owed (passport, mark) VALUES ('bob@x', 1)",
+            )
+            .unwrap();
+        let known = connection.query_row("SELECT count(*) FROM known_networks", [], |row| row.get(0));
+        assert_eq!(known, Ok(1));
     }
 
     #[test]

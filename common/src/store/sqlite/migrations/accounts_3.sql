@@ -1,14 +1,6 @@
--- From where somebody has signed in to an account, and with which credentials.
+-- From where somebody has signed in to an account, in the form of store/networks.rs.
 CREATE TABLE known_networks (
-    passport TEXT NOT NULL,
-    network TEXT NOT NULL,
-    epoch INTEGER NOT NULL,
-    seen INTEGER NOT NULL,
-    PRIMARY KEY (passport, network)
-) STRICT, WITHOUT ROWID;
-
--- Whose name or properties have changed, and are not yet copied to all contacts.
-CREATE TABLE copies_owed (
     passport TEXT PRIMARY KEY,
-    mark INTEGER NOT NULL
+    claim BLOB NOT NULL,
+    networks BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
