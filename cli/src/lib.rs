@@ -212,7 +212,8 @@ mod tests {
     fn the_directory_may_be_given_to_every_command() {
         for line in ["monarch up --data d --store-path s", "monarch user list --set store.path=s --data d"] {
             let sources = sources(&command().try_get_matches_from(line.split(' ')).unwrap());
-            let loaded = config::load(&Sources { default_file: None, ..sources }).unwrap();
+            let loaded =
+                config::load(&Sources { default_file: None, environment: Vec::new(), ..sources }).unwrap();
             assert_eq!(loaded.config.store.path, Path::new("s"), "{line}");
             assert_eq!(loaded.config.accounts.md5_key, Path::new("d/md5.key"), "{line}");
         }
