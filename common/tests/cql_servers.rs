@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 /// The version of the tables that this program makes.
-const NEWEST: i32 = 5;
+const NEWEST: i32 = 6;
 
 fn config(points: &[String]) -> &'static ScyllaConfig {
     static CONFIG: OnceLock<ScyllaConfig> = OnceLock::new();
