@@ -269,6 +269,7 @@ mod tests {
             ["foreign", "elsewhere", "untimely", "repeated"].map(|why| near.metrics.dropped_datagrams(why));
         assert_eq!(dropped, [3, 1, 0, 1]);
     }
+
     /// Of a sender that is bound to all addresses of its host, too, in the seconds in which it is not too old.
     #[tokio::test]
     async fn what_is_played_from_elsewhere_is_passed_over_whatever_its_sender_is_bound_to() {

@@ -68,12 +68,19 @@ async fn beat(cluster: Cluster, store: SharedStore, keys: Keyring, secrets: Cond
                 .is_ok();
         }
         let is_alone = cluster.is_alone();
+        let is_near = are_new || (is_alone && (beats || !cluster.has_joined()));
+        let is_wide = tick.is_multiple_of(WIDE_LOOK);
         // Where nobody could write, all hearts would seem to stand still.
-        if can_beat && (are_new || (is_alone && (beats || !cluster.has_joined()))) {
-            look(&cluster, &store, &mut hearts).await;
-        }
-        if can_beat && tick.is_multiple_of(WIDE_LOOK) {
-            look_for_unheard(&cluster, &store, &mut unheard, &others).await;
+        if can_beat
+            && (is_near || is_wide)
+            && let Some(Seen { beats, asked }) = read(&store).await
+        {
+            if is_wide {
+                look_for_unheard(&cluster, &beats, &mut unheard, &others);
+            }
+            if is_near {
+                look(&cluster, Seen { beats, asked }, &mut hearts);
+            }
         }
         match is_alone.then(|| hearts.strangers(&keys, cluster.has_joined())).flatten() {
             Some(who) => secrets.missing(format!(
@@ -85,22 +92,28 @@ async fn beat(cluster: Cluster, store: SharedStore, keys: Keyring, secrets: Cond
     }
 }
 
-async fn look(cluster: &Cluster, store: &SharedStore, hearts: &mut Hearts) {
-    let asked = Instant::now();
-    match store.heartbeats().await {
-        Ok(mut beats) => {
-            beats.retain(|beat| beat.node != *cluster.id());
-            hearts.look(beats, asked, Instant::now());
-            cluster.see_company(hearts.company());
-        }
-        Err(error) => tracing::debug!(%error, "the hearts of others can't be seen"),
-    }
+/// The last beats of all nodes, and when they were asked for.
+struct Seen {
+    beats: Vec<Beat>,
+    asked: Instant,
 }
 
-async fn look_for_unheard(cluster: &Cluster, store: &SharedStore, unheard: &mut Unheard, others: &Condition) {
-    let Ok(beats) = store.heartbeats().await else { return };
+async fn read(store: &SharedStore) -> Option<Seen> {
+    let asked = Instant::now();
+    let beats = store.heartbeats().await;
+    let beats = beats.inspect_err(|error| tracing::debug!(%error, "the hearts of others can't be seen"));
+    Some(Seen { beats: beats.ok()?, asked })
+}
+
+fn look(cluster: &Cluster, Seen { mut beats, asked }: Seen, hearts: &mut Hearts) {
+    beats.retain(|beat| beat.node != *cluster.id());
+    hearts.look(beats, asked, Instant::now());
+    cluster.see_company(hearts.company());
+}
+
+fn look_for_unheard(cluster: &Cluster, beats: &[Beat], unheard: &mut Unheard, others: &Condition) {
     let view = cluster.view();
-    match unheard.look(&beats, (cluster.id(), cluster.generation()), |node| view.node(node).is_some()) {
+    match unheard.look(beats, (cluster.id(), cluster.generation()), |node| view.node(node).is_some()) {
         Some(said) => others.missing(said),
         None => others.met(),
     }
