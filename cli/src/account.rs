@@ -1,11 +1,11 @@
-//! Making accounts and changing passwords, for `user` and for the demo accounts of `up`.
+//! Making accounts, changing passwords and going through all accounts, for `user`, `scenario` and the demo accounts of `up`.
 
 use common::clock;
 use common::config::AccountsConfig;
 use common::credentials::{PasswordHasher, SealingKey};
 use common::model::{ClaimId, Edition, Limits, Passport};
 use common::msnp::value::encoded_len;
-use common::store::{Account, Claimed, Credentials, KnownNetwork, NewAccount, Store};
+use common::store::{Account, AccountSummary, Claimed, Credentials, KnownNetwork, NewAccount, Store, StoreError};
 use uuid::Uuid;
 
 use crate::Failure;
@@ -13,6 +13,9 @@ use crate::orders::no_randomness;
 
 /// The longest password, in bytes.
 const MAX_PASSWORD: usize = 256;
+
+/// Accounts read from the store at once.
+const PAGE: usize = 500;
 
 /// What is needed to make credentials.
 pub(crate) struct Passwords {
@@ -83,6 +86,22 @@ impl Passwords {
                 "not changed: {who} was given another password, removed or registered anew just now"
             ))),
         }
+    }
+}
+
+/// Does something with each account, in the order of their passports. Not all of them need fit into memory.
+pub(crate) async fn for_each_account<E: From<StoreError>>(
+    store: &dyn Store,
+    mut act: impl FnMut(&AccountSummary) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut after: Option<Passport> = None;
+    loop {
+        let page = store.accounts(after.as_ref(), PAGE).await?;
+        page.iter().try_for_each(&mut act)?;
+        after = match page.last() {
+            Some(last) if page.len() == PAGE => Some(last.passport.clone()),
+            _ => return Ok(()),
+        };
     }
 }
 

@@ -9,13 +9,11 @@ use common::credentials::SealingKey;
 use common::model::{Edition, Passport};
 use common::store::{AccountSummary, Claimed, Store};
 
-use crate::account::{Passwords, check_name, check_password, keep_networks};
+use crate::account::{Passwords, check_name, check_password, for_each_account, keep_networks};
 use crate::prompt::{keep_terminal, prompt};
 use crate::terminal::{harmless, say};
 use crate::{Failure, old_password, open_store};
 
-/// Accounts read from the store at once.
-const PAGE: usize = 500;
 /// The columns of the list.
 const HEAD: (&str, &str, &str, &str, &str) = ("PASSPORT", "MD5", "CREATED", "LAST ACTIVE", "NAME");
 /// The longest line that is read from standard input, in bytes.
@@ -142,7 +140,7 @@ async fn key_for_md5(store: &dyn Store, config: &Config) -> Result<SealingKey, F
         return Ok(key);
     }
     let path = path.display();
-    for_each(store, |account| match account.md5 {
+    for_each_account(store, |account| match account.md5 {
         false => Ok(()),
         true => Err(Failure::failed(format!(
             "the password of {} is sealed with a key that is not here: copy it to {path} (accounts.md5_key) from the host of \
@@ -184,28 +182,13 @@ fn read_line(input: impl BufRead) -> Result<String, Failure> {
 async fn list(store: &dyn Store, out: &mut impl Write) -> Result<(), Failure> {
     // Read twice: the longest passport is known only at the end, and not all accounts need fit into memory.
     let mut width = HEAD.0.len();
-    for_each(store, |account| {
+    for_each_account(store, |account| {
         width = width.max(account.passport.as_str().len());
-        Ok(())
+        Ok::<(), Failure>(())
     })
     .await?;
     writeln!(out, "{}", row(width, HEAD))?;
-    for_each(store, |account| Ok(writeln!(out, "{}", summary(width, account))?)).await
-}
-
-async fn for_each(
-    store: &dyn Store,
-    mut act: impl FnMut(&AccountSummary) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let mut after: Option<Passport> = None;
-    loop {
-        let page = store.accounts(after.as_ref(), PAGE).await?;
-        page.iter().try_for_each(&mut act)?;
-        after = match page.last() {
-            Some(last) if page.len() == PAGE => Some(last.passport.clone()),
-            _ => return Ok(()),
-        };
-    }
+    for_each_account(store, |account| Ok(writeln!(out, "{}", summary(width, account))?)).await
 }
 
 fn summary(width: usize, account: &AccountSummary) -> String {

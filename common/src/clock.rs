@@ -20,6 +20,13 @@ pub fn wall_ms() -> u64 {
     u64::try_from(wall().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Half of a pause to all of it, by chance, so that those who wait for the same do not all go on at once. Without randomness all of it.
+#[must_use]
+pub fn spread(pause: Duration) -> Duration {
+    let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
+    pause.mul_f64(0.5 + share / 2.0)
+}
+
 /// A clock that follows the wall clock, never goes back, and is never below what it was shown.
 ///
 /// Epochs come from it, so that a sign-in is later than every sign-in its node has heard of, whatever the

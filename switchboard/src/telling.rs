@@ -8,6 +8,7 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use common::clock;
 use common::model::{Epoch, ParticipationId, Passport};
 
 use crate::board::Board;
@@ -174,7 +175,8 @@ async fn until_heard(board: Arc<Board>, key: (Passport, Kind)) {
         }
         tracing::debug!(who = %key.0, "does not hear what it is told: it is told again");
         tokio::select! {
-            () = tokio::time::sleep(spread(pause)) => {}
+            // Many have to be told at the same time.
+            () = tokio::time::sleep(clock::spread(pause)) => {}
             () = board.shutdown.begun() => {}
         }
         pause = (2 * pause).min(PAUSES.1);
@@ -186,12 +188,6 @@ async fn say(board: &Board, who: &Passport, word: Word) -> bool {
         Word::Outstanding(participation) => board.peers.outstanding(who, participation, PATIENCE).await,
         Word::PickedUp(picked_up) => board.peers.picked_up(who, picked_up, PATIENCE).await,
     }
-}
-
-/// Half of it to all of it: many have to be told at the same time.
-fn spread(pause: Duration) -> Duration {
-    let share = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
-    pause.mul_f64(0.5 + share / 2.0)
 }
 
 #[cfg(test)]

@@ -7,10 +7,8 @@ use futures_util::stream::{self, StreamExt};
 use super::accounts::{DOMAIN, REMOVED_AT_ONCE};
 use super::suite::RunId;
 use super::template::is_name;
+use crate::account::for_each_account;
 use crate::terminal::print;
-
-/// Accounts read from the store at once.
-const PAGE: usize = 500;
 
 /// `monarch scenario clean …`
 #[derive(Debug, clap::Args)]
@@ -53,16 +51,13 @@ pub(super) fn counted(accounts: usize) -> String {
 }
 
 async fn found(run: Option<&RunId>, store: &dyn Store) -> anyhow::Result<Vec<Passport>> {
-    let (mut of_runs, mut after) = (Vec::new(), None);
-    loop {
-        let page = store.accounts(after.as_ref(), PAGE).await?;
-        let is_last = page.len() < PAGE;
-        after = page.last().map(|last| last.passport.clone());
-        of_runs.extend(page.into_iter().map(|one| one.passport).filter(|who| is_of_run(who.as_str(), run)));
-        if is_last {
-            return Ok(of_runs);
-        }
-    }
+    let mut of_runs = Vec::new();
+    for_each_account(store, |account| {
+        of_runs.extend(Some(&account.passport).filter(|who| is_of_run(who.as_str(), run)).cloned());
+        anyhow::Ok(())
+    })
+    .await?;
+    Ok(of_runs)
 }
 
 /// Whether a run of that id, or one with a random id, has made this account.

@@ -18,6 +18,7 @@ use super::node::Role;
 use super::queue::Queue;
 use super::ring::Place;
 use super::wire::{MAX_FRAME, Opener, Reply, Request, decode, encode, read_frame};
+use crate::clock;
 use crate::telemetry::Seldom;
 
 /// One life of another node, and the link to it. It is dialed until that life is over.
@@ -270,10 +271,7 @@ impl Outgoing {
 /// not all come back at once.
 fn back_off(failures: u32) -> Duration {
     let longest = Duration::from_millis(50 << failures.min(6)).min(Duration::from_secs(2));
-    let mut random = [0; 4];
-    // Without randomness there is no jitter, and nothing else is lost.
-    let _ = getrandom::fill(&mut random);
-    longest / 2 + (longest / 2).mul_f64(f64::from(u32::from_be_bytes(random)) / f64::from(u32::MAX))
+    clock::spread(longest)
 }
 
 #[cfg(test)]
